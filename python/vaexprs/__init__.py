@@ -1,0 +1,83 @@
+"""vaexprs: learn the distribution of single-cell expression, generate cells by the million.
+
+The public names are loaded when they are first used, so that ``import vaexprs`` stays quick and
+a process that only generates never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vaexprs._version import __version__
+
+if TYPE_CHECKING:
+    from vaexprs.artifact import Artifact, load_artifact
+    from vaexprs.errors import (
+        ArtifactError,
+        ConditionError,
+        DataError,
+        DeviceError,
+        MissingExtraError,
+        OutputError,
+        VaexprsError,
+    )
+    from vaexprs.generation.exprs import gen_exprs
+    from vaexprs.generation.generator import Block, Generator
+    from vaexprs.plotting import plot_aug, plot_heatmap, plot_history, plot_vae
+    from vaexprs.spec import GeneratorSpec
+    from vaexprs.training import VAEFit, fit_vae
+
+_HOMES = {
+    "vaexprs.artifact": ("Artifact", "load_artifact"),
+    "vaexprs.errors": (
+        "ArtifactError",
+        "ConditionError",
+        "DataError",
+        "DeviceError",
+        "MissingExtraError",
+        "OutputError",
+        "VaexprsError",
+    ),
+    "vaexprs.generation.exprs": ("gen_exprs",),
+    "vaexprs.generation.generator": ("Block", "Generator"),
+    "vaexprs.plotting": ("plot_aug", "plot_heatmap", "plot_history", "plot_vae"),
+    "vaexprs.spec": ("GeneratorSpec",),
+    "vaexprs.training": ("VAEFit", "fit_vae"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "Block",
+    "ConditionError",
+    "DataError",
+    "DeviceError",
+    "Generator",
+    "GeneratorSpec",
+    "MissingExtraError",
+    "OutputError",
+    "VAEFit",
+    "VaexprsError",
+    "__version__",
+    "fit_vae",
+    "gen_exprs",
+    "load_artifact",
+    "plot_aug",
+    "plot_heatmap",
+    "plot_history",
+    "plot_vae",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'vaexprs' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
