@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
+TESTS = Path(__file__).resolve().parent
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -15,3 +18,43 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets are not beside this checkout")
     return SHARED_DATA
+
+
+class TinyArtifact(Protocol):
+    """Writes a tiny artifact and returns its path; see tests/artifact/tiny.py for options."""
+
+    def __call__(self, path: str | Path | None = None, **options: Any) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> TinyArtifact:
+    """A factory of tiny artifacts: ``tiny_artifact(likelihood="zinb", keys=None)``.
+
+    Without a path each goes to a folder of its own. Where the onnx package is not installed,
+    the golden files stand in for those that need no other option than the likelihood, and a
+    test that asks for more is skipped.
+    """
+    builder = None
+    if importlib.util.find_spec("onnx") is not None:
+        source = importlib.util.spec_from_file_location(
+            "vaexprs_tests_tiny", TESTS / "artifact" / "tiny.py"
+        )
+        assert source is not None and source.loader is not None
+        builder = importlib.util.module_from_spec(source)
+        source.loader.exec_module(builder)
+
+    def write(path: str | Path | None = None, **options: Any) -> Path:
+        if path is None:
+            path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+        path = Path(path)
+        if builder is not None:
+            written: Path = builder.tiny_artifact(path, **options)
+            return written
+        likelihood = options.pop("likelihood", "nb")
+        if options:
+            pytest.skip("the onnx package is not installed, and builds this tiny artifact")
+        golden = TESTS / "artifact" / "golden" / f"format-1-{likelihood}.onnx"
+        path.write_bytes(golden.read_bytes())
+        return path
+
+    return write
