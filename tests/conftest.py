@@ -14,7 +14,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of the real data sets beside the checkout; skips where it is absent."""
+    """Return the folder of the real data sets beside the checkout; skip where it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets are not beside this checkout")
     return SHARED_DATA
@@ -28,7 +28,7 @@ class TinyArtifact(Protocol):
 
 @pytest.fixture(scope="session")
 def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> TinyArtifact:
-    """A factory of tiny artifacts: ``tiny_artifact(likelihood="zinb", keys=None)``.
+    """Return a factory of tiny artifacts: ``tiny_artifact(likelihood="zinb", keys=None)``.
 
     Without a path each goes to a folder of its own. Where the onnx package is not installed,
     the golden files stand in for those that need no other option than the likelihood, and a
@@ -39,7 +39,8 @@ def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> TinyArtifact:
         source = importlib.util.spec_from_file_location(
             "vaexprs_tests_tiny", TESTS / "artifact" / "tiny.py"
         )
-        assert source is not None and source.loader is not None
+        assert source is not None
+        assert source.loader is not None
         builder = importlib.util.module_from_spec(source)
         source.loader.exec_module(builder)
 
