@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         OutputError,
         VaexprsError,
     )
-    from vaexprs.generation.exprs import gen_exprs
+    from vaexprs.exprs import gen_exprs, write_exprs
     from vaexprs.generation.generator import Block, Generator
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_history, plot_vae
     from vaexprs.spec import GeneratorSpec
@@ -39,7 +39,7 @@ _HOMES = {
         "OutputError",
         "VaexprsError",
     ),
-    "vaexprs.generation.exprs": ("gen_exprs",),
+    "vaexprs.exprs": ("gen_exprs", "write_exprs"),
     "vaexprs.generation.generator": ("Block", "Generator"),
     "vaexprs.plotting": ("plot_aug", "plot_heatmap", "plot_history", "plot_vae"),
     "vaexprs.spec": ("GeneratorSpec",),
@@ -68,6 +68,7 @@ __all__ = [
     "plot_heatmap",
     "plot_history",
     "plot_vae",
+    "write_exprs",
 ]
 
 

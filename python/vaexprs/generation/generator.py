@@ -1,0 +1,317 @@
+"""The generator: an artifact in, an ordered stream of blocks of cells out.
+
+One block is one worker's work on one core, from the latent draw to the CSR rows, so that its
+arrays stay in cache; blocks run side by side and leave in order. What a cell looks like depends
+on the artifact, the plan, the seed and the cell's global index, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vaexprs import _core
+from vaexprs.artifact import Artifact, load_artifact
+from vaexprs.errors import ConditionError
+from vaexprs.generation.decoder import TILE, Decoder, Device
+from vaexprs.generation.latent import LatentLaw
+from vaexprs.generation.observation import CSR, draw, expected
+from vaexprs.generation.plan import Plan, make_plan
+from vaexprs.spec import GeneratorSpec
+
+__all__ = ["Block", "Generator", "Source"]
+
+#: A path, the bytes of an artifact, a loaded `Artifact`, or a fit that can be exported.
+Source: TypeAlias = Any
+
+_MAX_CELLS = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive generated cells.
+
+    Attributes
+    ----------
+    first_cell
+        Global index of the first cell.
+    codes
+        Category codes of the condition keys, ``(n_cells, n_keys)``, int32.
+    unseen
+        Whether a cell's combination of categories had no training cell, ``(n_cells,)``.
+    z
+        Latent variables, ``(n_cells, n_latent)``, float32.
+    library
+        Library sizes that the decoder was given (total counts), ``(n_cells,)``, float32, or None.
+    X
+        Values, ``(n_cells, n_genes)``: `CSR` rows, or a dense array of expected values.
+    """
+
+    first_cell: int
+    codes: NDArray[np.int32]
+    unseen: NDArray[np.bool_]
+    z: NDArray[np.float32]
+    library: NDArray[np.float32] | None
+    X: CSR | NDArray[np.float32]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells in the block."""
+        return len(self.codes)
+
+
+class Generator:
+    """Generates cells from an artifact.
+
+    Parameters
+    ----------
+    source
+        Path of an artifact, its bytes, a loaded `Artifact`, or a fit.
+    device
+        ``"cpu"``, ``"cuda"`` or ``"auto"``; see `Decoder`. CUDA is selectable and untested.
+    n_threads
+        Blocks computed side by side; by default the cores this process may use.
+    block_size
+        Cells in a block. Multiples of 64 waste nothing. No effect on the cells.
+
+    Raises
+    ------
+    ArtifactError
+        If the source is not an artifact that can be served.
+    DeviceError
+        If the device is not to be had.
+
+    Examples
+    --------
+    >>> generator = Generator("model.onnx")  # doctest: +SKIP
+    >>> plan = generator.plan({"cell_type": "NK"})  # doctest: +SKIP
+    >>> for block in generator.blocks(plan, n_cells=1_000_000, seed=1):  # doctest: +SKIP
+    ...     consume(block.X.data, block.X.indices, block.X.indptr)
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        device: Device = "cpu",
+        n_threads: int | None = None,
+        block_size: int = 256,
+    ) -> None:
+        self.n_threads = _available_cores() if n_threads is None else n_threads
+        for name, value in (("n_threads", self.n_threads), ("block_size", block_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, not {value!r}.")
+        self.block_size = block_size
+        self.artifact = open_artifact(source)
+        self._decoder = Decoder(self.artifact, device=device)
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """What the artifact promises."""
+        return self.artifact.spec
+
+    @property
+    def device(self) -> str:
+        """Where the decoder runs: ``"cpu"`` or ``"cuda"``."""
+        return self._decoder.device
+
+    def plan(self, conditions: Any = None) -> Plan:
+        """Make a plan: which cells are of which condition; see `gen_exprs` for the requests."""
+        return make_plan(self.spec.conditions, conditions)
+
+    def blocks(
+        self,
+        plan: Plan | None = None,
+        *,
+        n_cells: int | None = None,
+        first_cell: int = 0,
+        seed: int = 0,
+        library: ArrayLike | None = None,
+        return_mean: bool = False,
+    ) -> Iterator[Block]:
+        """Yield the cells ``first_cell`` to ``first_cell + n_cells`` of a plan, in order.
+
+        Parameters
+        ----------
+        plan
+            From `plan`; by default the training frequencies.
+        n_cells
+            Number of cells; may be left out where the plan is a layout of its own length.
+        first_cell
+            Global index of the first cell, for runs that are cut and resumed.
+        seed
+            Integer in [0, 2**64).
+        library
+            Library sizes in place of drawn ones, in counts: one for all, or one for each cell of
+            this call.
+        return_mean
+            Yield expected values, dense, in place of draws.
+
+        Raises
+        ------
+        ConditionError
+            If the plan holds fewer cells than were asked for.
+        ValueError
+            If a number is out of its range.
+        """
+        plan = self.plan() if plan is None else plan
+        seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
+        sizes = _check_library(self.spec, library, n_cells)
+        law = LatentLaw.of(self.spec, plan)
+        job = _Job(self._decoder, plan, law, seed, sizes, first_cell, return_mean)
+        return self._stream(job, first_cell, first_cell + n_cells)
+
+    def _stream(self, job: _Job, start: int, stop: int) -> Iterator[Block]:
+        cuts = ((at, min(at + self.block_size, stop)) for at in range(start, stop, self.block_size))
+        if self.n_threads == 1:
+            for cut in cuts:
+                yield job.block(*cut)
+            return
+        # A window of blocks under way bounds memory when the consumer is slower than we are.
+        pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
+        window: deque[Future[Block]] = deque()
+        try:
+            for cut in cuts:
+                window.append(pool.submit(job.block, *cut))
+                if len(window) > self.n_threads:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every block of one run shares."""
+
+    decoder: Decoder
+    plan: Plan
+    law: LatentLaw
+    seed: int
+    library: NDArray[np.float32] | None
+    library_start: int
+    return_mean: bool
+
+    def block(self, start: int, stop: int) -> Block:
+        """Generate the cells ``start`` to ``stop`` from the tiles that hold them."""
+        first_tile = start - start % TILE
+        parts = [self._part(tile, start, stop) for tile in range(first_tile, stop, TILE)]
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        rows = [part.X for part in parts]
+        return Block(
+            first_cell=start,
+            codes=np.concatenate([part.codes for part in parts]),
+            unseen=np.concatenate([part.unseen for part in parts]),
+            z=np.concatenate([part.z for part in parts]),
+            library=None
+            if first.library is None
+            else np.concatenate([part.library for part in parts if part.library is not None]),
+            X=np.concatenate([x for x in rows if isinstance(x, np.ndarray)])
+            if self.return_mean
+            else CSR.concatenate([x for x in rows if isinstance(x, CSR)], first.X.shape[1]),
+        )
+
+    def _part(self, tile: int, start: int, stop: int) -> Block:
+        """Compute one tile whole, keep those of its cells that lie in the block."""
+        spec = self.decoder.spec
+        group = self.plan.groups(tile, TILE, seed=self.seed)
+        z, library = self.law.draw(group, seed=self.seed, first_cell=tile)
+        here = slice(max(start - tile, 0), min(stop - tile, TILE))
+        if self.library is not None and library is not None:
+            at = max(start, tile) - self.library_start
+            library[here] = self.library[at : at + here.stop - here.start]
+        codes = self.plan.combinations[group]
+        inputs = {"z": z}
+        if spec.conditions.keys:
+            inputs["condition"] = np.empty((TILE, spec.conditions.n_conditions), np.float32)
+            _core.fill_one_hot(inputs["condition"], codes, spec.conditions.sizes)
+        if library is not None:
+            inputs["library"] = library[:, None]
+        outputs = {
+            name: array if len(array) == 1 else array[here]
+            for name, array in self.decoder.decode(inputs).items()
+        }
+        return Block(
+            first_cell=tile + here.start,
+            codes=codes[here],
+            unseen=self.plan.unseen[group[here]],
+            z=z[here],
+            library=None if library is None else library[here],
+            X=expected(spec, outputs)
+            if self.return_mean
+            else draw(spec, outputs, seed=self.seed, first_cell=tile + here.start),
+        )
+
+
+def open_artifact(source: Source) -> Artifact:
+    """Return the artifact that a path, bytes, a loaded artifact or a fit stands for."""
+    if isinstance(source, Artifact):
+        return source
+    if hasattr(source, "artifact_bytes"):
+        return load_artifact(source.artifact_bytes())
+    return load_artifact(source)
+
+
+def check_range(
+    plan: Plan, n_cells: int | None, first_cell: int, seed: int
+) -> tuple[int, int, int]:
+    """Check seed and range against a plan; return them with the number of cells filled in."""
+    seed = _integer("seed", seed, 2**64 - 1)
+    first_cell = _integer("first_cell", first_cell, _MAX_CELLS)
+    if n_cells is None:
+        if plan.total is None:
+            raise ConditionError(
+                "the number of cells is missing: give it, or ask for numbers of cells by condition."
+            )
+        n_cells = max(plan.total - first_cell, 0)
+    n_cells = _integer("the number of cells", n_cells, _MAX_CELLS - first_cell)
+    if plan.total is not None and first_cell + n_cells > plan.total:
+        raise ConditionError(
+            f"cells {first_cell} to {first_cell + n_cells} were asked for, and the conditions lay "
+            f"out {plan.total} cells: lower the number of cells or ask for more."
+        )
+    return seed, first_cell, n_cells
+
+
+def _integer(name: str, value: Any, largest: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an integer, not {value!r}.")
+    if not 0 <= value <= largest:
+        raise ValueError(f"{name} must lie between 0 and {largest}, not {value}.")
+    return int(value)
+
+
+def _check_library(
+    spec: GeneratorSpec, library: ArrayLike | None, n_cells: int
+) -> NDArray[np.float32] | None:
+    if library is None:
+        return None
+    if not spec.is_counts:
+        raise ValueError(
+            f"library= was given, and the likelihood {spec.likelihood!r} has no library size: "
+            "leave it out."
+        )
+    sizes = np.asarray(library, dtype=np.float32)
+    if sizes.ndim > 1 or (sizes.ndim == 1 and len(sizes) != n_cells):
+        raise ValueError(
+            f"library must be one number or {n_cells} of them, got shape {sizes.shape}."
+        )
+    if not (np.isfinite(sizes) & (sizes > 0)).all():
+        raise ValueError("library sizes must be positive and finite.")
+    return np.ascontiguousarray(np.broadcast_to(sizes, (n_cells,)))
+
+
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,104 @@
+"""From decoder outputs to values: draws as CSR rows, or expected values as a dense array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs import _core
+from vaexprs.spec import GeneratorSpec
+
+__all__ = ["CSR", "draw", "expected"]
+
+
+@dataclass(frozen=True)
+class CSR:
+    """Rows of a sparse matrix in compressed sparse row layout.
+
+    Attributes
+    ----------
+    data, indices, indptr
+        Values (float32), column indices rising within a row (int32), and row bounds (int64).
+    shape
+        ``(n_cells, n_genes)``.
+    """
+
+    data: NDArray[np.float32]
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+    shape: tuple[int, int]
+
+    @classmethod
+    def from_dense(cls, dense: NDArray[np.float32]) -> CSR:
+        """Keep what is not zero."""
+        rows, columns = np.nonzero(dense)
+        indptr = np.zeros(len(dense) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(rows, minlength=len(dense)), out=indptr[1:])
+        n_rows, n_columns = dense.shape
+        return cls(dense[rows, columns], columns.astype(np.int32), indptr, (n_rows, n_columns))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[CSR], n_genes: int) -> CSR:
+        """Stack rows; no part at all gives no row."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = np.cumsum([0] + [len(part.data) for part in parts], dtype=np.int64)
+        indptr = [np.zeros(1, dtype=np.int64)]
+        indptr += [part.indptr[1:] + start for part, start in zip(parts, starts, strict=False)]
+        return cls(
+            np.concatenate([np.zeros(0, np.float32), *(part.data for part in parts)]),
+            np.concatenate([np.zeros(0, np.int32), *(part.indices for part in parts)]),
+            np.concatenate(indptr),
+            (sum(part.shape[0] for part in parts), n_genes),
+        )
+
+    def to_scipy(self) -> Any:
+        """Return a `scipy.sparse.csr_matrix` that shares the arrays; needs scipy."""
+        from scipy.sparse import csr_matrix
+
+        matrix = csr_matrix((self.data, self.indices, self.indptr), shape=self.shape, copy=False)
+        matrix.has_sorted_indices = True
+        return matrix
+
+    def to_dense(self) -> NDArray[np.float32]:
+        """Return the rows as a dense array."""
+        dense = np.zeros(self.shape, dtype=np.float32)
+        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        dense[rows, self.indices] = self.data
+        return dense
+
+
+def draw(
+    spec: GeneratorSpec,
+    outputs: dict[str, NDArray[np.float32]],
+    *,
+    seed: int,
+    first_cell: int,
+) -> CSR:
+    """Draw the values of consecutive cells from the likelihood.
+
+    Where ``spec.observation`` is ``"mean"`` the mean is the value and nothing is drawn.
+    """
+    if spec.observation == "mean":
+        return CSR.from_dense(expected(spec, outputs))
+    sample = getattr(_core, f"sample_{spec.likelihood}_csr")
+    data, indices, indptr = sample(
+        *(outputs[name] for name in spec.outputs), seed=seed, first_cell=first_cell
+    )
+    return CSR(data, indices, indptr, (len(outputs["mean"]), spec.n_genes))
+
+
+def expected(spec: GeneratorSpec, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the expected values of the cells, ``(n_cells, n_genes)``, float32.
+
+    Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean.
+    """
+    if "zero_logits" not in outputs:
+        return outputs["mean"].copy()
+    # 1 - sigmoid(a) = sigmoid(-a), written with tanh, which does not overflow.
+    kept = 0.5 - 0.5 * np.tanh(0.5 * outputs["zero_logits"])
+    return np.asarray(outputs["mean"] * kept, dtype=np.float32)

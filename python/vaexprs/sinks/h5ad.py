@@ -1,0 +1,272 @@
+"""The ``.h5ad`` sink: blocks go to disk as they come, in bounded memory, without anndata.
+
+The layout is AnnData's on-disk specification (anndata, "On-disk format", element versions 0.1.0
+and 0.2.0), so that ``anndata.read_h5ad`` and its backed and lazy readers open the file.
+
+Sparse values leave as whole HDF5 chunks, shuffled and deflated here and handed over by
+``write_direct_chunk``. That is what the filters of HDF5 itself would store, without their
+single-threaded zlib, and any reader decodes it. isal deflates where it is installed, else zlib.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.errors import OutputError
+from vaexprs.files import whole_file
+from vaexprs.generation.generator import Block
+from vaexprs.generation.observation import CSR
+from vaexprs.sinks.obs import ObsColumns, cell_names
+from vaexprs.spec import ConditionKey, GeneratorSpec
+
+__all__ = ["write_h5ad"]
+
+#: Elements of one chunk of a sparse array: 1 MiB of float32, which compresses and streams well.
+_CHUNK = 1 << 18
+
+_TEXT = h5py.string_dtype("utf-8")
+
+
+def write_h5ad(
+    path: str | os.PathLike[str],
+    spec: GeneratorSpec,
+    blocks: Iterable[Block],
+    *,
+    n_cells: int,
+    first_cell: int,
+    uns: dict[str, Any],
+    return_mean: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int], object] = lambda n_cells: None,
+) -> None:
+    """Write blocks to an ``.h5ad`` file, which appears under its name when it is complete.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    spec, blocks, n_cells, first_cell
+        The generator's promise, its blocks in order, and the range of cells they cover.
+    uns
+        Provenance, stored as ``uns["vaexprs"]``.
+    return_mean
+        Whether the blocks hold dense expected values.
+    overwrite
+        Replace an existing file.
+    progress
+        Called with the number of cells of each block written.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and may not be overwritten, or cannot be written.
+    """
+    with whole_file(path, overwrite=overwrite) as partial, h5py.File(partial, "w") as file:
+        _mark(file, "anndata", "0.1.0")
+        x: _SparseX | _DenseX = (
+            _DenseX(file, n_cells, spec.n_genes)
+            if return_mean
+            else _SparseX(file, n_cells, spec.n_genes)
+        )
+        obs = ObsColumns(spec, n_cells)
+        z = file.create_group("obsm")
+        _mark(z, "dict", "0.1.0")
+        z_data = _array(z, "z", (n_cells, spec.n_latent), np.float32)
+        at = 0
+        for block in blocks:
+            x.append(block.X)
+            obs.put(block, at)
+            z_data[at : at + block.n_cells] = block.z
+            at += block.n_cells
+            progress(block.n_cells)
+        if at != n_cells:
+            raise OutputError(f"{path}: {n_cells} cells were expected and {at} came.")
+        x.close()
+        _write_obs(file, obs, first_cell, n_cells)
+        _frame(file, "var", list(spec.var_names), [])
+        _write_dict(file, "uns", {"vaexprs": uns})
+        for name in ("layers", "obsp", "varm", "varp"):
+            _mark(file.create_group(name), "dict", "0.1.0")
+
+
+class _SparseX:
+    """``X`` as CSR: chunks of values and column indices go out as soon as they are full."""
+
+    def __init__(self, file: h5py.File, n_cells: int, n_genes: int) -> None:
+        group = file.create_group("X")
+        _mark(group, "csr_matrix", "0.1.0")
+        group.attrs["shape"] = np.array([n_cells, n_genes], dtype=np.int64)
+        self._group = group
+        self._data = _Chunks(group, "data", np.float32)
+        self._indices = _Chunks(group, "indices", np.int32)
+        self._indptr = np.zeros(n_cells + 1, dtype=np.int64)
+        self._row = 0
+
+    def append(self, rows: CSR | NDArray[np.float32]) -> None:
+        assert isinstance(rows, CSR)
+        self._data.append(rows.data)
+        self._indices.append(rows.indices)
+        n_rows, row = rows.shape[0], self._row
+        self._indptr[row + 1 : row + n_rows + 1] = rows.indptr[1:] + self._indptr[row]
+        self._row += n_rows
+
+    def close(self) -> None:
+        self._data.close()
+        self._indices.close()
+        self._group.create_dataset("indptr", data=self._indptr)
+
+
+class _DenseX:
+    """``X`` as a dense array."""
+
+    def __init__(self, file: h5py.File, n_cells: int, n_genes: int) -> None:
+        self._data = _array(file, "X", (n_cells, n_genes), np.float32)
+        self._row = 0
+
+    def append(self, rows: CSR | NDArray[np.float32]) -> None:
+        assert isinstance(rows, np.ndarray)
+        self._data[self._row : self._row + len(rows)] = rows
+        self._row += len(rows)
+
+    def close(self) -> None:
+        pass
+
+
+class _Chunks:
+    """A one-dimensional dataset that is written in whole compressed chunks."""
+
+    def __init__(self, group: h5py.Group, name: str, dtype: type) -> None:
+        self._dataset = group.create_dataset(
+            name,
+            shape=(0,),
+            maxshape=(None,),
+            chunks=(_CHUNK,),
+            dtype=dtype,
+            shuffle=True,
+            compression="gzip",
+            compression_opts=1,
+        )
+        self._buffer = np.zeros(_CHUNK, dtype=dtype)
+        self._held = 0
+        self._written = 0
+
+    def append(self, values: NDArray[Any]) -> None:
+        start = 0
+        while start < len(values):
+            taken = min(_CHUNK - self._held, len(values) - start)
+            self._buffer[self._held : self._held + taken] = values[start : start + taken]
+            self._held += taken
+            start += taken
+            if self._held == _CHUNK:
+                self._flush()
+
+    def close(self) -> None:
+        if self._held:
+            self._buffer[self._held :] = 0
+            self._flush()
+
+    def _flush(self) -> None:
+        size = self._buffer.itemsize
+        shuffled = np.ascontiguousarray(self._buffer.view(np.uint8).reshape(_CHUNK, size).T)
+        end = self._written + self._held
+        self._dataset.resize((end,))
+        self._dataset.id.write_direct_chunk((self._written,), _deflate(shuffled))
+        self._written, self._held = end, 0
+
+
+def _write_obs(file: h5py.File, obs: ObsColumns, first_cell: int, n_cells: int) -> None:
+    group = _frame(file, "obs", None, list(obs.columns))
+    for name, column in obs.columns.items():
+        if isinstance(column, tuple):
+            _categorical(group, name, *column)
+        else:
+            _array(group, name, column.shape, column.dtype)[:] = column
+    index = _array(group, "_index", (n_cells,), _TEXT, "string-array", "0.2.0")
+    # Names are made in slices: a million of them at once are 50 MB of Python strings.
+    for start in range(0, n_cells, _CHUNK):
+        stop = min(start + _CHUNK, n_cells)
+        index[start:stop] = np.array(cell_names(first_cell + start, stop - start), dtype=object)
+
+
+def _mark(item: Any, encoding: str, version: str) -> None:
+    item.attrs["encoding-type"] = encoding
+    item.attrs["encoding-version"] = version
+
+
+def _array(
+    group: h5py.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    encoding: str = "array",
+    version: str = "0.2.0",
+) -> h5py.Dataset:
+    """Make a dataset of known shape; compressed in chunks of rows where it is long."""
+    options: dict[str, Any] = {}
+    row = int(np.prod(shape[1:]))
+    if shape[0] * row > _CHUNK:
+        options = {"chunks": (max(_CHUNK // max(row, 1), 1), *shape[1:])}
+        if dtype is not _TEXT:  # strings of variable length lie outside the chunks
+            options |= {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+    dataset = group.create_dataset(name, shape=shape, dtype=dtype, **options)
+    _mark(dataset, encoding, version)
+    return dataset
+
+
+def _frame(file: h5py.File, name: str, index: list[str] | None, columns: list[str]) -> h5py.Group:
+    group = file.create_group(name)
+    _mark(group, "dataframe", "0.2.0")
+    group.attrs["_index"] = "_index"
+    group.attrs["column-order"] = np.array(columns, dtype=_TEXT)
+    if index is not None:
+        _strings(group, "_index", index)
+    return group
+
+
+def _strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
+    values = np.array(list(values), dtype=object)
+    _array(group, name, values.shape, _TEXT, "string-array", "0.2.0")[:] = values
+
+
+def _categorical(
+    frame: h5py.Group, name: str, codes: NDArray[np.integer[Any]], key: ConditionKey
+) -> None:
+    group = frame.create_group(name)
+    _mark(group, "categorical", "0.2.0")
+    group.attrs["ordered"] = key.ordered
+    _strings(group, "categories", key.categories)
+    _array(group, "codes", codes.shape, codes.dtype)[:] = codes
+
+
+def _write_dict(parent: h5py.Group, name: str, values: dict[str, Any]) -> None:
+    group = parent.create_group(name)
+    _mark(group, "dict", "0.1.0")
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _write_dict(group, key, value)
+        elif isinstance(value, str):
+            group.create_dataset(key, data=value, dtype=_TEXT)
+            _mark(group[key], "string", "0.2.0")
+        elif isinstance(value, np.ndarray) and value.dtype == object:
+            _strings(group, key, value)
+        else:
+            group.create_dataset(key, data=value)
+            _mark(group[key], "numeric-scalar", "0.2.0")
+
+
+def _choose_deflate() -> Callable[[NDArray[np.uint8]], bytes]:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return lambda array: zlib.compress(array.data, 1)
+    return lambda array: bytes(isal_zlib.compress(array.data, 1))
+
+
+_deflate = _choose_deflate()
