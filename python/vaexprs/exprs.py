@@ -40,7 +40,8 @@ def gen_exprs(
     Parameters
     ----------
     vae_or_path
-        Path of an artifact, its bytes, a loaded `Artifact`, or the `VAEFit` of `fit_vae`.
+        Path of an artifact, name of a shipped one, bytes, a loaded `Artifact`, the `VAEFit` of
+        `fit_vae`, or an open `Generator`, which keeps its own device, threads and block size.
     num_samples
         Number of cells. May be left out where `conditions` say how many.
     conditions
@@ -93,7 +94,7 @@ def gen_exprs(
     """
     from vaexprs.sinks.memory import to_anndata
 
-    generator = Generator(vae_or_path, device=device, n_threads=n_threads, block_size=block_size)
+    generator = _generator(vae_or_path, device, n_threads, block_size)
     run = _run(generator, num_samples, conditions, seed, first_cell, library, return_mean)
     return to_anndata(generator.spec, **run, return_mean=return_mean)
 
@@ -147,7 +148,7 @@ def write_exprs(
         from vaexprs.sinks.zarr_store import write_zarr as write
     else:
         raise OutputError(f"{target}: the suffix must be .h5ad or .zarr, not {target.suffix!r}.")
-    generator = Generator(vae_or_path, device=device, n_threads=n_threads, block_size=block_size)
+    generator = _generator(vae_or_path, device, n_threads, block_size)
     run = _run(generator, num_samples, conditions, seed, first_cell, library, return_mean)
     write(
         target,
@@ -158,6 +159,14 @@ def write_exprs(
         progress=progress,
     )
     return target
+
+
+def _generator(
+    source: Source | Generator, device: Device, n_threads: int | None, block_size: int
+) -> Generator:
+    if isinstance(source, Generator):
+        return source
+    return Generator(source, device=device, n_threads=n_threads, block_size=block_size)
 
 
 def _run(

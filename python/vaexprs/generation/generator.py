@@ -24,11 +24,12 @@ from vaexprs.generation.decoder import TILE, Decoder, Device
 from vaexprs.generation.latent import LatentLaw
 from vaexprs.generation.observation import CSR, draw, expected
 from vaexprs.generation.plan import Plan, make_plan
+from vaexprs.shipped import find_artifact
 from vaexprs.spec import GeneratorSpec
 
 __all__ = ["Block", "Generator", "Source"]
 
-#: A path, the bytes of an artifact, a loaded `Artifact`, or a fit that can be exported.
+#: A path, a shipped name, the bytes of an artifact, a loaded `Artifact`, or a fit.
 Source: TypeAlias = Any
 
 _MAX_CELLS = 2**63 - 1
@@ -73,7 +74,7 @@ class Generator:
     Parameters
     ----------
     source
-        Path of an artifact, its bytes, a loaded `Artifact`, or a fit.
+        Path of an artifact, name of a shipped one, bytes, a loaded `Artifact`, or a fit.
     device
         ``"cpu"``, ``"cuda"`` or ``"auto"``; see `Decoder`. CUDA is selectable and untested.
     n_threads
@@ -259,7 +260,9 @@ def open_artifact(source: Source) -> Artifact:
         return source
     if hasattr(source, "artifact_bytes"):
         return load_artifact(source.artifact_bytes())
-    return load_artifact(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return load_artifact(bytes(source))
+    return load_artifact(find_artifact(source))
 
 
 def check_range(

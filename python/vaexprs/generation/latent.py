@@ -127,7 +127,7 @@ class _Sources:
 
     @cached_property
     def _effects(self) -> NDArray[np.float64]:
-        """Additive effects of the categories on the means: least squares by cells, a little ridge."""
+        """Effects of the categories on the means, additive: least squares with a little ridge."""
         means = self._group_means()
         shares = self._shares
         centred = means - shares @ means

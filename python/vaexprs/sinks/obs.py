@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -102,7 +103,7 @@ def provenance(
 
     spec: GeneratorSpec = artifact.spec
     return {
-        "artifact": artifact.path or "",
+        "artifact": Path(artifact.path).name if artifact.path else "",
         "artifact_sha256": artifact.sha256,
         "format_version": spec.format_version,
         "likelihood": spec.likelihood,

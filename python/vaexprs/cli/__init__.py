@@ -1,0 +1,52 @@
+"""The command line: ``vaexprs fit | generate | inspect | evaluate | plot | demo``.
+
+Facts go to standard output, progress and messages to standard error. Exit codes: 0 done; 2 the
+input or the request is at fault, with one sentence that says how; 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    from click.exceptions import Abort, ClickException, Exit
+
+    from vaexprs.cli.app import app
+    from vaexprs.errors import VaexprsError
+
+    try:
+        code = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="vaexprs",
+            standalone_mode=False,
+        )
+    except Exit as stop:
+        return stop.exit_code
+    except ClickException as error:
+        return _complain(error.format_message())
+    except (KeyboardInterrupt, Abort):
+        print("vaexprs: interrupted; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone: end quietly, as pipes expect.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (VaexprsError, ValueError, OSError) as error:
+        return _complain(str(error))
+    except MemoryError:
+        return _complain("there is not enough memory for this: ask for fewer cells at a time.")
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str) -> int:
+    print(f"vaexprs: {' '.join(message.split())}", file=sys.stderr)
+    return BAD_INPUT

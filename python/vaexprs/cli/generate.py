@@ -1,0 +1,141 @@
+"""``vaexprs generate``: from an artifact to an .h5ad or .zarr of generated cells."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from vaexprs.cli.console import cell_progress, facts
+
+__all__ = ["generate"]
+
+
+def generate(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="Artifact (.onnx), or the name of a shipped one."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File to write: .h5ad or .zarr.", show_default=False)
+    ] = ...,  # type: ignore[assignment]
+    n_cells: Annotated[
+        int | None,
+        typer.Option("-n", "--n-cells", help="Number of cells. May be left out with --design."),
+    ] = None,
+    named: Annotated[
+        str | None, typer.Option("--model", help="The model, as an option in place of MODEL.")
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Category of a condition key; repeat for other keys, or for more categories of "
+            "one key. Keys left out follow the training frequencies.",
+        ),
+    ] = None,
+    design: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE.csv", help="Table with a column for each condition key and n_cells."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same cells.")] = 0,
+    first_cell: Annotated[
+        int, typer.Option(help="Global index of the first cell, to cut a run into parts.")
+    ] = 0,
+    library: Annotated[
+        float | None, typer.Option(help="Total counts of every cell, in place of drawn ones.")
+    ] = None,
+    mean: Annotated[bool, typer.Option("--mean", help="Write expected values, not draws.")] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where the decoder runs.")
+    ] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads; by default all cores of this process.")
+    ] = None,
+    block_size: Annotated[int, typer.Option(help="Cells made by one thread at a time.")] = 256,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+) -> None:
+    """Generate cells from MODEL into an .h5ad or .zarr file."""
+    from vaexprs.errors import ConditionError
+    from vaexprs.exprs import write_exprs
+    from vaexprs.generation.generator import Generator
+
+    if (model is None) == (named is None):
+        raise typer.BadParameter("give one model: MODEL, or --model NAME.")
+    if condition and design is not None:
+        raise typer.BadParameter("give --condition or --design, not both.")
+    if n_cells is None and design is None:
+        raise typer.BadParameter("the number of cells is missing: give -n, or --design.")
+    conditions: Any = _read_design(design) if design is not None else _parse(condition or [])
+    source: Any = model if model is not None else named
+    # Opened here too so that the total of a design is known to the progress bar.
+    generator = Generator(source, device=device, n_threads=threads, block_size=block_size)
+    total = generator.plan(conditions).total if n_cells is None else n_cells
+    if total is not None and total < 0:
+        raise ConditionError(f"the number of cells must not be negative: -n {total}.")
+    started = time.perf_counter()
+    with cell_progress(total or 0, quiet=quiet) as advance:
+        path = write_exprs(
+            generator,
+            output,
+            n_cells,
+            conditions=conditions,
+            seed=seed,
+            first_cell=first_cell,
+            library=library,
+            return_mean=mean,
+            overwrite=overwrite,
+            progress=advance,
+        )
+    made = total - first_cell if n_cells is None and total is not None else n_cells
+    facts(
+        {
+            "output": str(path),
+            "n_cells": made,
+            "n_genes": generator.spec.n_genes,
+            "seed": seed,
+            "first_cell": first_cell,
+            "artifact_sha256": generator.artifact.sha256,
+            "seconds": round(time.perf_counter() - started, 3),
+        },
+        as_json=as_json,
+    )
+
+
+def _parse(pairs: list[str]) -> dict[str, set[str]]:
+    wanted: dict[str, set[str]] = {}
+    for pair in pairs:
+        key, equals, category = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"--condition {pair!r} is not of the form KEY=VALUE.")
+        wanted.setdefault(key.strip(), set()).add(category.strip())
+    return wanted
+
+
+def _read_design(path: Path) -> list[dict[str, str]]:
+    from vaexprs.errors import ConditionError
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = [dict(row) for row in reader]
+    except FileNotFoundError:
+        raise ConditionError(f"there is no design table {str(path)!r}.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConditionError(f"the design table {str(path)!r} is no CSV: {error}.") from None
+    if not reader.fieldnames:
+        raise ConditionError(f"the design table {str(path)!r} is empty: expected a header line.")
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise ConditionError(
+                f"line {line} of the design table {str(path)!r} has not the "
+                f"{len(reader.fieldnames)} columns of its header."
+            )
+    return rows

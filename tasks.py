@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""The two commands of a clean clone, and what continuous integration adds to them.
+
+``python tasks.py demo [DIR]``
+    Fresh virtual environment, install, then the main job: train on built-in data, export,
+    generate, score, write the pictures.
+``python tasks.py test [PYTEST ARGUMENTS]``
+    Fresh virtual environment, install, the whole suite: C++ tests, then Python tests.
+``python tasks.py lint``
+    Format, lint and types, in the environment that ``test`` made.
+``python tasks.py wheel [PYTHON]``
+    Build a wheel and run the torch-free part of the suite against it, where torch never was.
+
+Needs Python 3.11 or newer and a C++ compiler. Versions come from ``constraints.txt``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CONSTRAINTS = ROOT / "constraints.txt"
+ENVIRONMENTS = ROOT / ".venvs"
+# Pinned so that the same tools build and judge everywhere; pip itself reads no constraints file.
+TORCH = "torch==2.13.0"
+
+
+def main() -> None:
+    """Run the task that the command line names."""
+    tasks = {"demo": demo, "test": test, "lint": lint, "wheel": wheel}
+    if len(sys.argv) < 2 or sys.argv[1] not in tasks:
+        sys.exit(__doc__)
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+    tasks[sys.argv[1]](*sys.argv[2:])
+
+
+def demo(folder: str = "vaexprs-demo") -> None:
+    """Install into a fresh environment and run the main job."""
+    python = fresh_environment("demo")
+    install(python, f"{ROOT}[train,plot,evaluate]")
+    run(python, "-m", "vaexprs", "demo", folder, "--train", "--overwrite")
+
+
+def test(*arguments: str) -> None:
+    """Install into a fresh environment and run every test."""
+    python = fresh_environment("test")
+    install(python, f"{ROOT}[all,dev]")
+    cpp_tests(python)
+    run(python, "-m", "pytest", "-n", "2", *arguments, cwd=ROOT)
+
+
+def lint() -> None:
+    """Check format, lint, types, and that the stub tells the truth about the C++ module."""
+    python = environment_python(ENVIRONMENTS / "test")
+    sources = sorted(str(p) for suffix in ("hpp", "cpp") for p in ROOT.glob(f"cpp/**/*.{suffix}"))
+    tool = python.parent
+    run(python, "-m", "ruff", "check", ".", cwd=ROOT)
+    run(python, "-m", "ruff", "format", "--check", ".", cwd=ROOT)
+    run(tool / "clang-format", "--dry-run", "--Werror", *sources, cwd=ROOT)
+    run(python, "-m", "mypy", cwd=ROOT)
+    # Away from the checkout, so that the installed package is what is compared with its stub.
+    run(python, "-m", "mypy.stubtest", "vaexprs._core", cwd=ENVIRONMENTS)
+
+
+def wheel(base: str = sys.executable) -> None:
+    """Build a wheel with a given Python and test it where torch was never installed."""
+    name = f"wheel-{version_of(base)}"
+    python = fresh_environment(name, base)
+    with tempfile.TemporaryDirectory() as folder:
+        # A build outside the tree, with warnings as errors.
+        pip(python, "wheel", "--no-deps", "-w", folder, "-Ccmake.define.VAEXPRS_WERROR=ON", ROOT)
+        built = next(Path(folder).glob("vaexprs-*.whl"))
+        extras = f"vaexprs[anndata,plot,evaluate,test] @ {built.as_uri()}"
+        # Exact versions are pinned for the oldest Python; newer ones meet the newest releases.
+        pinned = version_of(base) == "3.11"
+        pip(python, "install", *(("-c", CONSTRAINTS) if pinned else ()), extras)
+    run(python, "-c", "import importlib.util as u; assert u.find_spec('torch') is None")
+    # The tests alone are copied, so that nothing imports the checkout.
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "checkout"
+        place.mkdir()
+        for item in ("tests", "models", "pyproject.toml", "README.md", "benchmarks"):
+            source = ROOT / item
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, place / item)
+        data = ROOT.parent / "shared"
+        if data.is_dir():
+            (Path(folder) / "shared").symlink_to(data)
+        run(python, "-m", "pytest", "-n", "2", "-m", "not torch and not slow", cwd=place)
+
+
+def cpp_tests(python: Path) -> None:
+    """Build and run the C++ tests, which know no Python, with warnings as errors."""
+    build = ENVIRONMENTS / "cpp-tests"
+    shutil.rmtree(build, ignore_errors=True)
+    cmake, ctest = python.parent / "cmake", python.parent / "ctest"
+    options = ["-DVAEXPRS_BUILD_TESTS=ON", "-DVAEXPRS_BUILD_MODULE=OFF", "-DVAEXPRS_WERROR=ON"]
+    run(cmake, "-S", ROOT, "-B", build, "-DCMAKE_BUILD_TYPE=Release", *options)
+    run(cmake, "--build", build, "--parallel", "2")
+    run(ctest, "--test-dir", build, "--output-on-failure")
+
+
+def fresh_environment(name: str, base: str = sys.executable) -> Path:
+    """Make a new virtual environment and return its Python."""
+    folder = ENVIRONMENTS / name
+    shutil.rmtree(folder, ignore_errors=True)
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    run(base, "-m", "venv", folder)
+    return environment_python(folder)
+
+
+def environment_python(folder: Path) -> Path:
+    """Return the Python of a virtual environment."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        sys.exit(f"there is no environment in {folder}: run `python tasks.py test` first.")
+    return python
+
+
+def install(python: Path, requirement: str) -> None:
+    """Install with pinned versions, torch first so that nothing else chooses its build."""
+    pip(python, "install", TORCH)
+    pip(python, "install", "-c", CONSTRAINTS, requirement)
+
+
+def pip(python: Path, *arguments: object) -> None:
+    """Call pip quietly."""
+    run(python, "-m", "pip", *arguments[:1], "-q", *arguments[1:])
+
+
+def version_of(python: str) -> str:
+    """Return the version of a Python as ``3.12``."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return subprocess.run(
+        [python, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def run(*command: object, cwd: Path | None = None) -> None:
+    """Run a command; end with its exit code if it fails."""
+    words = [str(word) for word in command]
+    print("+", " ".join(words), flush=True)
+    code = subprocess.run(words, cwd=cwd).returncode
+    if code:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
