@@ -1,0 +1,8 @@
+"""Real beside generated cells, and beside every score its real-vs-real control."""
+
+from __future__ import annotations
+
+from vaexprs.errors import require
+
+for _module in ("scipy", "sklearn"):
+    require(_module, extra="evaluate", purpose="Evaluation")

@@ -1,0 +1,58 @@
+"""Column and row statistics that take dense arrays and sparse matrices alike."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Floats", "Matrix", "column_maximum", "dense", "mean_variance", "nonzero_share"]
+
+#: Cells by genes: a NumPy array or a SciPy sparse matrix.
+Matrix: TypeAlias = Any
+Array: TypeAlias = NDArray[Any]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+def dense(X: Matrix, dtype: type[np.floating[Any]] = np.float32) -> Array:
+    """Return ``X`` as a C-contiguous dense array."""
+    return np.ascontiguousarray(X.toarray() if sp.issparse(X) else X, dtype=dtype)
+
+
+def mean_variance(X: Matrix) -> tuple[Floats, Floats]:
+    """Return the mean and the unbiased variance of each column, ``(n_genes,)`` each, float64.
+
+    The variance of a single row is zero.
+    """
+    n_cells = X.shape[0]
+    if sp.issparse(X):
+        mean = np.asarray(X.sum(axis=0, dtype=np.float64)).ravel() / n_cells
+        squares = X.astype(np.float64)
+        squares.data **= 2
+        square = np.asarray(squares.sum(axis=0)).ravel() / n_cells
+        variance = np.maximum(square - mean**2, 0.0) * n_cells / max(n_cells - 1, 1)
+        return mean, variance
+    X = np.asarray(X)
+    mean = X.mean(axis=0, dtype=np.float64)
+    if n_cells < 2:
+        return mean, np.zeros_like(mean)
+    return mean, X.var(axis=0, ddof=1, dtype=np.float64)
+
+
+def nonzero_share(X: Matrix) -> Floats:
+    """Return the share of cells in which each gene is not zero, ``(n_genes,)``."""
+    if sp.issparse(X):
+        X = X.tocsr()
+        counts = np.bincount(X.indices[X.data != 0], minlength=X.shape[1])
+    else:
+        counts = np.count_nonzero(X, axis=0)
+    return np.asarray(counts / float(X.shape[0]), dtype=np.float64)
+
+
+def column_maximum(X: Matrix) -> Floats:
+    """Return the largest value of each column, ``(n_genes,)``."""
+    if sp.issparse(X):
+        return np.asarray(X.max(axis=0).toarray(), dtype=np.float64).ravel()
+    return np.asarray(np.max(X, axis=0), dtype=np.float64)

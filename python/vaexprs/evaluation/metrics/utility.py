@@ -1,0 +1,135 @@
+"""Whether generated cells are worth training on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+from sklearn.metrics import f1_score
+
+from vaexprs.errors import require
+from vaexprs.evaluation.metrics.arrays import Array, Floats
+from vaexprs.evaluation.metrics.conditions import category_classifier
+
+__all__ = ["Method", "augmented_f1", "macro_f1", "transfer_f1"]
+
+#: How the cells of a rare class are topped up.
+Method: TypeAlias = Literal["none", "oversampling", "smote", "generated"]
+
+
+def transfer_f1(
+    train: Array, train_labels: Array, test: Array, test_labels: Array
+) -> tuple[float, Array]:
+    """Train a classifier of categories on one set of cells and test it on another.
+
+    Parameters
+    ----------
+    train, test
+        Principal-component scores, ``(n_cells, n_components)``.
+    train_labels, test_labels
+        Category of each cell.
+
+    Returns
+    -------
+    tuple
+        F1 averaged over the categories of the test cells, each counted the same (macro F1), and
+        the predicted labels of the test cells.
+    """
+    if len(np.unique(train_labels)) < 2:
+        predicted = np.full(len(test_labels), train_labels[0])
+    else:
+        predicted = category_classifier(train, train_labels).predict(test)
+    return macro_f1(test_labels, predicted), predicted
+
+
+def macro_f1(labels: Array, predicted: Array) -> float:
+    """F1 averaged over the categories that ``labels`` holds; a category never found counts 0."""
+    present = np.unique(labels)
+    return float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0))
+
+
+def augmented_f1(
+    train: Array,
+    train_labels: Array,
+    test: Array,
+    test_labels: Array,
+    *,
+    category: object,
+    n_real: int,
+    method: Method,
+    n_total: int | None = None,
+    generate: Callable[[Array, int], Array] | None = None,
+    seed: int = 0,
+) -> float:
+    """F1 of one category after it was made rare and then topped up.
+
+    ``n_real`` cells of the category are kept, drawn at random by ``seed``; all other cells stay.
+    The category is then brought to ``n_total`` cells by the method, a classifier is trained, and
+    the F1 of the category on the test cells is returned.
+
+    Parameters
+    ----------
+    train, test
+        Principal-component scores, ``(n_cells, n_components)``.
+    train_labels, test_labels
+        Category of each cell.
+    category
+        The category to make rare.
+    n_real
+        Cells of it to keep; all where it has fewer.
+    method
+        ``"none"``, ``"oversampling"`` (kept cells repeated at random), ``"smote"`` (Chawla et
+        al. 2002, by imbalanced-learn) or ``"generated"``.
+    n_total
+        Cells of the category after topping up; by default the median size of the others.
+    generate
+        For ``"generated"``: given the rows of ``train`` that are kept (all categories) and a
+        number, returns as many new cells of the category in the same components.
+    seed
+        Seed of the draw and of the method.
+    """
+    rng = np.random.default_rng(seed)
+    members = np.flatnonzero(train_labels == category)
+    kept = np.sort(rng.choice(members, min(n_real, len(members)), replace=False))
+    rows = np.sort(np.concatenate([np.flatnonzero(train_labels != category), kept]))
+    X, y = train[rows], train_labels[rows]
+    if n_total is None:
+        n_total = int(
+            np.median(np.unique(train_labels[train_labels != category], return_counts=True)[1])
+        )
+    missing = max(n_total - len(kept), 0)
+    if missing and method != "none":
+        if method == "oversampling":
+            extra = train[rng.choice(kept, missing)]
+        elif method == "smote":
+            extra = _smote(X, y, category, n_total, seed)
+        elif method == "generated" and generate is not None:
+            extra = generate(rows, missing)
+        else:
+            raise ValueError(
+                f"method {method!r} needs generate="
+                if method == "generated"
+                else f"unknown method {method!r}"
+            )
+        X = np.concatenate([X, extra])
+        y = np.concatenate([y, np.full(len(extra), category, dtype=y.dtype)])
+    predicted = category_classifier(X, y).predict(test)
+    return float(f1_score(test_labels == category, predicted == category, zero_division=0))
+
+
+def _smote(X: Array, y: Array, category: object, n_total: int, seed: int) -> Floats:
+    """Return new cells between neighbours of a category; a single cell is repeated."""
+    over_sampling = require("imblearn.over_sampling", extra="test", purpose="Comparing with SMOTE")
+    n_kept = int((y == category).sum())
+    neighbors = min(5, n_kept - 1)
+    if neighbors < 1:
+        return np.asarray(X[y == category]).repeat(max(n_total - n_kept, 0), axis=0)
+    sampler = over_sampling.SMOTE(
+        sampling_strategy={category: max(n_total, n_kept)},
+        k_neighbors=neighbors,
+        random_state=seed,
+    )
+    resampled, _ = sampler.fit_resample(X, y)
+    # imbalanced-learn puts the new cells behind the given ones.
+    return np.asarray(resampled[len(X) :])
