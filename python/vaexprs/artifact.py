@@ -1,9 +1,9 @@
 """Artifacts: .onnx files that generate cells. Load one, and put scores into one.
 
 An artifact comes from anywhere, so nothing in it is trusted. `load_artifact` reads the file
-once and checks those very bytes with a reader of its own: structure (`onnx_reader`), operators
-and the shapes of everything the graph computes (`onnx_shapes`), and the promises in its metadata
-(`spec`). Only bytes that passed are handed to a runtime. What is refused and why is written
+once and checks those very bytes: structure (`onnx_reader`), the shapes of everything the graph
+computes (`onnx_shapes`), and the promises in the metadata (`spec`). It needs neither onnx nor
+onnxruntime, and only bytes that passed are for a runtime. What is refused and why is written
 down in ``models/FORMAT.md``.
 """
 
@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from vaexprs.errors import ArtifactError, OutputError
+from vaexprs.onnx_operators import OPERATORS
 from vaexprs.onnx_reader import FLOAT, ITEM_SIZES, TYPE_NAMES, Model, Tensor, Value, read_model
-from vaexprs.onnx_shapes import OPERATORS, check_shapes
+from vaexprs.onnx_shapes import check_shapes
+from vaexprs.onnx_wire import encode_bytes
 from vaexprs.spec import PREFIX, GeneratorSpec
 
 __all__ = ["Artifact", "attach_quality", "load_artifact"]
@@ -232,7 +234,7 @@ def _check_constants(model: Model) -> None:
                 f"{', '.join(sorted(OPERATORS))}."
             )
         for attribute in node.attributes.values():
-            if attribute.kind not in ("f", "i", "s", "t", "floats", "ints", "empty"):
+            if attribute.kind not in ("f", "i", "s", "t", "floats", "ints"):
                 raise ArtifactError(
                     f"{what}: attribute {attribute.name!r} holds {attribute.kind!r}; graphs, "
                     "types, sparse tensors and references are not served."
@@ -312,21 +314,10 @@ def _with_metadata(data: bytes, key: str, value: str | None) -> bytes:
         start = stop = max(stop for _, stop in spans.values())
     entry = b""
     if value is not None:
-        entry = _field(1, key.encode()) + _field(2, value.encode())
-        entry = _field(14, entry)
+        entry = encode_bytes(1, key.encode()) + encode_bytes(2, value.encode())
+        entry = encode_bytes(14, entry)
     view = memoryview(data)
     return b"".join((view[:start], entry, view[stop:]))
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """Encode one length-delimited field of the protobuf wire format."""
-    encoded = bytearray([number << 3 | 2])
-    length = len(payload)
-    while length > 0x7F:
-        encoded.append(length & 0x7F | 0x80)
-        length >>= 7
-    encoded.append(length)
-    return bytes(encoded) + payload
 
 
 def _replace_file(target: Path, data: bytes) -> None:

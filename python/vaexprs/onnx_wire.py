@@ -1,0 +1,173 @@
+"""The protobuf wire format, read strictly and within bounds; ``.onnx`` files are written in it.
+
+A message is a row of fields; each has a number and a wire type. This reader is told which fields
+a message may have and refuses what the usual ones let pass: an unknown field, a singular field
+that comes twice (they merge the two, or keep the last), another wire type than the field's, a
+group, a number of more than 64 bits, a length that runs over the end. Messages are returned one
+level at a time, as views into the file: nothing here recurses or copies, and what is allocated
+is bounded by `MAX_FIELDS` and `MAX_NUMBERS`, whatever the bytes claim.
+
+Wire format: "Encoding", https://protobuf.dev/programming-guides/encoding/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vaexprs.errors import ArtifactError
+
+__all__ = ["MAX_FIELDS", "MAX_NUMBERS", "Schema", "WireReader", "encode_bytes", "text"]
+
+#: Fields in a whole file. A decoder of a thousand nodes has some twenty thousand.
+MAX_FIELDS = 500_000
+#: Numbers in one repeated field.
+MAX_NUMBERS = 4096
+
+#: Field number: name and kind of value. Kinds are ``"int"`` (a signed integer), ``"float"`` (its
+#: four bytes), ``"text"``, ``"bytes"``, ``"message"`` and ``"packed"`` (views); ``*`` marks a
+#: repeated field.
+Schema = dict[int, tuple[str, str]]
+
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_WIRE_TYPES = {"int": _VARINT, "float": _FIXED32}  # every other kind: _LENGTH
+
+
+class WireReader:
+    """Reads the messages of one file, and counts the fields it has seen."""
+
+    def __init__(self) -> None:
+        self.n_fields = 0
+
+    def message(self, view: memoryview, schema: Schema, what: str) -> dict[str, Any]:
+        """Read one level of a message.
+
+        Parameters
+        ----------
+        view
+            The bytes of the message.
+        schema
+            The fields that it may have.
+        what
+            What the message is, for errors.
+
+        Returns
+        -------
+        dict
+            The fields that are there, by name; of repeated fields a list.
+
+        Raises
+        ------
+        ArtifactError
+            If the bytes are no such message.
+        """
+        found: dict[str, Any] = {}
+        for number, wire_type, value, _, _ in self.fields(view, what):
+            if number not in schema:
+                raise ArtifactError(
+                    f"{what} has a field of number {number}, which an artifact has no use for."
+                )
+            name, kind = schema[number]
+            is_repeated, kind = kind.endswith("*"), kind.rstrip("*")
+            expected = _WIRE_TYPES.get(kind, _LENGTH)
+            if is_repeated and wire_type == _LENGTH != expected:
+                values = self.numbers(value, kind, f"{what}.{name}")
+            elif wire_type != expected:
+                raise ArtifactError(f"{what}.{name} has the wire type {wire_type}, not {expected}.")
+            else:
+                values = [value]
+            if is_repeated:
+                found.setdefault(name, []).extend(values)
+                if expected != _LENGTH and len(found[name]) > MAX_NUMBERS:
+                    raise ArtifactError(f"{what}.{name} has more than {MAX_NUMBERS} numbers.")
+            elif name in found:
+                raise ArtifactError(f"{what}.{name} is there twice.")
+            else:
+                found[name] = value
+        return found
+
+    def fields(self, view: memoryview, what: str) -> Iterator[tuple[int, int, Any, int, int]]:
+        """Yield number, wire type, value, start and stop of each field of a message."""
+        at, end = 0, len(view)
+        while at < end:
+            self.n_fields += 1
+            if self.n_fields > MAX_FIELDS:
+                raise ArtifactError(f"the file has more than {MAX_FIELDS} fields.")
+            start = at
+            tag, at = _varint(view, at, what)
+            number, wire_type = tag >> 3, tag & 7
+            if not 0 < number < 2**29:
+                raise ArtifactError(f"{what} has a field of number {number}: damaged bytes.")
+            if wire_type == _VARINT:
+                value, at = _varint(view, at, what)
+                yield number, wire_type, _signed(value), start, at
+                continue
+            if wire_type == _LENGTH:
+                length, at = _varint(view, at, what)
+            elif wire_type in (_FIXED32, _FIXED64):
+                length = 4 if wire_type == _FIXED32 else 8
+            else:
+                raise ArtifactError(f"{what} has a field of wire type {wire_type}: damaged bytes.")
+            if length > end - at:
+                raise ArtifactError(
+                    f"{what} is cut off: field {number} needs {length} bytes and {end - at} are "
+                    "left."
+                )
+            at += length
+            yield number, wire_type, view[at - length : at], start, at
+
+    def numbers(self, view: memoryview, kind: str, what: str) -> list[Any]:
+        """Read a packed list of a few numbers: integers, or views of the bytes of floats."""
+        numbers: list[Any] = []
+        at = 0
+        while at < len(view):
+            if len(numbers) >= MAX_NUMBERS:
+                raise ArtifactError(f"{what} has more than {MAX_NUMBERS} numbers: use raw_data.")
+            if kind == "float":
+                if len(view) - at < 4:
+                    raise ArtifactError(f"{what} is cut off in the middle of a number.")
+                numbers.append(view[at : at + 4])
+                at += 4
+            else:
+                number, at = _varint(view, at, what)
+                numbers.append(_signed(number))
+        return numbers
+
+
+def text(message: dict[str, Any], name: str, what: str) -> str:
+    """Return a field of text, which is empty where it is absent."""
+    try:
+        return str(message.get(name, b""), "utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{what}.{name} is not UTF-8: {error.reason}.") from None
+
+
+def encode_bytes(number: int, payload: bytes) -> bytes:
+    """Encode a field of text, bytes or a message; `number` is below 16."""
+    encoded = bytearray([number << 3 | _LENGTH])
+    length = len(payload)
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded) + payload
+
+
+def _varint(view: memoryview, at: int, what: str) -> tuple[int, int]:
+    """Read seven bits a byte, the lowest first, to the first byte below 128."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(view):
+            raise ArtifactError(f"{what} is cut off in the middle of a number.")
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value >> 64:
+                break
+            return value, at
+    raise ArtifactError(f"{what} has a number of more than 64 bits: damaged bytes.")
+
+
+def _signed(value: int) -> int:
+    return value - (value >> 63 << 64)
