@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
@@ -27,29 +28,37 @@ class TinyArtifact(Protocol):
 
 
 @pytest.fixture(scope="session")
-def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> TinyArtifact:
+def tiny_builder() -> ModuleType | None:
+    """Return the module tests/artifact/tiny.py, or None where onnx is not installed."""
+    if importlib.util.find_spec("onnx") is None:
+        return None
+    source = importlib.util.spec_from_file_location(
+        "vaexprs_tests_tiny", TESTS / "artifact" / "tiny.py"
+    )
+    assert source is not None
+    assert source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(
+    tmp_path_factory: pytest.TempPathFactory, tiny_builder: ModuleType | None
+) -> TinyArtifact:
     """Return a factory of tiny artifacts: ``tiny_artifact(likelihood="zinb", keys=None)``.
 
     Without a path each goes to a folder of its own. Where the onnx package is not installed,
     the golden files stand in for those that need no other option than the likelihood, and a
     test that asks for more is skipped.
     """
-    builder = None
-    if importlib.util.find_spec("onnx") is not None:
-        source = importlib.util.spec_from_file_location(
-            "vaexprs_tests_tiny", TESTS / "artifact" / "tiny.py"
-        )
-        assert source is not None
-        assert source.loader is not None
-        builder = importlib.util.module_from_spec(source)
-        source.loader.exec_module(builder)
 
     def write(path: str | Path | None = None, **options: Any) -> Path:
         if path is None:
             path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
         path = Path(path)
-        if builder is not None:
-            written: Path = builder.tiny_artifact(path, **options)
+        if tiny_builder is not None:
+            written: Path = tiny_builder.tiny_artifact(path, **options)
             return written
         likelihood = options.pop("likelihood", "nb")
         if options:

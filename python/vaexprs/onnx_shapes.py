@@ -25,7 +25,7 @@ MAX_RESULTS = 64
 MODEST_WIDTH = 4096
 
 
-def check_shapes(graph: Graph, spec: GeneratorSpec) -> None:
+def check_shapes(graph: Graph, spec: GeneratorSpec) -> dict[str, Shape]:
     """Infer the shape of every value of a graph, and refuse what an artifact may not ask for.
 
     Parameters
@@ -34,6 +34,11 @@ def check_shapes(graph: Graph, spec: GeneratorSpec) -> None:
         A graph whose inputs and outputs are those of `spec`, with operators of `OPERATORS`.
     spec
         What the artifact promises.
+
+    Returns
+    -------
+    dict
+        The shape of every value by name, the number of cells as `CELLS`.
 
     Raises
     ------
@@ -83,6 +88,7 @@ def check_shapes(graph: Graph, spec: GeneratorSpec) -> None:
                 f"graph.value_info {value.name!r}: declared as {list(value.shape)}, and the graph "
                 f"computes {shown(known)}."
             )
+    return shapes
 
 
 class _Budget:
@@ -97,7 +103,9 @@ class _Budget:
             if attribute.tensor is not None
         ]
         n_weights = sum(tensor.size for tensor in constants)
-        widest = max(MODEST_WIDTH, spec.n_genes, *spec.inputs.values())
+        widest = max(
+            MODEST_WIDTH, spec.n_genes, len(spec.conditions.n_cells), *spec.inputs.values()
+        )
         self.values = {
             "for each cell": MAX_RESULTS * widest,
             # Weights may be transposed, or unpacked from integers, a few times.

@@ -99,10 +99,8 @@ def _spec(
     quality: Mapping[str, Any] | None,
 ) -> GeneratorSpec:
     counts = likelihood in ("poisson", "nb", "zinb")
-    combinations = np.array(
-        list(itertools.product(*(range(len(categories)) for categories in keys.values()))),
-        dtype=np.int32,
-    ).reshape(-1, len(keys))
+    every = list(itertools.product(*(range(len(categories)) for categories in keys.values())))
+    combinations = np.array(every, dtype=np.int32).reshape(len(every), len(keys))
     if len(keys) > 1:
         combinations = combinations[:-1]
     n_groups = len(combinations)
