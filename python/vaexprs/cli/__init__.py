@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    from click.exceptions import Abort, ClickException, Exit
+    import typer
 
     from vaexprs.cli.app import app
     from vaexprs.errors import VaexprsError
@@ -29,11 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog_name="vaexprs",
             standalone_mode=False,
         )
-    except Exit as stop:
-        return stop.exit_code
-    except ClickException as error:
-        return _complain(error.format_message())
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("vaexprs: interrupted; nothing was written.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
@@ -44,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except MemoryError:
         return _complain("there is not enough memory for this: ask for fewer cells at a time.")
+    except Exception as error:
+        # Newer releases of typer carry a click of their own: its errors are known by this method.
+        if hasattr(error, "format_message"):
+            return _complain(error.format_message())
+        raise
     return code if isinstance(code, int) else 0
 
 

@@ -19,9 +19,8 @@ def generate(
         str | None,
         typer.Argument(metavar="MODEL", help="Artifact (.onnx), or the name of a shipped one."),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="File to write: .h5ad or .zarr.", show_default=False)
-    ] = ...,  # type: ignore[assignment]
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .h5ad or .zarr.")],
     n_cells: Annotated[
         int | None,
         typer.Option("-n", "--n-cells", help="Number of cells. May be left out with --design."),

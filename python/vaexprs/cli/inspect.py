@@ -131,9 +131,8 @@ def _text(value: Any) -> str:
     elif isinstance(value, dict):
         text = ", ".join(f"{name}: {_text(part)}" for name, part in value.items())
     elif isinstance(value, list):
-        text = " -> ".join(map(_text, value)) if value and isinstance(value[0], dict) else ", ".join(
-            map(_text, value)
-        )
+        arrow = " -> " if value and isinstance(value[0], dict) else ", "
+        text = arrow.join(map(_text, value))
     elif isinstance(value, bool) or value is None:
         text = {True: "yes", False: "no", None: "none"}[value]
     elif isinstance(value, int):

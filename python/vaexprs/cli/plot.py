@@ -19,10 +19,10 @@ def plot(
             metavar="MODEL.onnx|GENERATED.h5ad", help="An artifact, or generated cells."
         ),
     ],
+    *,
     output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Figure to write: .png, .pdf or .svg.", show_default=False),
-    ] = ...,  # type: ignore[assignment]
+        Path, typer.Option("-o", "--output", help="Figure to write: .png, .pdf or .svg.")
+    ],
     real: Annotated[
         Path | None, typer.Option(help="Real cells (.h5ad) to draw the generated ones with.")
     ] = None,

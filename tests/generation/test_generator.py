@@ -1,0 +1,258 @@
+"""From an artifact to cells: the contract of determinism, and obedience to what is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaexprs import Generator, load_artifact
+from vaexprs.errors import ArtifactError, ConditionError, DeviceError
+from vaexprs.generation.generator import Block
+from vaexprs.generation.observation import CSR
+from vaexprs.spec import OUTPUTS
+
+TWO_KEYS = {"cell_type": ["B", "NK", "T"], "state": ["CTRL", "STIM"]}
+
+
+def collect(blocks: Any) -> dict[str, np.ndarray]:
+    parts: list[Block] = list(blocks)
+    dense = [p.X.to_dense() if isinstance(p.X, CSR) else p.X for p in parts]
+    return {
+        "X": np.concatenate(dense),
+        "codes": np.concatenate([p.codes for p in parts]),
+        "unseen": np.concatenate([p.unseen for p in parts]),
+        "z": np.concatenate([p.z for p in parts]),
+        "library": np.concatenate([p.library for p in parts if p.library is not None] or [[]]),
+    }
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_artifact: Any) -> Any:
+    return load_artifact(tiny_artifact(likelihood="nb", n_genes=300))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    first_cell=st.integers(0, 10**12),
+    n_cells=st.integers(1, 400),
+    cut=st.floats(0, 1),
+    block_size=st.integers(1, 300),
+    n_threads=st.integers(1, 4),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_cells_depend_on_seed_and_index_alone(
+    model: Any,
+    first_cell: int,
+    n_cells: int,
+    cut: float,
+    block_size: int,
+    n_threads: int,
+    seed: int,
+) -> None:
+    one = Generator(model, n_threads=1)
+    other = Generator(model, n_threads=n_threads, block_size=block_size)
+    whole = collect(one.blocks(n_cells=n_cells, first_cell=first_cell, seed=seed))
+    head = int(cut * n_cells)
+    parts = [
+        *other.blocks(n_cells=head, first_cell=first_cell, seed=seed),
+        *other.blocks(n_cells=n_cells - head, first_cell=first_cell + head, seed=seed),
+    ]
+    assert same(whole, collect(parts))
+
+
+def test_seeds_differ(model: Any) -> None:
+    generator = Generator(model)
+    a, b = (collect(generator.blocks(n_cells=10, seed=seed)) for seed in (0, 1))
+    assert not np.array_equal(a["z"], b["z"])
+    assert not np.array_equal(a["X"], b["X"])
+
+
+def test_blocks_come_in_order_and_whole(model: Any) -> None:
+    generator = Generator(model, n_threads=3, block_size=10)
+    blocks = list(generator.blocks(n_cells=95, first_cell=7))
+    assert [b.first_cell for b in blocks] == list(range(7, 102, 10))
+    assert sum(b.n_cells for b in blocks) == 95
+    for block in blocks:
+        assert isinstance(block.X, CSR)
+        assert block.X.indptr.dtype == np.int64
+        assert block.X.shape == (block.n_cells, 300)
+        for row in range(block.n_cells):
+            columns = block.X.indices[block.X.indptr[row] : block.X.indptr[row + 1]]
+            assert (np.diff(columns) > 0).all()
+        assert (block.X.data > 0).all()
+
+
+def test_no_cells(model: Any) -> None:
+    assert list(Generator(model).blocks(n_cells=0)) == []
+
+
+@pytest.mark.parametrize("likelihood", OUTPUTS)
+def test_every_likelihood_draws_around_its_mean(tiny_artifact: Any, likelihood: str) -> None:
+    generator = Generator(tiny_artifact(likelihood=likelihood))
+    n_cells = 4000
+    draws = collect(generator.blocks(n_cells=n_cells, seed=5))["X"].astype(np.float64)
+    means = collect(generator.blocks(n_cells=n_cells, seed=5, return_mean=True))["X"]
+    # Given the means the draws are independent, so that each gene's average error is normal with
+    # a variance that the residuals tell. 20 genes, 6 likelihoods: 5 sigma makes one false alarm
+    # in 15,000 runs, and the seed is fixed.
+    error = draws - means
+    spread = error.std(axis=0) / np.sqrt(n_cells)
+    assert (np.abs(error.mean(axis=0)) <= 5 * spread + 1e-6).all()
+    if likelihood != "gaussian":
+        assert (draws >= 0).all()
+    if likelihood in ("poisson", "nb", "zinb", "bernoulli"):
+        assert (draws == np.rint(draws)).all()
+
+
+def test_values_of_a_bernoulli_model_of_continuous_data_are_its_means(tiny_artifact: Any) -> None:
+    generator = Generator(tiny_artifact(likelihood="bernoulli", observation="mean"))
+    draws = collect(generator.blocks(n_cells=70))["X"]
+    means = collect(generator.blocks(n_cells=70, return_mean=True))["X"]
+    assert np.array_equal(draws, means)
+
+
+def test_conditions_reach_plan_prior_and_decoder(tiny_artifact: Any) -> None:
+    generator = Generator(tiny_artifact(keys=TWO_KEYS, n_genes=100))
+    made = {
+        label: collect(generator.blocks(generator.plan({"cell_type": label}), n_cells=500))
+        for label in TWO_KEYS["cell_type"]
+    }
+    for code, label in enumerate(TWO_KEYS["cell_type"]):
+        assert (made[label]["codes"][:, 0] == code).all()
+    profiles = [m["X"].mean(axis=0) / m["X"].mean() for m in made.values()]
+    assert np.abs(np.log(profiles[0] + 0.01) - np.log(profiles[1] + 0.01)).mean() > 0.1
+
+
+def test_unseen_combinations_are_near_their_kin(tiny_artifact: Any) -> None:
+    generator = Generator(tiny_artifact(keys=TWO_KEYS, n_genes=100))
+    spec = generator.spec
+    unseen = [
+        (a, b)
+        for a in range(3)
+        for b in range(2)
+        if [a, b] not in spec.conditions.combinations.tolist()
+    ]
+    assert unseen
+    a, b = unseen[0]
+    request = {
+        "cell_type": TWO_KEYS["cell_type"][a],
+        "state": TWO_KEYS["state"][b],
+    }
+    made = collect(generator.blocks(generator.plan(request), n_cells=300))
+    assert made["unseen"].all()
+    assert np.isfinite(made["z"]).all()
+    assert (made["library"] > 0).all()
+    assert made["X"].sum() > 0
+    seen = collect(generator.blocks(n_cells=300))
+    assert not seen["unseen"].any()
+
+
+@pytest.mark.parametrize("prior", ["gaussian_mixture", "standard_normal"])
+def test_library_sizes_follow_the_law_or_the_user(tiny_artifact: Any, prior: str) -> None:
+    generator = Generator(tiny_artifact(prior=prior))
+    law = generator.spec.library
+    assert law is not None
+    made = collect(generator.blocks(n_cells=2000))
+    group = generator.plan().groups(0, 2000, seed=0)
+    assert (made["library"] >= law.minimum[group]).all()
+    assert (made["library"] <= law.maximum[group]).all()
+    given_ = np.linspace(500, 5000, 130)
+    made = collect(generator.blocks(n_cells=130, first_cell=50, library=given_))
+    assert np.allclose(made["library"], given_)
+    one = collect(generator.blocks(n_cells=130, library=20_000.0))
+    assert (one["library"] == 20_000).all()
+    assert one["X"].sum(axis=1).mean() == pytest.approx(20_000, rel=0.1)
+
+
+def test_a_library_given_for_a_part_of_a_run_is_that_of_the_whole(model: Any) -> None:
+    sizes = np.linspace(100, 2000, 200)
+    generator = Generator(model, block_size=33)
+    whole = collect(generator.blocks(n_cells=200, library=sizes))
+    parts = [
+        *generator.blocks(n_cells=90, library=sizes[:90]),
+        *generator.blocks(n_cells=110, first_cell=90, library=sizes[90:]),
+    ]
+    assert same(whole, collect(parts))
+
+
+def test_a_layout_ends_where_it_ends(model: Any) -> None:
+    generator = Generator(model)
+    plan = generator.plan({"cell_type": {"NK": 5, "T": 3}})
+    assert collect(generator.blocks(plan))["codes"][:, 0].tolist() == [1] * 5 + [2] * 3
+    assert collect(generator.blocks(plan, first_cell=4))["codes"][:, 0].tolist() == [1, 2, 2, 2]
+    with pytest.raises(ConditionError, match="lay out 8 cells"):
+        generator.blocks(plan, n_cells=9)
+    with pytest.raises(ConditionError, match="number of cells is missing"):
+        generator.blocks()
+
+
+def test_leaving_early_stops_the_workers(model: Any) -> None:
+    generator = Generator(model, n_threads=2, block_size=64)
+    blocks = generator.blocks(n_cells=10**9)
+    next(blocks)
+    blocks.close()  # returns at once, though a billion cells were asked for
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_cells": -1}, "number of cells must lie between 0"),
+        ({"n_cells": 1.5}, "must be an integer"),
+        ({"n_cells": 1, "seed": -1}, "seed must lie between 0"),
+        ({"n_cells": 1, "seed": 2**64}, "seed must lie between 0"),
+        ({"n_cells": 1, "first_cell": -3}, "first_cell must lie between 0"),
+        ({"n_cells": 2, "library": [1.0]}, r"2 of them, got shape \(1,\)"),
+        ({"n_cells": 1, "library": 0}, "positive and finite"),
+        ({"n_cells": 1, "library": float("nan")}, "positive and finite"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(model: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Generator(model).blocks(**options)
+
+
+def test_other_requests_that_are_refused(tiny_artifact: Any, model: Any) -> None:
+    with pytest.raises(ValueError, match="has no library size"):
+        Generator(tiny_artifact(likelihood="gaussian")).blocks(n_cells=1, library=1.0)
+    for name in ("n_threads", "block_size"):
+        with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
+            Generator(model, **{name: 0})
+    with pytest.raises(ArtifactError, match=r"there is no file 'nowhere\.onnx'"):
+        Generator("nowhere.onnx")
+    with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+        Generator(model, device="tpu")  # type: ignore[arg-type]
+
+
+def test_cuda_is_refused_where_there_is_none(model: Any) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(DeviceError, match="no CUDA provider"):
+        Generator(model, device="cuda")
+    assert Generator(model, device="auto").device == "cpu"
+
+
+def test_a_silent_fall_back_to_the_cpu_is_refused(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    real = onnxruntime.InferenceSession
+
+    def falls_back(data: bytes, sess_options: Any, providers: list[str]) -> Any:
+        return real(data, sess_options=sess_options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
+    with pytest.raises(DeviceError, match="fell back to the CPU"):
+        Generator(model, device="cuda")
