@@ -9,18 +9,17 @@ down in ``models/FORMAT.md``.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaexprs.errors import ArtifactError, OutputError
+from vaexprs.errors import ArtifactError
+from vaexprs.files import whole_file
 from vaexprs.onnx_operators import OPERATORS
 from vaexprs.onnx_reader import FLOAT, ITEM_SIZES, TYPE_NAMES, Model, Tensor, Value, read_model
 from vaexprs.onnx_shapes import check_shapes
@@ -92,6 +91,7 @@ def load_artifact(path_or_bytes: str | os.PathLike[str] | bytes) -> Artifact:
     """
     if isinstance(path_or_bytes, (bytes, bytearray, memoryview)):
         path, name, data = None, "artifact", bytes(path_or_bytes)
+        _refuse_other_files(data, name)
     else:
         path = os.fspath(path_or_bytes)
         name = f"artifact {path!r}"
@@ -103,7 +103,10 @@ def load_artifact(path_or_bytes: str | os.PathLike[str] | bytes) -> Artifact:
         _check_interface(model, spec)
         check_shapes(model.graph, spec)
     except ArtifactError as error:
-        raise ArtifactError(f"{name}: {error}") from None
+        # The message may quote names from the file, of any length.
+        problem = str(error)
+        problem = problem if len(problem) <= 1000 else f"{problem[:800]} ... {problem[-150:]}"
+        raise ArtifactError(f"{name}: {problem}") from None
     return Artifact(
         spec, data, hashlib.sha256(data).hexdigest(), path, model.opsets[""], model.ir_version
     )
@@ -136,14 +139,20 @@ def attach_quality(path: str | os.PathLike[str], quality: Mapping[str, Any] | No
     text = None
     if quality is not None:
         try:
-            text = json.dumps(dict(quality), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            text = json.dumps(dict(quality), ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
             raise ArtifactError(
                 f"quality scores for {str(path)!r} are not JSON: {error}."
             ) from None
     data = _with_metadata(artifact.model_bytes, PREFIX + "quality", text)
     load_artifact(data)
-    _replace_file(target, data)
+    with whole_file(target, overwrite=True) as partial:
+        mode = stat.S_IMODE(target.stat().st_mode)
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, mode)
 
 
 def _read_file(path: str, name: str) -> bytes:
@@ -167,11 +176,18 @@ def _read_file(path: str, name: str) -> bytes:
                 f"{name} has {status.st_size} bytes; an .onnx file has at most {MAX_BYTES}."
             )
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES)
+            _refuse_other_files(file.peek(32), name)
+            return file.read(status.st_size)
     except OSError as error:
         raise ArtifactError(f"{name} cannot be read: {error.strerror}.") from None
     finally:
         os.close(descriptor)
+
+
+def _refuse_other_files(start: bytes, name: str) -> None:
+    for magic, kind in _OTHER_FILES.items():
+        if start.startswith(magic):
+            raise ArtifactError(f"{name} is {kind}; expected an .onnx file exported by vaexprs.")
 
 
 def _read_model(data: bytes) -> Model:
@@ -180,9 +196,6 @@ def _read_model(data: bytes) -> Model:
         raise ArtifactError("the file is empty.")
     if len(data) > MAX_BYTES:
         raise ArtifactError(f"{len(data)} bytes; an .onnx file has at most {MAX_BYTES}.")
-    for start, kind in _OTHER_FILES.items():
-        if data.startswith(start):
-            raise ArtifactError(f"this is {kind}; expected an .onnx file exported by vaexprs.")
     try:
         model = read_model(data)
     except ArtifactError as error:
@@ -305,7 +318,7 @@ def _check_value(value: Value, what: str, side: str, width: int) -> None:
         raise ArtifactError(f"{what} has {shape[0]} rows, expected n_cells (dynamic) or 1.")
 
 
-def _with_metadata(data: bytes, key: str, value: str | None) -> bytes:
+def _with_metadata(data: bytes, key: str, value: bytes | None) -> bytes:
     """Return a model with one metadata entry set or taken out, all else byte for byte."""
     spans = read_model(data).metadata_spans
     if key in spans:
@@ -314,30 +327,7 @@ def _with_metadata(data: bytes, key: str, value: str | None) -> bytes:
         start = stop = max(stop for _, stop in spans.values())
     entry = b""
     if value is not None:
-        entry = encode_bytes(1, key.encode()) + encode_bytes(2, value.encode())
+        entry = encode_bytes(1, key.encode()) + encode_bytes(2, value)
         entry = encode_bytes(14, entry)
     view = memoryview(data)
     return b"".join((view[:start], entry, view[stop:]))
-
-
-def _replace_file(target: Path, data: bytes) -> None:
-    """Write a file under its final name only once all of it is on the disk."""
-    temporary = None
-    try:
-        mode = stat.S_IMODE(target.stat().st_mode)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
-        temporary = None
-    except OSError as error:
-        raise OutputError(
-            f"{str(target)!r} cannot be replaced: {error.strerror}; it is as it was."
-        ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)

@@ -20,6 +20,8 @@ __all__ = ["Attribute", "Graph", "Model", "Node", "Tensor", "Value", "read_model
 
 #: Axes of a tensor.
 MAX_AXES = 8
+#: Bytes of all metadata together. As JSON they may take twenty times this in memory.
+MAX_METADATA = 2**26
 
 #: Bytes of one value of the tensor types an artifact may hold, by their number in ONNX.
 ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8}
@@ -208,6 +210,7 @@ def read_model(data: bytes) -> Model:
     view = memoryview(data).toreadonly()
     metadata: dict[str, str] = {}
     spans: dict[str, tuple[int, int]] = {}
+    left = MAX_METADATA
     for number, wire_type, value, start, stop in wire.fields(view, "the model"):
         # The model is gone through twice: once for where the entries lie, once for all else.
         if _MODEL.get(number, ("",))[0] == "metadata_props" and wire_type == 2:
@@ -216,7 +219,10 @@ def read_model(data: bytes) -> Model:
             key = text(entry, "key", what)
             if key in spans:
                 raise ArtifactError(f"metadata {key!r} is there twice.")
-            metadata[key] = text(entry, "value", f"metadata {key!r}")
+            if stop - start > left:
+                raise ArtifactError(f"the metadata have more than {MAX_METADATA} bytes.")
+            left -= stop - start
+            metadata[key] = text(entry, "value", f"metadata {key!r}", MAX_METADATA)
             spans[key] = (start, stop)
     model = wire.message(view, _MODEL, "the model")
     if "graph" not in model:

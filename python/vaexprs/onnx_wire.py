@@ -5,7 +5,7 @@ a message may have and refuses what the usual ones let pass: an unknown field, a
 that comes twice (they merge the two, or keep the last), another wire type than the field's, a
 group, a number of more than 64 bits, a length that runs over the end. Messages are returned one
 level at a time, as views into the file: nothing here recurses or copies, and what is allocated
-is bounded by `MAX_FIELDS` and `MAX_NUMBERS`, whatever the bytes claim.
+is bounded by the limits below, whatever the bytes claim.
 
 Wire format: "Encoding", https://protobuf.dev/programming-guides/encoding/.
 """
@@ -23,6 +23,8 @@ __all__ = ["MAX_FIELDS", "MAX_NUMBERS", "Schema", "WireReader", "encode_bytes", 
 MAX_FIELDS = 500_000
 #: Numbers in one repeated field.
 MAX_NUMBERS = 4096
+#: Bytes of a name.
+MAX_TEXT = 4096
 
 #: Field number: name and kind of value. Kinds are ``"int"`` (a signed integer), ``"float"`` (its
 #: four bytes), ``"text"``, ``"bytes"``, ``"message"`` and ``"packed"`` (views); ``*`` marks a
@@ -134,10 +136,13 @@ class WireReader:
         return numbers
 
 
-def text(message: dict[str, Any], name: str, what: str) -> str:
+def text(message: dict[str, Any], name: str, what: str, limit: int = MAX_TEXT) -> str:
     """Return a field of text, which is empty where it is absent."""
+    view = message.get(name, b"")
+    if len(view) > limit:
+        raise ArtifactError(f"{what}.{name} has {len(view)} bytes, more than {limit}.")
     try:
-        return str(message.get(name, b""), "utf-8")
+        return str(view, "utf-8")
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{what}.{name} is not UTF-8: {error.reason}.") from None
 

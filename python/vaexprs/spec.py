@@ -1,18 +1,15 @@
 """What a generator promises: the contents of an artifact besides its graph.
 
 Training makes a `GeneratorSpec`, the artifact stores it as metadata, generation reads it
-back. The mapping to metadata is defined in ``models/FORMAT.md``; this file is its code.
+back. The mapping to metadata is defined in ``models/FORMAT.md``; its code is `vaexprs.metadata`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,46 +254,13 @@ class GeneratorSpec:
 
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata entries of the artifact: prefixed keys, JSON values."""
-        library = self.library
-        values: dict[str, Any] = {
-            "format_version": self.format_version,
-            "likelihood": self.likelihood,
-            "observation": self.observation,
-            "n_latent": self.n_latent,
-            "var_names": list(self.var_names),
-            "conditions": {
-                "keys": [
-                    {"name": k.name, "categories": list(k.categories), "ordered": k.ordered}
-                    for k in self.conditions.keys
-                ],
-                "combinations": self.conditions.combinations.tolist(),
-                "n_cells": self.conditions.n_cells.tolist(),
-            },
-            "prior": {
-                "kind": self.prior.kind,
-                "with_log_library": self.prior.with_log_library,
-                **{name: _encode(getattr(self.prior, name)) for name in _PRIOR_DTYPES},
-            },
-            "library": None
-            if library is None
-            else {
-                "kind": library.kind,
-                **{name: _encode(getattr(library, name)) for name in _LIBRARY_FIELDS},
-            },
-            "provenance": dict(self.provenance),
-            "architecture": dict(self.architecture),
-            "precision": dict(self.precision),
-        }
-        if self.quality is not None:
-            values["quality"] = dict(self.quality)
-        return {
-            PREFIX + key: json.dumps(value, ensure_ascii=False, allow_nan=False)
-            for key, value in values.items()
-        }
+        from vaexprs.metadata import write_metadata
+
+        return write_metadata(self)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> GeneratorSpec:
-        """Read a spec back from metadata entries.
+        """Read a spec back from metadata entries, which nobody has to trust.
 
         Raises
         ------
@@ -304,135 +268,9 @@ class GeneratorSpec:
             If an entry is missing, is not JSON, or does not fit the others; the message names
             the entry. Callers that know the file's name put it in front.
         """
-        version = _entry(metadata, "format_version", int)
-        if version > FORMAT_VERSION:
-            raise ArtifactError(
-                f"the artifact has format {version}, newer than this vaexprs, which reads up to "
-                f"format {FORMAT_VERSION}: upgrade vaexprs."
-            )
-        if version < 1:
-            raise ArtifactError(f"metadata 'vaexprs.format_version' is {version}, expected >= 1.")
-        likelihood = _entry(metadata, "likelihood", str)
-        if likelihood not in get_args(Likelihood):
-            raise ArtifactError(
-                f"metadata 'vaexprs.likelihood' is {likelihood!r}: "
-                + near_matches(likelihood, get_args(Likelihood))
-            )
-        try:
-            return cls(
-                format_version=version,
-                likelihood=likelihood,
-                observation=_entry(metadata, "observation", str),
-                n_latent=_entry(metadata, "n_latent", int),
-                var_names=_strings(_entry(metadata, "var_names", list), "var_names"),
-                conditions=_conditions(_entry(metadata, "conditions", dict)),
-                prior=_prior(_entry(metadata, "prior", dict)),
-                library=_library(_entry(metadata, "library", (dict, type(None)))),
-                provenance=_entry(metadata, "provenance", dict),
-                architecture=_entry(metadata, "architecture", dict),
-                precision=_entry(metadata, "precision", dict),
-                quality=_entry(metadata, "quality", dict)
-                if PREFIX + "quality" in metadata
-                else None,
-            )
-        except (KeyError, TypeError, OverflowError) as error:
-            raise ArtifactError(f"the metadata is incomplete or malformed: {error!r}.") from error
+        from vaexprs.metadata import read_metadata
 
-
-_PRIOR_DTYPES = {
-    "offsets": np.int64,
-    "weights": np.float64,
-    "means": np.float32,
-    "tril": np.float32,
-    "factor": np.int32,
-}
-_LIBRARY_FIELDS = ("minimum", "maximum", "location", "scale")
-
-
-def _encode(array: NDArray[Any]) -> dict[str, Any]:
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return {
-        "dtype": array.dtype.name,
-        "shape": list(array.shape),
-        "base64": base64.b64encode(little.tobytes()).decode("ascii"),
-    }
-
-
-def _decode(value: Mapping[str, Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:
-    wanted = np.dtype(dtype)
-    if value["dtype"] != wanted.name:
-        raise ArtifactError(
-            f"metadata '{name}' has dtype {value['dtype']!r}, expected {wanted.name!r}."
-        )
-    shape = tuple(int(length) for length in value["shape"])
-    try:
-        raw = base64.b64decode(value["base64"], validate=True)
-        array = np.frombuffer(raw, dtype=wanted.newbyteorder("<")).astype(wanted)
-        array = array.reshape(shape)
-    except (binascii.Error, ValueError) as error:
-        raise ArtifactError(f"metadata '{name}' is no array of shape {shape}: {error}.") from error
-    array.flags.writeable = False
-    return array
-
-
-def _entry(metadata: Mapping[str, str], key: str, kind: type | tuple[type, ...]) -> Any:
-    name = PREFIX + key
-    if name not in metadata:
-        raise ArtifactError(
-            f"metadata {name!r} is missing: the file was not exported by vaexprs, or is damaged."
-        )
-    try:
-        value = json.loads(metadata[name])
-    except ValueError as error:
-        raise ArtifactError(f"metadata {name!r} is not JSON: {error}.") from error
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ArtifactError(f"metadata {name!r} has the wrong type: {type(value).__name__}.")
-    return value
-
-
-def _strings(values: list[Any], name: str) -> tuple[str, ...]:
-    if not all(isinstance(value, str) for value in values):
-        raise ArtifactError(f"metadata 'vaexprs.{name}' must hold strings only.")
-    return tuple(values)
-
-
-def _conditions(value: Mapping[str, Any]) -> Conditions:
-    keys = tuple(
-        ConditionKey(
-            str(key["name"]), _strings(key["categories"], "conditions"), bool(key["ordered"])
-        )
-        for key in value["keys"]
-    )
-    n_cells = _integers(value["n_cells"], np.int64)
-    combinations = _integers(value["combinations"], np.int32)
-    if combinations.size != n_cells.size * len(keys):
-        raise ArtifactError("metadata 'vaexprs.conditions': combinations do not fit the keys.")
-    return Conditions(keys, combinations.reshape(n_cells.size, len(keys)), n_cells)
-
-
-def _integers(values: Any, dtype: type[np.generic]) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
-        raise ArtifactError("metadata 'vaexprs.conditions' must hold whole numbers.")
-    return array.astype(dtype)
-
-
-def _prior(value: Mapping[str, Any]) -> Prior:
-    arrays = {
-        name: _decode(value[name], f"{PREFIX}prior.{name}", dtype)
-        for name, dtype in _PRIOR_DTYPES.items()
-    }
-    return Prior(value["kind"], bool(value["with_log_library"]), **arrays)
-
-
-def _library(value: Mapping[str, Any] | None) -> LibraryLaw | None:
-    if value is None:
-        return None
-    arrays = {
-        name: _decode(value[name], f"{PREFIX}library.{name}", np.float32)
-        for name in _LIBRARY_FIELDS
-    }
-    return LibraryLaw(value["kind"], **arrays)
+        return read_metadata(metadata)
 
 
 def _check(spec: GeneratorSpec) -> None:
@@ -463,12 +301,16 @@ def _check(spec: GeneratorSpec) -> None:
         refuse("conditions", "a combination has a code outside its key's categories")
     if (conditions.n_cells < 1).any():
         refuse("conditions", "every combination needs at least one training cell")
+    if conditions.n_cells.sum(dtype=np.float64) > 2**53:
+        refuse("conditions", "has more training cells than can be counted")
     if len(np.unique(conditions.combinations, axis=0)) != n_groups:
         refuse("conditions", "combinations must be unique")
 
     prior = spec.prior
     if prior.kind not in ("standard_normal", "gaussian_mixture"):
         refuse("prior", f"unknown kind {prior.kind!r}")
+    if prior.kind == "standard_normal" and prior.with_log_library:
+        refuse("prior", "a standard normal law says nothing of the library size")
     if prior.kind == "gaussian_mixture":
         n_dim = spec.n_latent + prior.with_log_library
         n_components, n_factors = len(prior.weights), len(prior.tril)
@@ -491,6 +333,8 @@ def _check(spec: GeneratorSpec) -> None:
         for name in ("weights", "means", "tril"):
             if not np.isfinite(getattr(prior, name)).all():
                 refuse(f"prior.{name}", "holds values that are not finite")
+        if np.triu(prior.tril, 1).any():
+            refuse("prior.tril", "must be zero above the diagonals")
         sums = np.add.reduceat(prior.weights, prior.offsets[:-1])
         if (prior.weights < 0).any() or not np.allclose(sums, 1, atol=1e-6):
             refuse("prior.weights", "must be non-negative and sum to 1 in each group")
@@ -503,7 +347,7 @@ def _check(spec: GeneratorSpec) -> None:
     if library is not None:
         if library.kind not in ("joint", "lognormal"):
             refuse("library", f"unknown kind {library.kind!r}")
-        for name in _LIBRARY_FIELDS:
+        for name in ("minimum", "maximum", "location", "scale"):
             values = getattr(library, name)
             if values.shape != (n_groups,) or not np.isfinite(values).all():
                 refuse(f"library.{name}", f"expected {n_groups} finite values")
