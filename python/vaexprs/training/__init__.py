@@ -1,0 +1,31 @@
+"""Training: the only room that needs torch. It ends at the artifact.
+
+`vaexprs.training.graph` builds the artifact from NumPy weights and imports no torch, so the
+names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vaexprs.errors import require
+
+if TYPE_CHECKING:
+    from vaexprs.training.fit import VAEFit, fit_vae
+
+__all__ = ["VAEFit", "fit_vae"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'vaexprs.training' has no attribute {name!r}")
+    for module in ("torch", "onnx", "safetensors", "anndata"):
+        require(module, extra="train", purpose="Training")
+    value = getattr(importlib.import_module("vaexprs.training.fit"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

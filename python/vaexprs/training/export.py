@@ -1,0 +1,178 @@
+"""From a trained model to the bytes of an artifact, proved equal before anyone sees them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaexprs.errors import OutputError, VaexprsError, require
+from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec
+from vaexprs.training.cells import Scaling
+from vaexprs.training.graph import DecoderWeights, Head, build_model
+from vaexprs.training.model import VAE
+
+__all__ = ["decoder_weights", "export_bytes", "write_atomically"]
+
+#: Largest difference between torch and onnxruntime, relative to the largest value of an output
+#: near it: float32 sums of a few hundred terms in another order.
+PARITY_TOLERANCE = 2e-5
+_PARITY_CELLS = 16
+#: Standard deviation of genes that never varied: a normal law needs one.
+_SMALLEST_SCALE = 1e-6
+
+Array = NDArray[np.float32]
+
+
+def decoder_weights(vae: VAE, scaling: Scaling | None) -> DecoderWeights:
+    """Read the decoder out of torch, with what one key makes superfluous folded together."""
+    decoder, shape = vae.decoder, vae.shape
+
+    def numpy(tensor: torch.Tensor) -> Array:
+        return tensor.detach().cpu().numpy().astype(np.float32)
+
+    layers = tuple(
+        (numpy(dense.weight).T, numpy(dense.bias), layer.activation)  # type: ignore[operator, arg-type]
+        for dense, layer in zip(decoder.stack.dense, decoder.stack.layers, strict=True)
+    )
+    heads = {}
+    for name, head in decoder.heads.items():
+        bias = numpy(head.bias)  # type: ignore[arg-type]
+        weight = {block: numpy(value) for block, value in head.weight.items()}  # type: ignore[operator, union-attr]
+        if shape.n_keys == 1 and "membership" in weight:
+            # with one key a cell's combination is its category
+            extra = numpy(decoder.member) @ weight.pop("membership")
+            weight["condition"] = weight.get("condition", 0) + extra
+        if name == "log_scale" and scaling is not None:
+            stretch = np.maximum(scaling.stretch, _SMALLEST_SCALE)
+            bias = bias + np.log(stretch)
+        heads[name] = Head(bias, weight)
+    bound = numpy(decoder.bound)
+    return DecoderWeights(
+        layers=layers,
+        heads=heads,
+        bound=bound if np.isfinite(bound).all() else None,
+        member=numpy(decoder.member),
+        embedding=numpy(decoder.embedding) if shape.embedding else None,
+        shift=None if scaling is None else scaling.shift,
+        stretch=None if scaling is None else scaling.stretch,
+    )
+
+
+def export_bytes(vae: VAE, scaling: Scaling | None, spec: GeneratorSpec) -> bytes:
+    """Build the artifact and compare it with torch on random cells.
+
+    Raises
+    ------
+    VaexprsError
+        If onnxruntime and torch differ by more than float32 arithmetic explains.
+    """
+    model = build_model(decoder_weights(vae, scaling), spec)
+    content: bytes = model.SerializeToString(deterministic=True)
+    _check_parity(content, vae, scaling, spec)
+    return content
+
+
+@torch.no_grad()
+def torch_outputs(
+    vae: VAE, scaling: Scaling | None, inputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Compute the outputs of the graph with torch, in data units."""
+    device = vae.decoder.member.device
+    z = torch.from_numpy(inputs["z"]).to(device)
+    condition = torch.from_numpy(
+        inputs.get("condition", np.zeros((len(inputs["z"]), 0), np.float32))
+    ).to(device)
+    heads = {name: head.float() for name, head in vae.decoder(z, condition).items()}
+    likelihood, logits = vae.shape.likelihood, heads["logits"]
+    out = {}
+    if likelihood in COUNT_LIKELIHOODS:
+        library = torch.from_numpy(inputs["library"]).to(device)
+        out["mean"] = torch.softmax(logits, -1) * library
+    elif likelihood == "zigamma":
+        out["mean"] = logits.exp()
+    else:
+        assert scaling is not None
+        stretch = torch.from_numpy(scaling.stretch).to(device)
+        value = torch.sigmoid(logits) if likelihood == "bernoulli" else logits
+        out["mean"] = value * stretch + torch.from_numpy(scaling.shift).to(device)
+        if likelihood == "gaussian":
+            floor = stretch.clamp(min=_SMALLEST_SCALE)
+            out["scale"] = heads["log_scale"].exp() * floor
+    if "log_inverse_dispersion" in heads:
+        out["inverse_dispersion"] = heads["log_inverse_dispersion"].exp()
+    if "zero_logits" in heads:
+        out["zero_logits"] = heads["zero_logits"]
+    return {name: value.cpu().numpy() for name, value in out.items()}
+
+
+def random_inputs(spec: GeneratorSpec, n_cells: int, seed: int) -> dict[str, Array]:
+    """Draw inputs of the graph: seen combinations, z and library sizes of a plausible range."""
+    rng = np.random.default_rng(seed)
+    inputs = {"z": rng.standard_normal((n_cells, spec.n_latent)).astype(np.float32)}
+    if spec.conditions.keys:
+        picked = spec.conditions.combinations[
+            rng.integers(len(spec.conditions.combinations), size=n_cells)
+        ]
+        starts = np.concatenate([[0], np.cumsum(spec.conditions.sizes)[:-1]])
+        one_hot = np.zeros((n_cells, spec.conditions.n_conditions), np.float32)
+        np.put_along_axis(one_hot, picked + starts, 1.0, axis=1)
+        inputs["condition"] = one_hot
+    if spec.library is not None:
+        library = np.exp(rng.normal(spec.library.location.mean(), 0.5, (n_cells, 1)))
+        inputs["library"] = library.astype(np.float32)
+    return inputs
+
+
+def _check_parity(content: bytes, vae: VAE, scaling: Scaling | None, spec: GeneratorSpec) -> None:
+    runtime = require("onnxruntime", extra="train", purpose="Export")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    inputs = random_inputs(spec, _PARITY_CELLS, seed=0)
+    wanted = torch_outputs(vae, scaling, inputs)
+    for name, got in zip(spec.outputs, session.run(list(spec.outputs), inputs), strict=True):
+        # relative to each value, with a floor at a small part of the gene's typical size
+        size = np.abs(wanted[name]) + 1e-2 * np.abs(wanted[name]).mean() + 1e-12
+        worst = float((np.abs(got - wanted[name]) / size).max())
+        if not worst <= PARITY_TOLERANCE * 10:
+            raise VaexprsError(
+                f"export failed its check: output {name!r} of the artifact differs from the "
+                f"trained model by {worst:.1e} (relative), more than {PARITY_TOLERANCE * 10:.0e}. "
+                "Nothing was written; please report this with the package versions."
+            )
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes, *, overwrite: bool) -> Path:
+    """Write a file so that its final name never holds half of it.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and `overwrite` is false, its folder does not, or the disk refuses.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists: choose another name, or pass overwrite=True.")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}.")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(part, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,128 @@
+"""A whole fit in one safetensors file: tensors, and JSON in its header. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaexprs.errors import ArtifactError, require
+from vaexprs.spec import PREFIX, GeneratorSpec
+from vaexprs.training.cells import Scaling
+from vaexprs.training.features import Features
+from vaexprs.training.layers import Layer
+from vaexprs.training.loop import History
+from vaexprs.training.model import VAE, Architecture
+
+__all__ = ["Parts", "read", "to_bytes"]
+
+#: Version of the layout of this file; raised when an older vaexprs could not read it.
+FIT_VERSION = 1
+
+
+@dataclass
+class Parts:
+    """What a saved fit is made of."""
+
+    vae: VAE
+    features: Features
+    scaling: Scaling | None
+    spec: GeneratorSpec
+    history: History
+    interrupted: bool
+
+
+def to_bytes(
+    vae: VAE,
+    features: Features,
+    scaling: Scaling | None,
+    spec: GeneratorSpec,
+    history: History,
+    interrupted: bool,
+) -> bytes:
+    """Write a fit as the bytes of a safetensors file."""
+    safetensors = require("safetensors.torch", extra="train", purpose="Saving a fit")
+    tensors: dict[str, Tensor] = {
+        "vae." + name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()
+    }
+    for group, values in (("features", features), ("scaling", scaling)):
+        if values is not None:
+            for name, value in vars(values).items():
+                if isinstance(value, np.ndarray):
+                    tensors[f"{group}.{name}"] = torch.from_numpy(value.copy())
+    fit = {
+        "version": FIT_VERSION,
+        "architecture": asdict(vae.shape),
+        "feature_kind": features.kind,
+        "history": history,
+        "interrupted": interrupted,
+    }
+    metadata = {PREFIX + "fit": json.dumps(fit), **spec.to_metadata()}
+    content: bytes = safetensors.save(tensors, metadata)
+    return content
+
+
+def read(path: str | os.PathLike[str]) -> Parts:
+    """Read a fit; see `to_bytes`.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is no safetensors file, was not written by `VAEFit.save`, or is of a newer
+        version.
+    """
+    safetensors = require("safetensors", extra="train", purpose="Loading a fit")
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ArtifactError(
+            f"{path} is no saved fit: expected a safetensors file written by VAEFit.save ({error})."
+        ) from error
+    if PREFIX + "fit" not in metadata:
+        raise ArtifactError(f"{path} is a safetensors file, but not one written by VAEFit.save.")
+    try:
+        fit: dict[str, Any] = json.loads(metadata[PREFIX + "fit"])
+        if fit["version"] > FIT_VERSION:
+            raise ArtifactError(
+                f"{path} was saved by a newer vaexprs (version {fit['version']} of the layout, "
+                f"this one reads up to {FIT_VERSION}): upgrade vaexprs."
+            )
+        architecture = dict(fit["architecture"])
+        for side in ("encoder", "decoder"):
+            architecture[side] = tuple(Layer(**layer) for layer in architecture[side])
+        vae = VAE(Architecture(**architecture))
+        state = {
+            name.removeprefix("vae."): value
+            for name, value in tensors.items()
+            if name.startswith("vae.")
+        }
+        for name, value in state.items():
+            parts = name.split(".")
+            if parts[-1] == "membership":
+                vae.decoder.add_membership(parts[2], value)
+        vae.load_state_dict(state)
+        features = Features(fit["feature_kind"], **_arrays(tensors, "features"))
+        scaling = Scaling(**_arrays(tensors, "scaling")) if "scaling.shift" in tensors else None
+        spec = GeneratorSpec.from_metadata(metadata)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{path} is a damaged fit: {error}") from error
+    return Parts(vae, features, scaling, spec, fit["history"], fit["interrupted"])
+
+
+def _arrays(tensors: dict[str, Tensor], group: str) -> dict[str, Any]:
+    return {
+        name.partition(".")[2]: value.numpy()
+        for name, value in tensors.items()
+        if name.startswith(group + ".")
+    }
