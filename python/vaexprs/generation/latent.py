@@ -101,11 +101,8 @@ class _Sources:
     def __init__(self, spec: GeneratorSpec) -> None:
         self._spec = spec
         self._conditions = spec.conditions
-        self._place = {
-            tuple(row): g for g, row in enumerate(self._conditions.combinations.tolist())
-        }
-        self._effects: NDArray[np.float64] | None = None
-        self._importance: NDArray[np.float64] | None = None
+        rows = self._conditions.combinations.tolist()
+        self._place = {tuple(row): group for group, row in enumerate(rows)}
 
     def of(self, combination: NDArray[np.int32]) -> _Borrowed:
         seen = self._place.get(tuple(combination.tolist()))

@@ -74,7 +74,6 @@ def write_zarr(
         write_elem(root, "uns", {"vaexprs": uns})
         for name in ("layers", "obsp", "varm", "varp"):
             write_elem(root, name, {})
-        zarr.consolidate_metadata(root.store)
 
 
 class _SparseX:
