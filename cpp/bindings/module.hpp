@@ -1,0 +1,13 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace vaexprs::bindings {
+
+void bind_instruction_set(pybind11::module_& module);
+void bind_random(pybind11::module_& module);
+void bind_latent(pybind11::module_& module);
+void bind_condition(pybind11::module_& module);
+void bind_observation(pybind11::module_& module);
+
+}  // namespace vaexprs::bindings

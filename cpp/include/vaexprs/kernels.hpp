@@ -1,0 +1,65 @@
+// The table of hot kernels, one for each instruction set, and how one is chosen.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "vaexprs/streams.hpp"
+
+namespace vaexprs {
+
+/// What a kernel needs to know to draw the observations of one cell.
+struct ObservationRow {
+    std::uint64_t seed;
+    std::uint64_t cell;
+    std::uint32_t n_genes;
+    const float* mean;
+    const float* scale;               ///< gaussian
+    const float* inverse_dispersion;  ///< nb, zinb, zigamma
+    const float* zero_logits;         ///< zinb, zigamma
+};
+
+/// Kernels may write this many entries beyond what they keep: a vector is stored whole.
+inline constexpr std::size_t kPadding = 64;
+
+/// Room for one row of non-zeros: n_genes + kPadding entries each.
+struct SparseRow {
+    std::int32_t* columns;
+    float* values;
+};
+
+/// Draws one row, leaves the zeros out, returns the number of non-zeros; kBadMean if a mean is
+/// outside the support. `scratch` has room for kScratchArrays * (n_genes + kPadding) words.
+using SparseKernel = std::size_t (*)(const ObservationRow& row, SparseRow out,
+                                     std::uint32_t* scratch);
+inline constexpr std::size_t kBadMean = static_cast<std::size_t>(-1);
+inline constexpr std::size_t kScratchArrays = 10;
+
+/// Fills out[0 ... n) with tiled uniforms or normals of one cell.
+using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n,
+                            float* out);
+
+struct Kernels {
+    const char* name;
+    SparseKernel bernoulli;
+    SparseKernel poisson;
+    SparseKernel nb;
+    SparseKernel zinb;
+    SparseKernel zigamma;
+    FillKernel uniform;
+    FillKernel normal;
+};
+
+/// Kernels that this machine can run: the scalar reference first, then rising instruction sets.
+const std::vector<const Kernels*>& available_kernels();
+
+/// The kernels of that name; the default ones for an empty name. Throws std::invalid_argument.
+///
+/// The default is the highest instruction set, unless the environment variable
+/// VAEXPRS_INSTRUCTION_SET named another one when the process first asked.
+const Kernels& kernels_named(std::string_view name);
+
+}  // namespace vaexprs

@@ -1,0 +1,44 @@
+// Standard normals by the transformation of G. E. P. Box and M. E. Muller, "A note on the
+// generation of random normal deviates", Annals of Mathematical Statistics 29 (1958) 610-611.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "vaexprs/float_math.hpp"
+#include "vaexprs/inline.hpp"
+#include "vaexprs/streams.hpp"
+#include "vaexprs/uniform.hpp"
+
+namespace vaexprs {
+
+template <class Float>
+struct NormalPair {
+    Float first, second;
+};
+
+/// Two independent float32 normals from two words; |z| <= 6.66, beyond which lies 3e-11.
+template <class Float>
+VAEXPRS_INLINE NormalPair<Float> box_muller(Unsigned<Float> radius_word, Unsigned<Float> turn) {
+    using Int = Signed<Float>;
+    // In (0, 1]: 32 bits, of which float32 keeps the 24 that matter, most of them near 0 where the
+    // tail of the normal comes from. The shift makes room for the sign of the conversion.
+    const Float u = (to_float(__builtin_bit_cast(Int, radius_word >> 1)) + 0.5f) * 0x1p-31f;
+    const Float radius = square_root(-2.0f * log_float(u));
+    const SineCosine<Float> angle = sine_cosine<Float>(turn);
+    return {radius * angle.cosine, radius * angle.sine};
+}
+
+/// Normal `site.index` of the row of tiled normals of a cell: words 0 and 1 of a block make the
+/// normals at its positions 0 and 1, words 2 and 3 those at 2 and 3.
+VAEXPRS_INLINE float tiled_normal(Site site, Purpose purpose) {
+    const Site block{site.seed, site.cell, tiled_block(site.index)};
+    const Words<std::uint32_t> words = random_words(block, purpose);
+    const std::uint32_t position = tiled_position(site.index);
+    const NormalPair<float> pair = position < 2 ? box_muller<float>(words.w0, words.w1)
+                                                : box_muller<float>(words.w2, words.w3);
+    return position % 2 == 0 ? pair.first : pair.second;
+}
+
+}  // namespace vaexprs

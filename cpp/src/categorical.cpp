@@ -1,0 +1,30 @@
+#include "vaexprs/categorical.hpp"
+
+#include <algorithm>
+
+#include "vaexprs/uniform.hpp"
+
+namespace vaexprs {
+
+std::vector<double> cumulative_weights(std::span<const double> weights,
+                                       std::span<const std::int64_t> offsets) {
+    std::vector<double> cumulative(weights.begin(), weights.end());
+    for (std::size_t g = 0; g + 1 < offsets.size(); ++g) {
+        const auto last = static_cast<std::size_t>(offsets[g + 1]);
+        for (auto c = static_cast<std::size_t>(offsets[g]) + 1; c < last; ++c) {
+            cumulative[c] += cumulative[c - 1];
+        }
+    }
+    return cumulative;
+}
+
+std::size_t draw_category(Site site, Purpose purpose, std::span<const double> cumulative) {
+    const Words<std::uint32_t> words = random_words(site, purpose);
+    const double target = uniform_double(words.w0, words.w1) * cumulative.back();
+    // The first sum above the target belongs to a category of positive weight; there is one, as
+    // 1 - 2^-53 times a number rounds to less than that number.
+    const auto found = std::upper_bound(cumulative.begin(), cumulative.end(), target);
+    return static_cast<std::size_t>(found - cumulative.begin());
+}
+
+}  // namespace vaexprs

@@ -1,0 +1,60 @@
+#include "vaexprs/reference.hpp"
+
+#include "vaexprs/count_law.hpp"
+#include "vaexprs/gamma.hpp"
+#include "vaexprs/normal.hpp"
+#include "vaexprs/poisson.hpp"
+#include "vaexprs/uniform.hpp"
+
+namespace vaexprs::reference {
+
+namespace {
+
+/// NB as a Poisson whose mean is a gamma variate; exact, and as quick for any mean.
+double gamma_poisson(Site site, double mean, double inverse_dispersion) {
+    return draw_poisson(site, draw_gamma(site, inverse_dispersion) * (mean / inverse_dispersion));
+}
+
+}  // namespace
+
+float bernoulli(Site site, float mean) {
+    return observation_uniform(site) < mean ? 1.0f : 0.0f;
+}
+
+float gaussian(Site site, float mean, float scale) {
+    return mean + scale * tiled_normal(site, Purpose::observation);
+}
+
+float poisson(Site site, float mean) {
+    const double count = mean > kLargeMean
+                             ? draw_poisson(site, mean)
+                             : invert_upper_tail(observation_uniform(site), poisson_law(mean));
+    return static_cast<float>(count);
+}
+
+float nb(Site site, float mean, float inverse_dispersion) {
+    const double count = mean > kLargeMean
+                             ? gamma_poisson(site, mean, inverse_dispersion)
+                             : invert_upper_tail(observation_uniform(site),
+                                                 negative_binomial_law(mean, inverse_dispersion));
+    return static_cast<float>(count);
+}
+
+float zinb(Site site, float mean, float inverse_dispersion, float zero_logits) {
+    // One uniform decides the extra zero and, scaled by the weight, the count.
+    const double v = observation_uniform(site);
+    const double weight = weight_of(zero_logits);
+    if (mean > kLargeMean) {
+        return v < weight ? static_cast<float>(gamma_poisson(site, mean, inverse_dispersion)) : 0.0f;
+    }
+    const CountLaw law = negative_binomial_law(mean, inverse_dispersion, weight);
+    return static_cast<float>(invert_upper_tail(v, law));
+}
+
+float zigamma(Site site, float mean, float inverse_dispersion, float zero_logits) {
+    if (!(observation_uniform(site) < weight_of(zero_logits))) return 0.0f;
+    const double scale = static_cast<double>(mean) / inverse_dispersion;
+    return static_cast<float>(draw_gamma(site, inverse_dispersion) * scale);
+}
+
+}  // namespace vaexprs::reference

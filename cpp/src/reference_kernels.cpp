@@ -1,0 +1,75 @@
+// The scalar reference as a table of kernels: what the fast ones are compared with, and what runs
+// where no faster one does.
+
+#include "kernel_tables.hpp"
+#include "vaexprs/normal.hpp"
+#include "vaexprs/observation.hpp"
+#include "vaexprs/reference.hpp"
+#include "vaexprs/uniform.hpp"
+
+namespace vaexprs {
+
+namespace {
+
+template <class Draw>
+std::size_t sample_row(const ObservationRow& row, SparseRow out, float limit, bool closed,
+                       const Draw& draw) {
+    std::size_t n = 0;
+    for (std::uint32_t gene = 0; gene < row.n_genes; ++gene) {
+        const float mean = row.mean[gene];
+        if (!(mean >= 0.0f && (mean < limit || (closed && mean == limit)))) return kBadMean;
+        const float value = draw(Site{row.seed, row.cell, gene}, gene);
+        if (value == 0.0f) continue;
+        out.columns[n] = static_cast<std::int32_t>(gene);
+        out.values[n] = value;
+        ++n;
+    }
+    return n;
+}
+
+std::size_t bernoulli(const ObservationRow& row, SparseRow out, std::uint32_t*) {
+    return sample_row(row, out, 1.0f, true, [&](Site site, std::uint32_t gene) {
+        return reference::bernoulli(site, row.mean[gene]);
+    });
+}
+
+std::size_t poisson(const ObservationRow& row, SparseRow out, std::uint32_t*) {
+    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
+        return reference::poisson(site, row.mean[gene]);
+    });
+}
+
+std::size_t nb(const ObservationRow& row, SparseRow out, std::uint32_t*) {
+    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
+        return reference::nb(site, row.mean[gene], row.inverse_dispersion[gene]);
+    });
+}
+
+std::size_t zinb(const ObservationRow& row, SparseRow out, std::uint32_t*) {
+    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
+        return reference::zinb(site, row.mean[gene], row.inverse_dispersion[gene],
+                               row.zero_logits[gene]);
+    });
+}
+
+std::size_t zigamma(const ObservationRow& row, SparseRow out, std::uint32_t*) {
+    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
+        return reference::zigamma(site, row.mean[gene], row.inverse_dispersion[gene],
+                                  row.zero_logits[gene]);
+    });
+}
+
+void uniform(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n, float* out) {
+    for (std::uint32_t j = 0; j < n; ++j) out[j] = uniform_float(tiled_word({seed, cell, j}, purpose));
+}
+
+void normal(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n, float* out) {
+    for (std::uint32_t j = 0; j < n; ++j) out[j] = tiled_normal({seed, cell, j}, purpose);
+}
+
+}  // namespace
+
+const Kernels kReferenceKernels = {"reference", bernoulli, poisson, nb,
+                                   zinb,        zigamma,   uniform, normal};
+
+}  // namespace vaexprs
