@@ -240,7 +240,7 @@ def _check_constants(model: Model) -> None:
     for tensor in model.graph.initializers:
         _check_tensor(tensor, f"graph.initializer {tensor.name!r}")
     for node in model.graph.nodes:
-        what = f"graph.node {node.name or node.outputs[:1]} ({node.op_type})"
+        what = f"graph.node {node.name or ', '.join(node.outputs[:3])!r} ({node.op_type})"
         if node.op_type not in OPERATORS:
             raise ArtifactError(
                 f"{what}: the operator is not one of those an artifact may use: "

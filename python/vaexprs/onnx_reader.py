@@ -142,12 +142,10 @@ _GRAPH: Schema = {
     1: ("node", "message*"), 2: ("name", "text"), 5: ("initializer", "message*"),
     10: ("doc_string", "text"), 11: ("input", "message*"), 12: ("output", "message*"),
     13: ("value_info", "message*"), 15: ("sparse_initializer", "message*"),
-    16: ("metadata_props", "message*"),
 }  # fmt: skip
 _NODE: Schema = {
     1: ("input", "text*"), 2: ("output", "text*"), 3: ("name", "text"), 4: ("op_type", "text"),
     5: ("attribute", "message*"), 6: ("doc_string", "text"), 7: ("domain", "text"),
-    9: ("metadata_props", "message*"),
 }  # fmt: skip
 _ATTRIBUTE: Schema = {
     1: ("name", "text"), 2: ("f", "float"), 3: ("i", "int"), 4: ("s", "bytes"),
@@ -162,11 +160,9 @@ _TENSOR: Schema = {
     5: ("int32_data", "packed"), 7: ("int64_data", "packed"), 8: ("name", "text"),
     9: ("raw_data", "bytes"), 10: ("double_data", "packed"), 12: ("doc_string", "text"),
     13: ("external_data", "message*"), 14: ("data_location", "int"),
-    16: ("metadata_props", "message*"),
 }  # fmt: skip
 _VALUE: Schema = {
     1: ("name", "text"), 2: ("type", "message"), 3: ("doc_string", "text"),
-    4: ("metadata_props", "message*"),
 }  # fmt: skip
 _TYPE: Schema = {
     1: ("tensor_type", "message"), 4: ("sequence_type", "message"), 5: ("map_type", "message"),

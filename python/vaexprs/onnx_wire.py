@@ -20,7 +20,7 @@ from vaexprs.errors import ArtifactError
 __all__ = ["MAX_FIELDS", "MAX_NUMBERS", "Schema", "WireReader", "encode_bytes", "text"]
 
 #: Fields in a whole file. A decoder of a thousand nodes has some twenty thousand.
-MAX_FIELDS = 500_000
+MAX_FIELDS = 200_000
 #: Numbers in one repeated field.
 MAX_NUMBERS = 4096
 #: Bytes of a name.

@@ -1,0 +1,373 @@
+"""The shapes that are inferred before a graph runs are those that a runtime computes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vaexprs.artifact import load_artifact
+from vaexprs.errors import ArtifactError
+from vaexprs.onnx_operators import CELLS, OPERATORS
+from vaexprs.onnx_reader import read_model
+from vaexprs.onnx_shapes import check_shapes
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+WIDTH = 6
+
+
+def const(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+RNG = np.random.default_rng(0)
+#: Constants that the cases below may name.
+CONSTANTS: dict[str, np.ndarray] = {
+    "row": RNG.normal(size=(1, WIDTH)).astype(np.float32),
+    "vector": RNG.normal(size=WIDTH).astype(np.float32),
+    "column": RNG.normal(size=(7, 1)).astype(np.float32),
+    "scalar": np.float32(2.0),
+    "W": RNG.normal(size=(WIDTH, 5)).astype(np.float32),
+    "WT": RNG.normal(size=(5, WIDTH)).astype(np.float32),
+    "square": RNG.normal(size=(WIDTH, WIDTH)).astype(np.float32),
+    "b": RNG.normal(size=5).astype(np.float32),
+    "cube": RNG.normal(size=(2, 3, 4)).astype(np.float32),
+    "int8": RNG.integers(-9, 9, (WIDTH, 5)).astype(np.int8),
+    "scale": np.float32(0.1),
+    "scales": np.full(5, 0.1, np.float32),
+    "zero": np.uint8(128),
+    "zero8": np.int8(0),
+    "zeros8": np.zeros(5, np.int8),
+    "order": const(3, 1, 1, 0, 5, 2, 2),
+    "table": np.array([[0, 1], [2, 3]], dtype=np.int64),
+    **{
+        "i" + "_".join(map(str, v)).replace("-", "m"): const(*v)
+        for v in [
+            (0,), (1,), (-1,), (2,), (3,), (4,), (100,), (0, 1), (1, 2), (2, 4), (2, 3), (0, 2, 3),
+            (-1, 2, 3), (0, 3, -1), (-1, 6), (0, 0), (1, -1), (5, 0), (-100,), (6, 1), (0, 7),
+            (-1, -1), (24,), (2, -1), (-1, 12), (0, 6, 1), (3, 3), (-1, 3),
+        ]
+    },
+}  # fmt: skip
+
+# Operator, inputs, attributes, and the shape expected; "z" is (n_cells, 6). For "z8", z as uint8.
+GOOD: list[tuple[str, list[str], dict[str, Any], tuple[int, ...]]] = [
+    *((op, ["z"], {}, (CELLS, 6)) for op in (
+        "Abs", "Elu", "Erf", "Exp", "Identity", "LeakyRelu", "Log", "Neg", "Relu", "Selu",
+        "Sigmoid", "Softplus", "Sqrt", "Tanh", "Softmax", "LogSoftmax",
+    )),
+    *((op, ["z", other], {}, (CELLS, 6)) for op in ("Add", "Sub", "Mul", "Div", "Pow")
+      for other in ("z", "row", "vector", "scalar")),
+    *((op, ["row", "z", "scalar"], {}, (CELLS, 6)) for op in ("Min", "Max")),
+    ("Gelu", ["z"], {}, (CELLS, 6)),
+    ("Cast", ["z"], {"to": TensorProto.DOUBLE}, (CELLS, 6)),
+    ("Clip", ["z", "", "scalar"], {}, (CELLS, 6)),
+    ("Softmax", ["z"], {"axis": 1}, (CELLS, 6)),
+    ("Add", ["row", "column"], {}, (7, 6)),
+    ("MatMul", ["z", "W"], {}, (CELLS, 5)),
+    ("MatMul", ["WT", "W"], {}, (5, 5)),
+    ("Gemm", ["z", "W", "b"], {}, (CELLS, 5)),
+    ("Gemm", ["z", "WT"], {"transB": 1}, (CELLS, 5)),
+    ("Gemm", ["W", "W"], {"transA": 1}, (5, 5)),
+    ("Concat", ["z", "z", "z"], {"axis": 1}, (CELLS, 18)),
+    ("Concat", ["z", "z"], {"axis": -1}, (CELLS, 12)),
+    ("Concat", ["row", "square"], {"axis": 0}, (7, 6)),
+    ("Slice", ["z", "i1", "i100", "i1"], {}, (CELLS, 5)),
+    ("Slice", ["z", "i2", "i4", "im1"], {}, (CELLS, 2)),
+    ("Slice", ["z", "im1", "im100", "i1", "im1"], {}, (CELLS, 6)),
+    ("Slice", ["z", "im1", "im100", "i1", "i4"], {}, (CELLS, 0)),
+    ("Slice", ["cube", "i0_1", "i1_2", "i1_2"], {}, (2, 1, 1)),
+    ("Split", ["z"], {"axis": 1, "n": 3, "num_outputs": 3}, (CELLS, 2)),
+    ("Split", ["z", "i2_4"], {"axis": 1, "n": 2}, (CELLS, 2)),
+    ("Split", ["WT"], {"n": 3, "num_outputs": 3}, (2, 6)),
+    ("Gather", ["z", "order"], {"axis": 1}, (CELLS, 7)),
+    ("Gather", ["z", "table"], {"axis": 1}, (CELLS, 2, 2)),
+    ("Gather", ["square", "order"], {}, (7, 6)),
+    ("Unsqueeze", ["z", "i1"], {}, (CELLS, 1, 6)),
+    ("Unsqueeze", ["z", "i1_2"], {}, (CELLS, 1, 1, 6)),
+    ("Unsqueeze", ["z", "im1"], {}, (CELLS, 6, 1)),
+    ("Unsqueeze", ["row", "i0"], {}, (1, 1, 6)),
+    ("Squeeze", ["row", "i0"], {}, (6,)),
+    ("Reshape", ["z", "i0_2_3"], {}, (CELLS, 2, 3)),
+    ("Reshape", ["z", "im1_2_3"], {}, (CELLS, 2, 3)),
+    ("Reshape", ["z", "i0_3_m1"], {}, (CELLS, 3, 2)),
+    ("Reshape", ["z", "im1_6"], {}, (CELLS, 6)),
+    ("Reshape", ["cube", "i24"], {}, (24,)),
+    ("Reshape", ["cube", "i2_m1"], {}, (2, 12)),
+    ("Transpose", ["cube"], {"perm": [2, 0, 1]}, (4, 2, 3)),
+    ("Transpose", ["W"], {}, (5, 6)),
+    ("Transpose", ["z"], {"perm": [0, 1]}, (CELLS, 6)),
+    ("ReduceSum", ["z", "i1"], {}, (CELLS, 1)),
+    ("ReduceSum", ["z", "im1"], {"keepdims": 0}, (CELLS,)),
+    ("ReduceSum", ["cube", "i0_1"], {"keepdims": 0}, (4,)),
+    ("ReduceMean", ["z", "i1"], {}, (CELLS, 1)),
+    ("LayerNormalization", ["z", "vector"], {}, (CELLS, 6)),
+    ("LayerNormalization", ["z", "vector", "vector"], {"axis": 1, "n": 2}, (CELLS, 6)),
+    ("QuantizeLinear", ["z", "scale", "zero"], {}, (CELLS, 6)),
+    ("DequantizeLinear", ["int8", "scales", "zeros8"], {"axis": 1}, (6, 5)),
+    ("DequantizeLinear", ["z8", "scale", "zero"], {}, (CELLS, 6)),
+    ("MatMulInteger", ["z8", "int8", "zero"], {}, (CELLS, 5)),
+    ("QLinearMatMul", ["z8", "scale", "zero", "int8", "scale", "zero8", "scale", "zero"], {},
+     (CELLS, 5)),
+    ("Constant", [], {"value": numpy_helper.from_array(np.ones((2, 3), np.float32))}, (2, 3)),
+    ("Constant", [], {"value_ints": [1, 2, 3]}, (3,)),
+    ("Constant", [], {"value_floats": [1.0, 2.0]}, (2,)),
+    ("Constant", [], {"value_int": 1}, ()),
+    ("Constant", [], {"value_float": 1.0}, ()),
+]  # fmt: skip
+
+# Operator, inputs, attributes, and what the refusal says.
+MIXES = "works along the axis of cells, and so would mix them"
+BAD: list[tuple[str, list[str], dict[str, Any], str]] = [
+    ("Softmax", ["z"], {"axis": 0}, MIXES),
+    ("Softmax", ["z"], {"axis": -2}, MIXES),
+    ("Softmax", ["z"], {"axis": 2}, r"works along axis 2 of the shape \[n_cells, 6\]"),
+    ("LayerNormalization", ["z", "vector"], {"axis": 0}, MIXES),
+    ("ReduceSum", ["z", "i0"], {}, MIXES),
+    ("ReduceSum", ["z"], {}, "names no axes"),
+    ("ReduceMean", ["z", "i0_1"], {}, MIXES),
+    ("Concat", ["z", "z"], {"axis": 0}, MIXES),
+    ("Concat", ["z", "row"], {"axis": 1}, "takes shapes that do not fit"),
+    ("Concat", ["z", "z"], {}, "lacks its inputs or its axis"),
+    ("Slice", ["z", "i1", "i100"], {}, MIXES),
+    ("Slice", ["z", "im1", "im100", "i0", "im1"], {}, MIXES),
+    ("Slice", ["z", "i1", "i1_2", "i1"], {}, "starts, ends, axes and steps that do not fit"),
+    ("Slice", ["z", "i1", "i2", "i1", "i0"], {}, "starts, ends, axes and steps that do not fit"),
+    ("Slice", ["cube", "i0_0", "i1_2", "i3_3"], {}, "works along axis 3"),
+    ("Slice", ["cube", "i0_0", "i1_2", "im1_m1"], {}, "names an axis twice"),
+    ("Split", ["z"], {"axis": 0, "n": 2}, MIXES),
+    ("Split", ["z", "i1_2"], {"axis": 1, "n": 2}, r"cannot split \[n_cells, 6\] into \[1, 2\]"),
+    ("Split", ["z"], {"axis": 1, "n": 7, "num_outputs": 7}, "cannot split"),
+    ("Split", ["z"], {"axis": 1, "n": 2, "num_outputs": 3}, "2 outputs and another num_outputs"),
+    ("Gather", ["z", "order"], {"axis": 0}, MIXES),
+    ("Gather", ["z", "z8"], {"axis": 1}, "'z8', which may not depend on the cells"),
+    ("Gather", ["square", "z8"], {"axis": 0}, "may not depend on the cells"),
+    ("Transpose", ["z"], {}, "moves the axis of cells, which must stay the first"),
+    ("Transpose", ["z"], {"perm": [1, 0]}, "moves the axis of cells"),
+    ("Transpose", ["z"], {"perm": [0, 0]}, r"has perm \[0, 0\] for the shape"),
+    ("Unsqueeze", ["z", "i0"], {}, "moves the axis of cells"),
+    ("Unsqueeze", ["z", "i5_0"], {}, "has axes .* that do not fit"),
+    ("Squeeze", ["z", "i0"], {}, MIXES),
+    ("Squeeze", ["z"], {}, "needs a short constant of integers as its input 1"),
+    ("Squeeze", ["z", "i1"], {}, "removes axes of .* not of length 1"),
+    ("Reshape", ["z", "i2_3"], {}, "does not keep the cells apart"),
+    ("Reshape", ["z", "i1_m1"], {}, "does not keep the cells apart"),
+    ("Reshape", ["z", "im1_m1"], {}, "does not keep the cells apart"),
+    ("Reshape", ["z", "im1_12"], {}, r"turns \[n_cells, 6\] into \[-1, 12\], which does not fit"),
+    ("Reshape", ["z", "im1_3"], {}, r"which does not fit"),
+    ("Reshape", ["z", "i0_0"], {}, "only the cells may be copied by 0"),
+    ("Reshape", ["z", "i0_7"], {}, "which does not fit"),
+    ("Reshape", ["z", "i0_6_1"], {"allowzero": 1}, "has allowzero set"),
+    ("Reshape", ["z", "z8"], {}, "needs a short constant of integers"),
+    ("Reshape", ["cube", "i0_7"], {}, "copied by 0"),
+    ("MatMul", ["z", "z"], {}, r"second matrix that does not depend on the cells"),
+    ("MatMul", ["W", "z"], {}, r"takes \[6, 5\] and \[n_cells, 6\]"),
+    ("MatMul", ["z", "WT"], {}, r"takes \[n_cells, 6\] and \[5, 6\], expected \(rows, k\)"),
+    ("MatMul", ["z", "vector"], {}, "expected .rows, k. and .k, columns."),
+    ("MatMulInteger", ["z8", "z8"], {}, "does not depend on the cells"),
+    ("MatMulInteger", ["z8", "int8", "z8"], {}, "may not depend on the cells"),
+    ("QLinearMatMul", ["z8", "z", "zero", "int8", "scale", "zero8", "scale", "zero"], {},
+     "'z', which may not depend on the cells"),
+    ("Gemm", ["z", "W"], {"transA": 1}, "expected .rows, k."),
+    ("Gemm", ["z", "z"], {"transB": 1}, "does not depend on the cells"),
+    ("Gemm", ["row", "W", "column"], {}, "adds .* to a product of shape"),
+    ("Add", ["z", "column"], {}, r"do not fit: \[n_cells, 6\] and \[7, 1\]"),
+    ("Add", ["z", "W"], {}, r"do not fit"),
+    ("Clip", ["z", "z"], {}, "'z', which may not depend on the cells"),
+    ("QuantizeLinear", ["z", "z"], {}, "may not depend on the cells"),
+    ("Cast", ["z"], {"to": TensorProto.STRING}, "casts to the data type of number 8"),
+    ("Cast", ["z"], {}, "casts to the data type of number 0"),
+    ("Exp", [], {}, "lacks its input 0"),
+    ("Max", [], {}, "has no inputs"),
+    ("Softmax", ["z"], {"axis": 1.0}, "attribute 'axis' of the wrong kind 'f'"),
+    ("Constant", [], {"value_string": "x"}, "needs one value, a tensor or numbers"),
+    ("Constant", [], {}, "needs one value, a tensor or numbers"),
+    ("Constant", ["z"], {"value_int": 1}, "needs one value, a tensor or numbers"),
+    ("Exp", ["z"], {"n": 2}, "has 2 outputs, expected 1"),
+    ("Exp", ["z"], {"n": 0}, "has no outputs"),
+]  # fmt: skip
+
+
+def build(case: tuple[Any, ...]) -> Any:
+    op_type, inputs, attributes = case[0], case[1], dict(case[2])
+    outputs = [f"y{i}" for i in range(attributes.pop("n", 1))]
+    nodes = [helper.make_node(op_type, inputs, outputs, name="it", **attributes)]
+    if "z8" in inputs:
+        nodes.insert(0, helper.make_node("QuantizeLinear", ["z", "scale", "zero"], ["z8"]))
+    names = {name for node in nodes for name in node.input} & CONSTANTS.keys()
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n_cells", WIDTH])],
+        [],
+        [numpy_helper.from_array(np.asarray(CONSTANTS[n]), n) for n in sorted(names)],
+    )
+    # Versions in which axes of ReduceMean are an input and Gelu is there.
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+@pytest.fixture(scope="module")
+def spec(tiny_builder: ModuleType) -> Any:
+    data = tiny_builder.tiny_model(likelihood="gaussian", keys=None, n_latent=WIDTH)
+    return load_artifact(data.SerializeToString()).spec
+
+
+def shapes_of(model: Any, spec: Any) -> dict[str, tuple[int, ...]]:
+    return check_shapes(read_model(model.SerializeToString()).graph, spec)
+
+
+def outputs_of(model: Any, z: np.ndarray) -> list[np.ndarray]:
+    ort = pytest.importorskip("onnxruntime")
+    names = [name for node in model.graph.node if node.name == "it" for name in node.output]
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    model = onnx.shape_inference.infer_shapes(model)
+    types = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
+    model.graph.output.extend(helper.make_tensor_value_info(n, types[n], None) for n in names)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    return session.run(names, {"z": z} if session.get_inputs() else {})
+
+
+def label(case: tuple[Any, ...]) -> str:
+    return f"{case[0]}({', '.join(case[1])})" + "".join(f" {k}" for k in case[2])
+
+
+@pytest.mark.parametrize("case", GOOD, ids=label)
+def test_shapes_are_those_of_the_runtime(case: Any, spec: Any) -> None:
+    model = build(case)
+    shapes = shapes_of(model, spec)
+    assert shapes["y0"] == case[3]
+    for n_cells in (1, 4):
+        z = np.random.default_rng(1).uniform(0.1, 2, (n_cells, WIDTH)).astype(np.float32)
+        for name, value in zip(model.graph.node[-1].output, outputs_of(model, z), strict=True):
+            expected = tuple(n_cells if length == CELLS else length for length in shapes[name])
+            assert value.shape == expected
+
+
+@pytest.mark.parametrize("case", GOOD, ids=label)
+def test_cells_do_not_see_each_other(case: Any, spec: Any) -> None:
+    """A row alone gives what it gives among others, for every operator that is let through."""
+    model = build(case)
+    shapes = shapes_of(model, spec)
+    z = np.random.default_rng(2).uniform(0.1, 2, (5, WIDTH)).astype(np.float32)
+    together = outputs_of(model, z)
+    for row in range(5):
+        alone = outputs_of(model, z[row : row + 1])
+        for name, a, b in zip(model.graph.node[-1].output, alone, together, strict=True):
+            if CELLS in shapes[name]:
+                b = b[row : row + 1]
+            np.testing.assert_allclose(a.astype(float), b.astype(float), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", BAD, ids=label)
+def test_what_is_refused(case: Any, spec: Any) -> None:
+    message = rf"^graph.node '[^']*' \({case[0]}\).*{case[3]}"
+    with pytest.raises(ArtifactError, match=message):
+        shapes_of(build(case), spec)
+
+
+def test_every_operator_is_tried() -> None:
+    assert {case[0] for case in GOOD} == OPERATORS
+
+
+# What a small file may not ask for.
+
+
+def graph_of(nodes: list[Any], constants: dict[str, np.ndarray]) -> Any:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n_cells", WIDTH])],
+        [],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_outer_product_of_constants(spec: Any) -> None:
+    """Two vectors of 10,000 ask for 400 MB; the file has 80 kB."""
+    constants = {"a": np.ones((10_000, 1), np.float32), "b": np.ones((1, 10_000), np.float32)}
+    for op_type in ("MatMul", "Add"):
+        model = graph_of([helper.make_node(op_type, ["a", "b"], ["y"])], constants)
+        with pytest.raises(ArtifactError, match=r"\[10000, 10000\], which brings the graph above"):
+            shapes_of(model, spec)
+
+
+def test_an_outer_product_with_cells(spec: Any) -> None:
+    constants = {"a": np.ones((1, 600, 1), np.float32), "b": np.ones((1, 1, 600), np.float32)}
+    nodes = [
+        helper.make_node("ReduceSum", ["z", "axes"], ["one"]),
+        helper.make_node("Reshape", ["one", "three"], ["thin"]),
+        helper.make_node("Mul", ["thin", "a"], ["long"]),
+        helper.make_node("Mul", ["long", "b"], ["square"]),
+    ]
+    constants |= {"axes": const(1), "three": const(0, 1, 1)}
+    with pytest.raises(ArtifactError, match=r"\[n_cells, 600, 600\].* for each cell"):
+        shapes_of(graph_of(nodes, constants), spec)
+
+
+def test_doubling(spec: Any) -> None:
+    """Forty nodes that double their input ask for a million million values."""
+    nodes = [helper.make_node("Concat", ["z", "z"], ["y0"], axis=1)]
+    for i in range(40):
+        nodes.append(helper.make_node("Concat", [f"y{i}"] * 2, [f"y{i + 1}"], axis=1))
+    with pytest.raises(ArtifactError, match="values that it may compute for each cell"):
+        shapes_of(graph_of(nodes, {}), spec)
+
+
+def test_gathering_the_same_row_again_and_again(spec: Any) -> None:
+    constants = {"w": np.ones((1, 5000), np.float32), "i": np.zeros(5000, np.int64)}
+    model = graph_of([helper.make_node("Gather", ["w", "i"], ["y"])], constants)
+    with pytest.raises(ArtifactError, match=r"\[5000, 5000\].* for all cells"):
+        shapes_of(model, spec)
+
+
+def test_many_large_results(spec: Any) -> None:
+    nodes = [helper.make_node("Identity", ["w"], [f"y{i}"]) for i in range(1000)]
+    model = graph_of(nodes, {"w": np.ones((100, 100), np.float32)})
+    with pytest.raises(ArtifactError, match="for all cells"):
+        shapes_of(model, spec)
+
+
+def test_multiplying_without_end(spec: Any) -> None:
+    """Small matrices multiplied again and again: little memory, much time."""
+    nodes = [helper.make_node("MatMul", ["w", "w"], ["y0"])]
+    for i in range(1500):
+        nodes.append(helper.make_node("MatMul", [f"y{i}", "w"], [f"y{i + 1}"]))
+    model = graph_of(nodes, {"w": np.ones((12, 12), np.float32)})
+    with pytest.raises(ArtifactError, match=r"out of proportion to the weights"):
+        shapes_of(model, spec)
+
+
+def test_axes_do_not_pile_up(spec: Any) -> None:
+    nodes = [helper.make_node("Unsqueeze", ["z", "axes"], ["y"])]
+    model = graph_of(nodes, {"axes": const(*range(1, 9))})
+    with pytest.raises(ArtifactError, match="a result of 10 axes, more than 8"):
+        shapes_of(model, spec)
+
+
+def test_a_deep_and_wide_decoder_passes(tiny_builder: ModuleType) -> None:
+    """Twenty hidden layers of 2,048 units before 3,000 genes: large, and in proportion."""
+    model = tiny_builder.tiny_model(n_genes=3000)
+    hidden = np.zeros((2048, 2048), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(hidden[:4], "first"))
+    model.graph.initializer.append(numpy_helper.from_array(hidden, "hidden"))
+    model.graph.initializer.append(numpy_helper.from_array(hidden[:, :4].copy(), "last"))
+    nodes = [helper.make_node("MatMul", ["z", "first"], ["h0"])]
+    for i in range(20):
+        # Weights of its own for each layer would be 340 MB, and change nothing here.
+        nodes.append(helper.make_node("Add", [f"h{i}", f"h{i}"], [f"a{i}"]))
+        nodes.append(helper.make_node("Relu", [f"a{i}"], [f"h{i + 1}"]))
+    nodes.append(helper.make_node("MatMul", ["h20", "hidden"], ["h"]))
+    nodes.append(helper.make_node("MatMul", ["h", "last"], ["zz"]))
+    model.graph.node[0].input[0] = "zz"
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes + rest)
+    assert load_artifact(model.SerializeToString()).spec.n_genes == 3000
