@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vaexprs.errors import require
 
@@ -21,23 +21,24 @@ DPI = 150
 def new_figure(figsize: tuple[float, float], *, constrained: bool = True) -> Figure:
     """Return an empty figure of a size in inches, at 150 dots per inch."""
     require("matplotlib", extra="plot", purpose="Plotting")
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     from vaexprs.plotting._figure import StandaloneFigure
 
-    figure = StandaloneFigure(
+    return StandaloneFigure(
         figsize=figsize,
         dpi=DPI,
         facecolor="white",
-        layout="constrained" if constrained else "none",
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08) if constrained else None,
     )
-    if constrained:
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
-    return figure
 
 
 def figure_of(ax: Axes) -> Figure:
     """Return the figure that given axes belong to."""
-    figure: Any = ax.get_figure(root=True) if hasattr(ax, "get_subplotspec") else ax.figure
-    return figure  # type: ignore[no-any-return]
+    figure: Any = ax.figure  # a subfigure has a figure of its own
+    while figure.figure is not figure:
+        figure = figure.figure
+    return cast("Figure", figure)
 
 
 def tidy(ax: Axes, *, ticks: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,18 @@ from vaexprs.errors import DataError, near_matches, require
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["SCALES", "Cells", "Scale", "align", "choose_scale", "read_cells", "rescale"]
+__all__ = [
+    "NO_LABEL",
+    "SCALES",
+    "Cells",
+    "Scale",
+    "align",
+    "category_order",
+    "choose_scale",
+    "labels_of",
+    "read_cells",
+    "rescale",
+]
 
 Scale = Literal["auto", "counts", "log1p", "none"]
 
@@ -25,6 +37,10 @@ SCALES = {
     "log1p": "log1p of values",
     "none": "values as given",
 }
+
+
+#: What a cell without a label is called.
+NO_LABEL = "no label"
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,12 @@ class Cells:
         names = None if self.var_names is None else self.var_names[genes]
         return replace(self, X=self.X[:, genes], var_names=names)
 
+    def variance(self) -> NDArray[np.float64]:
+        """Return the variance of each gene, ``(n_genes,)``."""
+        square = self.X.multiply(self.X) if hasattr(self.X, "tocsr") else self.X * self.X
+        mean, mean_square = (np.ravel(X.mean(0)).astype(np.float64) for X in (self.X, square))
+        return np.asarray(mean_square - mean**2)
+
     def dense(self) -> NDArray[np.float32]:
         """Return the expression as a dense array."""
         return _dense(self.X)
@@ -117,6 +139,7 @@ def read_cells(
         not fit the cells.
     """
     pandas = require("pandas", extra="plot", purpose="Plotting cells")
+    var_names: NDArray[np.object_] | None
     if max_cells is not None and max_cells < 1:
         raise DataError(f"max_cells must be at least 1, got {max_cells}.")
     if isinstance(data, (str, Path)):
@@ -170,6 +193,38 @@ def read_cells(
             "fill them in."
         )
     return Cells(name, X, var_names, obs, n_total)
+
+
+def labels_of(cells: Cells, column: str) -> NDArray[np.object_]:
+    """Return the labels of cells as strings, `NO_LABEL` where one is missing."""
+    given = cells.obs[column]
+    labels = np.array([str(label) for label in given.astype(object)], dtype=object)
+    labels[given.isna().to_numpy()] = NO_LABEL
+    return labels
+
+
+def category_order(cells: Sequence[Cells], column: str) -> list[str]:
+    """Return the labels that occur, in one order for every plot.
+
+    Categories that are ordered come in their order and before other labels, which are sorted
+    with numbers in them read as numbers.
+    """
+    present = {label for part in cells for label in labels_of(part, column)} - {NO_LABEL}
+    known: list[str] = []
+    dtype = cells[0].obs[column].dtype
+    if getattr(dtype, "ordered", False):
+        known = [str(category) for category in dtype.categories]
+    rest = sorted(present - set(known), key=_natural)
+    return [label for label in known if label in present] + rest
+
+
+def _natural(label: str) -> list[tuple[int, float, str]]:
+    """Sort key under which ``type10`` comes after ``type2``."""
+    return [
+        (0, float(part), "") if part.isdecimal() else (1, 0.0, part)
+        for part in re.split(r"(\d+)", label.casefold())
+        if part
+    ]
 
 
 def _read_file(

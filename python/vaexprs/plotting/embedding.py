@@ -8,23 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import DataError, near_matches, require
+from vaexprs.errors import DataError
 from vaexprs.plotting import canvas, palette
 from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
-from vaexprs.plotting.projection import MAX_CELLS, Method, method_named, project
+from vaexprs.plotting.colouring import Colouring, choose_colouring
+from vaexprs.plotting.projection import MAX_CELLS, Method, Projection, method_named, project
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["plot_aug"]
-
-#: Columns that generation adds to obs; they are no condition.
-_NOT_CONDITIONS = ("source", "library", "unseen_combination")
-#: More categories than this are told apart by nobody: the rarest share one colour.
-_MAX_CATEGORIES = 40
-_OTHERS = "others"
-_NO_LABEL = "no label"
 
 
 def plot_aug(
@@ -113,7 +107,6 @@ def plot_aug(
     true = read_cells(
         real, name="real", max_cells=limit, seed=seed, layer=layer, labels=real_labels
     )
-    key, values = _colour_values(true, made, color)
 
     true = align(true, made)
     chosen = choose_scale(true, scale)
@@ -123,6 +116,7 @@ def plot_aug(
             "layer of the real cells that holds counts, or scale=... to draw them as they are."
         )
     true, made = rescale(true, chosen), rescale(made, chosen)
+    colouring = choose_colouring(true, made, color)
     genes = _most_variable(true, n_top_genes)
     plane = project(
         true.take(genes).dense(),
@@ -134,22 +128,18 @@ def plot_aug(
     )
 
     if ax is None:
-        figure = canvas.new_figure(figsize or _figsize(values))
-        ax = figure.add_subplot()
+        ax = canvas.new_figure(figsize or _figsize(colouring)).add_subplot()
     canvas.tidy(ax, ticks=method in ("PCA", "NMF", "MDS"))
     ax.set_xlabel(plane.axes[0])
     ax.set_ylabel(plane.axes[1])
     ax.margins(0.04)
-    if isinstance(values[0][0], str):
-        _draw_categories(ax, key, values, plane.real, plane.generated)
-    else:
-        _draw_numbers(ax, key, values, plane.real, plane.generated)
-    _source_legend(ax, true, made)
-    basis_words = "on the real cells" if plane.basis == "real" else "on both together"
+    _draw(ax, colouring, plane)
+    _source_legend(ax, true, made, colouring)
+    names = {"TSNE": "t-SNE", "DiffusionMap": "Diffusion map"}
     genes_words = f"{len(genes):,} genes" + (
         " of the largest variance" if len(genes) < made.n_genes else ""
     )
-    names = {"TSNE": "t-SNE", "DiffusionMap": "Diffusion map"}
+    basis_words = "on the real cells" if plane.basis == "real" else "on both together"
     canvas.title(
         ax,
         f"{names.get(method, method)} of real and generated cells",
@@ -159,129 +149,46 @@ def plot_aug(
     return canvas.figure_of(ax)
 
 
-Values = tuple[NDArray[Any], NDArray[Any]]
-
-
-def _colour_values(real: Cells, generated: Cells, color: str | None) -> tuple[str, Values]:
-    """Return what the colours show: its name, and the values of both, either str or float."""
-    if color is None:
-        shared = [
-            str(column)
-            for column in generated.obs.columns
-            if column in real.obs.columns and column not in _NOT_CONDITIONS
-        ]
-        if not shared:
-            color = "source"
-        else:
-            labels = [c for c in shared if not _numeric(generated.obs[c])]
-            color = (labels or shared)[0]
-    if color == "source":
-        return "", (_constant("real", len(real)), _constant("generated", len(generated)))
-    if color in generated.obs.columns and color in real.obs.columns:
-        columns = real.obs[color], generated.obs[color]
-        if all(_numeric(column) for column in columns):
-            return color, (columns[0].to_numpy(float), columns[1].to_numpy(float))
-        return color, (_strings(columns[0]), _strings(columns[1]))
-    genes = real.gene(color), generated.gene(color)
-    if genes[0] is not None and genes[1] is not None:
-        return color, (genes[0], genes[1])
-    where = [
-        cells.name
-        for cells, gene in zip((real, generated), genes, strict=True)
-        if color not in cells.obs.columns and gene is None
-    ]
-    known = [str(c) for c in real.obs.columns if c in generated.obs.columns]
-    raise DataError(
-        f"color={color!r} is neither an obs column nor a gene of the "
-        f"{' and the '.join(where) or 'real and generated'} cells alike: "
-        + near_matches(color, [*known, "source"])
-    )
-
-
-def _numeric(column: Any) -> bool:
-    """Whether a column holds measurements; few distinct whole numbers are labels."""
-    pandas = require("pandas", extra="plot", purpose="Plotting cells")
-    types = pandas.api.types
-    if types.is_bool_dtype(column) or not types.is_numeric_dtype(column):
-        return False
-    return not types.is_integer_dtype(column) or column.nunique() > _MAX_CATEGORIES
-
-
-def _constant(value: str, length: int) -> NDArray[np.object_]:
-    return np.full(length, value, dtype=object)
-
-
-def _strings(column: Any) -> NDArray[np.object_]:
-    """Return labels as strings; missing ones by a name of their own."""
-    missing = column.isna().to_numpy()
-    text = column.astype(object).map(str).to_numpy(dtype=object, copy=True)
-    text[missing] = _NO_LABEL
-    return text  # type: ignore[no-any-return]
-
-
 def _most_variable(cells: Cells, n_top_genes: int | None) -> NDArray[np.int64]:
     """Return the genes of the largest variance, in their order."""
     if n_top_genes is not None and n_top_genes < 2:
         raise DataError(f"n_top_genes must be at least 2, got {n_top_genes}.")
     if n_top_genes is None or n_top_genes >= cells.n_genes:
         return np.arange(cells.n_genes)
-    X = cells.X
-    square = X.multiply(X) if hasattr(X, "tocsr") else X * X
-    mean = np.asarray(X.mean(0), dtype=np.float64).ravel()
-    variance = np.asarray(square.mean(0), dtype=np.float64).ravel() - mean**2
-    return np.sort(np.argsort(-variance, kind="stable")[:n_top_genes])
+    return np.sort(np.argsort(-cells.variance(), kind="stable")[:n_top_genes])
 
 
-def _categories(values: Values) -> list[str]:
-    """Return the labels to colour, the most frequent ones where there are too many."""
-    labels, counts = np.unique(np.concatenate(values).astype(str), return_counts=True)
-    known = [(label, count) for label, count in zip(labels, counts, strict=True)]
-    named = {label: count for label, count in known if label != _NO_LABEL}
-    if len(named) > _MAX_CATEGORIES:
-        frequent = sorted(named, key=lambda label: -named[label])[: _MAX_CATEGORIES - 1]
-        named = {label: named[label] for label in named if label in frequent}
-    return sorted(named, key=_natural)
+def _draw(ax: Axes, colouring: Colouring, plane: Projection) -> None:
+    """Draw the discs, then the dots, each in random order so that no category covers another."""
+    real, generated = colouring.real, colouring.generated
+    if colouring.is_numeric:
+        real, generated = _shades(ax, colouring)
+    elif colouring.title:
+        _category_legend(ax, colouring)
+    size = float(np.clip(24_000 / (len(real) + len(generated)), 5.0, 26.0))
+    discs: dict[str, Any] = {"s": 3.6 * size, "alpha": 0.26, "linewidths": 0, "gid": "real"}
+    dots: dict[str, Any] = {
+        "s": size, "alpha": 1.0, "linewidths": 0.25, "edgecolors": "white", "gid": "generated"
+    }  # fmt: skip
+    for points, colours, style in ((plane.real, real, discs), (plane.generated, generated, dots)):
+        order = np.random.default_rng(0).permutation(len(points))
+        ax.scatter(
+            points[order, 0],
+            points[order, 1],
+            c=colours[order],
+            # A vector file of very many points is slow to open: they become pixels in it.
+            rasterized=len(points) > 5000,
+            **style,
+        )
 
 
-def _natural(label: str) -> list[tuple[int, float, str]]:
-    """Sort key under which ``type10`` comes after ``type2``."""
-    parts: list[tuple[int, float, str]] = []
-    digits = ""
-    for character in [*label.casefold(), ""]:
-        if character.isdigit() and character.isascii():
-            digits += character
-            continue
-        if digits:
-            parts.append((0, float(digits), ""))
-            digits = ""
-        parts.append((1, 0.0, character))
-    return parts
-
-
-def _draw_categories(
-    ax: Axes, key: str, values: Values, real: NDArray[Any], generated: NDArray[Any]
-) -> None:
-    categories = _categories(values)
-    colour_of = dict(zip(categories, palette.colours(len(categories)), strict=True))
-    colours = [
-        np.array([colour_of.get(label, palette.MISSING) for label in side]) for side in values
-    ]
-    _scatter(ax, real, generated, colours[0], colours[1])
-    if not key:
-        return
-    handles = [_dot(colour, label) for label, colour in colour_of.items()]
-    rest = set(np.concatenate(values)) - set(categories)
-    if rest - {_NO_LABEL}:
-        n_rest = len(rest - {_NO_LABEL})
-        handles.append(_dot(palette.MISSING, f"{n_rest:,} {_OTHERS}"))
-    if _NO_LABEL in rest:
-        handles.append(_dot(palette.MISSING, _NO_LABEL))
+def _category_legend(ax: Axes, colouring: Colouring) -> None:
     legend = ax.legend(
-        handles=handles,
-        title=key,
+        handles=[_dot(colour, label=_short(label)) for label, colour in colouring.entries],
+        title=_short(colouring.title),
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
-        ncols=-(-len(handles) // 21),
+        ncols=_n_columns(colouring),
         frameon=False,
         fontsize=8.5,
         labelcolor=canvas.INK,
@@ -296,73 +203,36 @@ def _draw_categories(
     legend.set_clip_on(False)
 
 
-def _draw_numbers(
-    ax: Axes, key: str, values: Values, real: NDArray[Any], generated: NDArray[Any]
-) -> None:
+def _shades(ax: Axes, colouring: Colouring) -> tuple[Any, Any]:
+    """Draw a colour bar and return the colours of the numbers; outliers do not set its ends."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    finite = np.concatenate(values)
-    finite = finite[np.isfinite(finite)]
-    low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
-    if not high > low:
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    norm = Normalize(float(low), float(high) if high > low else float(low) + 1.0)
-    shades = ScalarMappable(norm, colormaps["viridis"])
-    colours = [shades.to_rgba(np.nan_to_num(side, nan=low)) for side in values]
-    _scatter(ax, real, generated, colours[0], colours[1])
+    numbers = np.concatenate([colouring.real, colouring.generated])
+    numbers = numbers[np.isfinite(numbers)]
+    low, high = np.percentile(numbers, (1, 99)) if len(numbers) else (0.0, 1.0)
+    if high <= low and len(numbers):
+        low, high = numbers.min(), numbers.max()
+    shades = ScalarMappable(
+        Normalize(float(low), float(high) if high > low else float(low) + 1.0),
+        colormaps["viridis"].with_extremes(bad=palette.MISSING),
+    )
     bar = canvas.figure_of(ax).colorbar(shades, ax=ax, shrink=0.5, aspect=22, pad=0.02)
-    bar.set_label(key, color=canvas.INK, fontsize=9)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.set_label(colouring.title, color=canvas.INK, fontsize=9)
+    bar.outline.set_visible(False)
     bar.ax.tick_params(colors=canvas.MUTED, labelsize=8, length=0)
+    masked = (np.ma.masked_invalid(side) for side in (colouring.real, colouring.generated))
+    real, generated = (shades.to_rgba(side) for side in masked)
+    return real, generated
 
 
-def _scatter(
-    ax: Axes, real: NDArray[Any], generated: NDArray[Any], real_colours: Any, made_colours: Any
-) -> None:
-    """Draw the discs, then the dots, each in random order so that no category covers another."""
-    size = float(np.clip(9000 / max(len(real) + len(generated), 1), 3.0, 26.0))
-    for points, colours, style in (
-        (
-            real,
-            real_colours,
-            {"s": 4.5 * size, "alpha": 0.28, "linewidths": 0, "gid": "real", "zorder": 1},
-        ),
-        (
-            generated,
-            made_colours,
-            {
-                "s": size,
-                "alpha": 0.95,
-                "linewidths": 0.3,
-                "edgecolors": "white",
-                "gid": "generated",
-                "zorder": 2,
-            },
-        ),
-    ):
-        order = np.random.default_rng(0).permutation(len(points))
-        # Above some thousand points a vector file is slow to open: draw them as pixels there.
-        ax.scatter(
-            points[order, 0],
-            points[order, 1],
-            c=colours[order],
-            rasterized=len(points) > 5000,
-            **style,
-        )
-
-
-def _source_legend(ax: Axes, real: Cells, generated: Cells) -> None:
-    from matplotlib.lines import Line2D
-
-    grey = "#4b5563"
-    handles = [
-        Line2D([], [], ls="", marker="o", ms=9, mew=0, color=grey, alpha=0.35),
-        Line2D([], [], ls="", marker="o", ms=4.5, mew=0, color=grey),
-    ]
+def _source_legend(ax: Axes, real: Cells, generated: Cells, colouring: Colouring) -> None:
+    colours = ("#4b5563", "#4b5563")
+    if not colouring.title:
+        colours = (colouring.entries[0][1], colouring.entries[1][1])
     ax.legend(
-        handles,
+        [_dot(colours[0], ms=9, alpha=0.45), _dot(colours[1], ms=4.5)],
         [f"real ({real.count()})", f"generated ({generated.count()})"],
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
@@ -377,17 +247,22 @@ def _source_legend(ax: Axes, real: Cells, generated: Cells) -> None:
     )
 
 
-def _dot(colour: str, label: str) -> Any:
+def _dot(colour: str, *, ms: float = 6.5, **style: Any) -> Any:
     from matplotlib.lines import Line2D
 
-    shown = label if len(label) <= 32 else label[:31] + "…"
-    return Line2D([], [], ls="", marker="o", ms=6.5, mew=0, color=colour, label=shown)
+    return Line2D([], [], ls="", marker="o", ms=ms, mew=0, color=colour, **style)
 
 
-def _figsize(values: Values) -> tuple[float, float]:
-    if not isinstance(values[0][0], str):
-        return 6.6, 5.4
-    categories = _categories(values)
-    longest = max((len(label) for label in categories), default=0)
-    columns = -(-(len(categories) + 1) // 21)
-    return 5.8 + columns * (0.45 + 0.075 * min(max(longest, 6), 32)), 5.6
+def _short(label: str) -> str:
+    return label if len(label) <= 32 else label[:31] + "…"
+
+
+def _n_columns(colouring: Colouring) -> int:
+    return -(-len(colouring.entries) // 21)
+
+
+def _figsize(colouring: Colouring) -> tuple[float, float]:
+    if colouring.is_numeric or not colouring.title:
+        return 6.4, 5.6
+    longest = max(len(_short(label)) for label in (colouring.title, *dict(colouring.entries)))
+    return 5.8 + _n_columns(colouring) * (0.45 + 0.075 * max(longest, 6)), 5.6

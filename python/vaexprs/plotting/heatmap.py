@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, near_matches
 from vaexprs.plotting import canvas, palette
-from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
+from vaexprs.plotting.cells import (
+    NO_LABEL,
+    SCALES,
+    Cells,
+    Scale,
+    align,
+    category_order,
+    choose_scale,
+    labels_of,
+    read_cells,
+    rescale,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,11 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_heatmap"]
 
+_COLOURS = ("#f8f7f4", "#f6d9a8", "#ee9a5a", "#cf4d4a", "#8a1c5b", "#2f0a3d")
 _ALL_GENES = 2000  # up to here every gene has its row
 _N_MARKERS = 120
 _NAMED_ROWS = 60
+_MOST_LINES = 25  # more groups than this are told apart by their colours alone
+_ROWS_OF_LEGEND, _MOST_NAMED = 16, 48
+_LOOKED_AT = 20_000  # cells of a panel that genes and cells are chosen from
 _FEWEST = 6  # cells that a rare group keeps when cells are drawn
-_NO_GROUP = "no label"
 
 
 def plot_heatmap(
@@ -61,9 +75,9 @@ def plot_heatmap(
         As in `plot_aug`: ``"auto"``, ``"counts"``, ``"log1p"`` or ``"none"``.
     max_cells
         Cells to show in each panel; more are thinned out at random, groups in proportion but
-        rare groups not below 6.
+        rare groups not below 6. Of a panel of more than 20,000 cells as many are looked at.
     cmap
-        Name of a matplotlib colour map.
+        Name of a matplotlib colour map; the default goes from paper white to a dark plum.
     seed
         Seed of the choice of cells.
     figsize
@@ -83,11 +97,13 @@ def plot_heatmap(
     if max_cells < 1:
         raise DataError(f"max_cells must be at least 1, got {max_cells}.")
     panels = [
-        _read(name, given, layer, position)
+        _read(name, given, layer, position, seed)
         for position, (name, given) in enumerate(_panels(data).items())
     ]
     labels = [_labels(cells, groupby) for cells in panels]
-    groups = _groups(panels[0], groupby, labels)
+    groups = [""] if groupby is None else category_order(panels, groupby)
+    if any(NO_LABEL in side for side in labels):
+        groups.append(NO_LABEL)
     codes = [np.array([groups.index(label) for label in side], dtype=int) for side in labels]
     first = panels[0]
     panels = [first, *(align(cells, first) for cells in panels[1:])]
@@ -105,15 +121,14 @@ def plot_heatmap(
     ]
 
     n_panels, n_rows = len(panels), len(rows_of_genes)
-    figure = canvas.new_figure(figsize or (1.9 + n_panels * _panel_width(n_panels), 5.6))
+    figure = canvas.new_figure(figsize or _figsize(n_panels, groups))
     axes = figure.subplots(1, n_panels, squeeze=False, sharey=True)[0]
     low, high = _range(images[0])
-    mesh = None
     for ax, cells, image, (_, code) in zip(axes, panels, images, shown, strict=True):
-        mesh = ax.imshow(
+        picture = ax.imshow(
             image,
             aspect="auto",
-            cmap=cmap or "magma",
+            cmap=_colour_map() if cmap is None else cmap,
             vmin=low,
             vmax=high,
             interpolation="nearest" if n_rows <= 300 else "auto",
@@ -126,20 +141,32 @@ def plot_heatmap(
     axes[0].yaxis.label.set_color(canvas.MUTED)
     if n_rows <= _NAMED_ROWS and first.var_names is not None:
         axes[0].set_yticks(np.arange(n_rows), first.var_names[rows_of_genes], fontsize=6.5)
-        axes[0].tick_params(axis="y", length=0, labelcolor=canvas.INK)
+        axes[0].tick_params(axis="y", length=0, labelleft=True, labelcolor=canvas.INK)
     beside = axes[-1].inset_axes(
         (1 + 0.16 / _panel_width(n_panels), 0, 0.11 / _panel_width(n_panels), 0.34)
     )
-    bar = figure.colorbar(mesh, cax=beside)
+    bar = figure.colorbar(picture, cax=beside)
     bar.set_label(SCALES[chosen_scale], color=canvas.MUTED, fontsize=8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(colors=canvas.MUTED, labelsize=7.5, length=0)
     return figure
+
+
+def _colour_map() -> Any:
+    """Return the default colours: zeros, which are most values, are as light as the paper."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("expression", _COLOURS)
 
 
 def _panel_width(n_panels: int) -> float:
     """Return the width of a panel in inches."""
     return 5.4 if n_panels == 1 else 3.9
+
+
+def _figsize(n_panels: int, groups: list[str]) -> tuple[float, float]:
+    n_columns = -(-min(len(groups), _MOST_NAMED) // _ROWS_OF_LEGEND)
+    return 0.9 + n_columns + n_panels * _panel_width(n_panels), 5.6
 
 
 def _panels(data: Any) -> dict[str, Any]:
@@ -155,11 +182,11 @@ def _panels(data: Any) -> dict[str, Any]:
     return panels
 
 
-def _read(name: Any, given: Any, layer: str | None, position: int) -> Cells:
-    """Read all cells of a panel; one without a name is called by its source."""
+def _read(name: Any, given: Any, layer: str | None, position: int, seed: int) -> Cells:
+    """Read the cells of a panel; one without a name is called by its source."""
     layers = getattr(given, "layers", {})
     own = layer if layer is not None and (position == 0 or layer in layers) else None
-    cells = read_cells(given, name=str(name), max_cells=None, seed=0, layer=own)
+    cells = read_cells(given, name=str(name), max_cells=_LOOKED_AT, seed=seed, layer=own)
     if isinstance(name, int):
         source = cells.obs["source"].astype(str).unique() if "source" in cells.obs else []
         name = source[0] if len(source) == 1 else ("real", "generated", "more")[min(name, 2)]
@@ -176,23 +203,7 @@ def _labels(cells: Cells, groupby: str | None) -> list[str]:
             f"groupby={groupby!r} is no obs column of the {cells.name} cells: "
             + near_matches(groupby, known)
         )
-    column = cells.obs[groupby]
-    missing = column.isna().to_numpy()
-    return [
-        _NO_GROUP if lost else str(label)
-        for label, lost in zip(column.astype(object), missing, strict=True)
-    ]
-
-
-def _groups(first: Cells, groupby: str | None, labels: list[list[str]]) -> list[str]:
-    """Return the groups in the order of their categories, those of later panels after them."""
-    order: list[str] = []
-    if groupby is not None and hasattr(first.obs[groupby], "cat"):
-        order = [str(category) for category in first.obs[groupby].cat.categories]
-    present = {label for side in labels for label in side}
-    rest = sorted(present - set(order) - {_NO_GROUP})
-    lost = [_NO_GROUP] if _NO_GROUP in present and _NO_GROUP not in order else []
-    return [group for group in [*order, *rest, *lost] if group in present]
+    return [str(label) for label in labels_of(cells, groupby)]
 
 
 def _thin(
@@ -235,9 +246,7 @@ def _choose_genes(
     if n_genes >= cells.n_genes:
         return np.arange(cells.n_genes), False
     if n_groups < 2:
-        square = cells.X.multiply(cells.X) if hasattr(cells.X, "tocsr") else cells.X**2
-        variance = np.ravel(square.mean(0)) - np.ravel(cells.X.mean(0)) ** 2
-        return np.sort(np.argsort(-variance, kind="stable")[:n_genes]), False
+        return np.sort(np.argsort(-cells.variance(), kind="stable")[:n_genes]), False
 
     means = np.stack([np.ravel(cells.X[codes == g].mean(0)) for g in range(n_groups)])
     means = np.nan_to_num(means)  # a group that the first panel lacks
@@ -286,19 +295,23 @@ def _group_bar(ax: Axes, codes: NDArray[np.int64], groups: list[str], key: str |
     for start, stop in zip(starts, stops, strict=True):
         group = int(codes[start])
         strip.axvspan(start - 0.5, stop - 0.5, color=colours[group], linewidth=0, gid=groups[group])
-        if start:
-            ax.axvline(start - 0.5, color="white", linewidth=0.8)
+        if start and len(groups) <= _MOST_LINES:
+            ax.axvline(start - 0.5, color=canvas.INK, linewidth=0.35)
     if key is None:
         return
+    handles = [
+        Patch(color=colour, label=group if len(group) <= 28 else group[:27] + "…")
+        for colour, group in zip(colours, groups, strict=True)
+    ]
+    if len(handles) > _MOST_NAMED:
+        n_more = len(handles) - _MOST_NAMED + 1
+        handles = [*handles[: _MOST_NAMED - 1], Patch(color="none", label=f"{n_more:,} more")]
     legend = ax.legend(
-        handles=[
-            Patch(color=colour, label=group if len(group) <= 28 else group[:27] + "…")
-            for colour, group in zip(colours, groups, strict=True)
-        ],
+        handles=handles,
         title=key,
         loc="upper left",
         bbox_to_anchor=(1.0, 1.045),
-        ncols=-(-len(groups) // 20),
+        ncols=-(-len(handles) // _ROWS_OF_LEGEND),
         frameon=False,
         fontsize=8,
         labelcolor=canvas.INK,

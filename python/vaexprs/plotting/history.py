@@ -39,8 +39,8 @@ def plot_history(fit_or_history: Any, *, figsize: tuple[float, float] | None = N
     fit_or_history
         A `VAEFit`, anything with such a ``history``, or the history itself: a mapping from
         names to one number per epoch. ``val_x`` is drawn in the panel of ``x``; ``epoch``, if
-        it is there, gives the horizontal axis. The epoch with the smallest ``val_loss`` (or
-        ``loss``, without validation) is marked.
+        it is there, gives the horizontal axis. The epoch with the smallest ``val_loss``, whose
+        weights a fit keeps, is marked.
     figsize
         Width and height in inches; by default it follows the number of panels.
 
@@ -106,9 +106,8 @@ def _rank(base: str, found: list[str]) -> tuple[int, int]:
 
 
 def _best(columns: Mapping[str, NDArray[np.float64]]) -> int | None:
-    """Return the position of the epoch whose weights are kept."""
-    watched = columns.get("val_loss", columns.get("loss"))
-    return None if watched is None else int(np.nanargmin(watched))
+    """Return the position of the epoch whose weights are kept; without validation, the last."""
+    return int(np.nanargmin(columns["val_loss"])) if "val_loss" in columns else None
 
 
 def _draw(
@@ -118,12 +117,15 @@ def _draw(
     epochs: NDArray[np.float64] | None,
     best: int | None,
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     canvas.tidy(ax)
     ax.grid(axis="y", color=canvas.FAINT, linewidth=0.6, alpha=0.7)
     ax.set_axisbelow(True)
     for kind, values in sorted(lines.items()):
-        x = epochs if epochs is not None and len(epochs) == len(values) else None
-        x = np.arange(1, len(values) + 1) if x is None else x
+        x = np.arange(1.0, len(values) + 1)
+        if epochs is not None and len(epochs) == len(values):
+            x = epochs
         colour = _TRAINING if kind == "training" else _VALIDATION
         ax.plot(
             x,
@@ -135,8 +137,7 @@ def _draw(
             markersize=4,
             solid_capstyle="round",
         )
-        watched = kind == "validation" or "validation" not in lines
-        if best is not None and best < len(values) and watched:
+        if best is not None and best < len(values) and kind == "validation":
             ax.axvline(x[best], color=canvas.MUTED, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
             ax.plot(x[best], values[best], "o", ms=5, mfc="white", mec=colour, mew=1.6, gid="best")
             right = x[best] > (x[0] + x[-1]) / 2
@@ -156,7 +157,7 @@ def _draw(
     if finite.min() > 0 and finite.max() > _LOG_RATIO * finite.min() and base not in ("kl_weight",):
         ax.set_yscale("log")
     ax.set_xlabel("epoch")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     canvas.title(ax, _TITLES.get(base, base.replace("_", " ")), pad=8)
     if len(lines) > 1 and base in ("loss",):
         ax.legend(frameon=False, fontsize=8, labelcolor=canvas.INK, loc="center right")
