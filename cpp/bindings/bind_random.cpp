@@ -35,8 +35,10 @@ Purpose parse_purpose(const std::string& name) {
     if (name == "library") return Purpose::library;
     if (name == "observation") return Purpose::observation;
     if (name == "refinement") return Purpose::refinement;
+    if (name == "condition") return Purpose::condition;
     throw py::value_error(
-        "purpose: expected 'latent', 'component', 'library', 'observation' or 'refinement', got '" +
+        "purpose: expected 'latent', 'component', 'library', 'observation', 'refinement' or "
+        "'condition', got '" +
         name + "'.");
 }
 
