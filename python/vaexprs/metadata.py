@@ -101,9 +101,8 @@ def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
         _refuse("format_version", f"is {version}, expected at least 1")
     likelihood: Any = _entry(metadata, "likelihood", str)
     if likelihood not in get_args(Likelihood):
-        _refuse(
-            "likelihood", f"{likelihood[:80]!r}: " + near_matches(likelihood, get_args(Likelihood))
-        )
+        came = likelihood[:80]
+        _refuse("likelihood", f"{came!r}: {near_matches(came, get_args(Likelihood))}")
     observation: Any = _entry(metadata, "observation", str)
     library = _entry(metadata, "library", (dict, type(None)))
     return GeneratorSpec(
@@ -123,7 +122,7 @@ def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
 
 
 def _refuse(part: str, problem: str) -> NoReturn:
-    raise ArtifactError(f"metadata '{PREFIX}{part}' {problem}.")
+    raise ArtifactError(f"metadata '{PREFIX}{part}' {problem.rstrip('.')}.")
 
 
 def _entry(metadata: Mapping[str, str], key: str, kind: type[T] | tuple[type[T], ...]) -> T:

@@ -129,10 +129,17 @@ def _elementwise(call: Call) -> Sequence[Shape]:
 
 
 def _like_first(call: Call) -> Sequence[Shape]:
-    """Clip bounds, scales and zero points leave the shape and belong to no cell."""
+    """Scales and zero points leave the shape, and belong to no cell."""
     for index in range(1, len(call.node.inputs)):
         if call.has(index):
             call.fixed(index)
+    return [call.shape(0)]
+
+
+def _clip(call: Call) -> Sequence[Shape]:
+    for index in (1, 2):
+        if call.has(index) and call.shape(index) != ():
+            call.refuse(f"takes a bound of the shape {shown(call.shape(index))}, expected []")
     return [call.shape(0)]
 
 
@@ -333,12 +340,13 @@ def _constant(call: Call) -> Sequence[Shape]:
 _RULES: dict[str, Callable[[Call], Sequence[Shape]]] = {
     **dict.fromkeys(
         ("Abs", "Elu", "Erf", "Exp", "Gelu", "Identity", "LeakyRelu", "Log", "Neg", "Relu",
-         "Selu", "Sigmoid", "Softplus", "Sqrt", "Tanh", "Clip", "QuantizeLinear",
+         "Selu", "Sigmoid", "Softplus", "Sqrt", "Tanh", "QuantizeLinear",
          "DequantizeLinear"),
         _like_first,
     ),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max"), _elementwise),
     "Cast": _cast,
+    "Clip": _clip,
     "Softmax": _softmax,
     "LogSoftmax": _softmax,
     "MatMul": _matmul,

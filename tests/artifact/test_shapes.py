@@ -177,7 +177,7 @@ BAD: list[tuple[str, list[str], dict[str, Any], str]] = [
     ("Gemm", ["row", "W", "column"], {}, "adds .* to a product of shape"),
     ("Add", ["z", "column"], {}, r"do not fit: \[n_cells, 6\] and \[7, 1\]"),
     ("Add", ["z", "W"], {}, r"do not fit"),
-    ("Clip", ["z", "z"], {}, "'z', which may not depend on the cells"),
+    ("Clip", ["z", "row"], {}, r"takes a bound of the shape \[1, 6\], expected \[\]"),
     ("QuantizeLinear", ["z", "z"], {}, "may not depend on the cells"),
     ("Cast", ["z"], {"to": TensorProto.STRING}, "casts to the data type of number 8"),
     ("Cast", ["z"], {}, "casts to the data type of number 0"),
