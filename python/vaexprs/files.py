@@ -75,9 +75,12 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
 
 def _explained(error: OSError, target: Path) -> OutputError:
     # HDF5 reports the system's errno in its text only.
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    # A limit on the size of files, as quotas and shells set, is met in the same places.
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
+        os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    )
     reason = (
-        "the disk is full: free some space or write elsewhere"
+        "the disk is full, or a quota is reached: free some space or write elsewhere"
         if full
         else " ".join(str(error).split())
     )

@@ -1,9 +1,130 @@
-"""``vaexprs fit``."""
+"""``vaexprs fit``: from an .h5ad of real cells to an artifact."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vaexprs.cli.cells import read_cells
+from vaexprs.cli.console import facts, note
+
 __all__ = ["fit"]
 
+_LikelihoodChoice = Literal["auto", "bernoulli", "gaussian", "poisson", "nb", "zinb", "zigamma"]
 
-def fit() -> None:
-    """Train."""
+
+def fit(
+    data: Annotated[Path, typer.Argument(metavar="DATA.h5ad", help="Real cells to learn from.")],
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Artifact to write (.onnx).")],
+    condition_key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="obs column to condition on; repeat for more."),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layer to read; X by default.")
+    ] = None,
+    likelihood: Annotated[
+        _LikelihoodChoice, typer.Option(help="Law of the values; auto looks at the data.")
+    ] = "auto",
+    n_latent: Annotated[
+        int | None, typer.Option(help="Size of the latent space; by default from the data.")
+    ] = None,
+    hidden: Annotated[
+        str, typer.Option(help="Widths of the hidden layers, separated by commas.")
+    ] = "128",
+    kl_weight: Annotated[float, typer.Option(help="Weight of the KL divergence.")] = 1.0,
+    kl_warmup: Annotated[int, typer.Option(help="Epochs over which that weight rises.")] = 10,
+    epochs: Annotated[int, typer.Option(help="At most so many passes over the cells.")] = 200,
+    batch_size: Annotated[int, typer.Option(help="Cells in a training step.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 1e-3,
+    validation_split: Annotated[
+        float, typer.Option(help="Share of the cells held out for early stopping.")
+    ] = 0.1,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without improvement before stopping; 0 never stops.")
+    ] = 15,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same fit.")] = 0,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
+    ] = "auto",
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FIT.safetensors", help="Also save the whole fit, encoder and all."),
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(metavar="HISTORY.json", help="Also save the losses by epoch.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+) -> int:
+    """Train on DATA.h5ad and export a generator as one .onnx file.
+
+    Ctrl-C ends the training early: the best weights so far are exported, and the exit code
+    is 130.
+    """
+    from vaexprs.files import check_output, whole_file
+    from vaexprs.training import fit_vae
+
+    for path in (output, save, history):
+        if path is not None:
+            check_output(path, overwrite=overwrite)
+    started = time.perf_counter()
+    vae = fit_vae(
+        read_cells(data),
+        condition_keys=condition_key,
+        layer=layer,
+        likelihood=likelihood,
+        n_latent=n_latent,
+        hidden=_widths(hidden),
+        kl_weight=kl_weight,
+        kl_warmup=kl_warmup,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validation_split=validation_split,
+        patience=patience or None,
+        seed=seed,
+        device=device,
+        progress=not quiet,
+    )
+    vae.export(output, overwrite=overwrite)
+    if save is not None:
+        vae.save(save, overwrite=overwrite)
+    if history is not None:
+        import json
+
+        with whole_file(history, overwrite=overwrite) as partial:
+            partial.write_text(json.dumps(vae.history, indent=1), encoding="utf-8")
+    spec = vae.spec
+    facts(
+        {
+            "output": str(output),
+            "likelihood": spec.likelihood,
+            "n_cells": int(spec.conditions.n_cells.sum()),
+            "n_genes": spec.n_genes,
+            "n_latent": spec.n_latent,
+            "conditions": {key.name: len(key.categories) for key in spec.conditions.keys},
+            "epochs": len(vae.history["loss"]),
+            "interrupted": vae.interrupted,
+            "seconds": round(time.perf_counter() - started, 1),
+        },
+        as_json=as_json,
+    )
+    if vae.interrupted:
+        note("vaexprs: interrupted; the artifact holds the best weights until then.")
+        return 130
+    return 0
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"--hidden {text!r} is not widths such as 128 or 256,128."
+        ) from None

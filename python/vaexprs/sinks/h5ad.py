@@ -10,9 +10,11 @@ single-threaded zlib, and any reader decodes it. isal deflates where it is insta
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -68,7 +70,7 @@ def write_h5ad(
     OutputError
         If the file exists and may not be overwritten, or cannot be written.
     """
-    with whole_file(path, overwrite=overwrite) as partial, h5py.File(partial, "w") as file:
+    with whole_file(path, overwrite=overwrite) as partial, _new_file(partial) as file:
         _mark(file, "anndata", "0.1.0")
         x: _SparseX | _DenseX = (
             _DenseX(file, n_cells, spec.n_genes)
@@ -94,6 +96,17 @@ def write_h5ad(
         _write_dict(file, "uns", {"vaexprs": uns})
         for name in ("layers", "obsp", "varm", "varp"):
             _mark(file.create_group(name), "dict", "0.1.0")
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[h5py.File]:
+    """Open a new HDF5 file; what HDF5 cannot write is an `OSError`, closing it included."""
+    try:
+        with h5py.File(path, "w") as file:
+            yield file
+    except RuntimeError as error:
+        # h5py has no class of its own for a failed write at close: HDF5 says it in the text.
+        raise OSError(str(error)) from error
 
 
 class _SparseX:
