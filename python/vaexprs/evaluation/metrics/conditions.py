@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -76,7 +75,7 @@ class Contrast:
     t: Floats
 
 
-def category_contrast(X: Matrix, member: Array, *, logged: bool = True) -> Contrast:
+def category_contrast(X: Matrix, member: Array, *, linear: Matrix | None = None) -> Contrast:
     """Contrast the cells of a category with all others.
 
     Parameters
@@ -85,19 +84,18 @@ def category_contrast(X: Matrix, member: Array, *, logged: bool = True) -> Contr
         Transformed values, ``(n_cells, n_genes)``, dense or sparse.
     member
         Which cells belong to the category, bool.
-    logged
-        Whether X is log1p of a linear scale. Then the fold change is that of the means on the
-        linear scale, each raised by one: ``log2((mean(expm1(x)) + 1) / (mean(expm1(y)) + 1))``.
-        Otherwise it is the difference of the means.
+    linear
+        The same values on a linear scale. Then the fold change is that of their means, each
+        raised by one, ``log2((mean(x) + 1) / (mean(y) + 1))``. Without, it is the difference of
+        the means of X.
     """
     inside, outside = X[member], X[~member]
     (m1, v1), (m0, v0) = mean_variance(inside), mean_variance(outside)
     error = np.sqrt(v1 / inside.shape[0] + v0 / outside.shape[0])
     # Where neither side varies there is no evidence; a gene present in no cell is such.
     t = np.where(error > 0, (m1 - m0) / np.where(error > 0, error, 1.0), 0.0)
-    if not logged:
+    if linear is None:
         return Contrast(m1 - m0, t)
-    linear = X.expm1() if sp.issparse(X) else np.expm1(X)
     high, low = linear[member].mean(axis=0), linear[~member].mean(axis=0)
     change = np.log2(np.asarray(high).ravel() + 1.0) - np.log2(np.asarray(low).ravel() + 1.0)
     return Contrast(np.asarray(change, dtype=np.float64), t)

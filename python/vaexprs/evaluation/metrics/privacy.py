@@ -14,7 +14,7 @@ from vaexprs.evaluation.metrics.discriminators import mann_whitney_auc
 __all__ = [
     "count_copies",
     "fingerprints",
-    "leave_one_out_distance",
+    "leave_one_out",
     "membership_auc",
     "nearest",
     "nearest_distance",
@@ -33,10 +33,10 @@ def nearest_distance(queries: Array, cells: Array) -> Floats:
     return nearest(queries, cells)[0]
 
 
-def leave_one_out_distance(cells: Array) -> Floats:
-    """Return the distance from each cell to its nearest other cell, ``(n_cells,)``."""
-    distances, _ = NearestNeighbors(n_neighbors=1).fit(cells).kneighbors()
-    return np.asarray(distances[:, 0], dtype=np.float64)
+def leave_one_out(cells: Array) -> tuple[Floats, Array]:
+    """Return the distance from each cell to its nearest other cell, and that cell's row."""
+    distances, rows = NearestNeighbors(n_neighbors=1).fit(cells).kneighbors()
+    return np.asarray(distances[:, 0], dtype=np.float64), np.asarray(rows[:, 0])
 
 
 def share_nearer(queries: Array, train: Array, test: Array) -> float:

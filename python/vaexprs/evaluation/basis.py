@@ -1,0 +1,57 @@
+"""Axes on which cells are compared: variable genes and principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from vaexprs.evaluation.metrics.arrays import Array, Matrix, dense, mean_variance, nonzero_share
+
+__all__ = ["Basis"]
+
+#: Genes that principal components are found in.
+N_PCA_GENES = 2000
+N_COMPONENTS = 50
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Variable genes and principal components of some cells, applied to any cells.
+
+    Attributes
+    ----------
+    genes
+        Columns of the most variable genes on the scale of the scores, most variable first; at
+        most `N_PCA_GENES`.
+    detected
+        Which genes are not zero in at least 5 % of the cells, ``(n_genes,)`` bool.
+    pca
+        Principal components of the centred, unscaled values of these genes.
+    """
+
+    genes: Array
+    detected: Array
+    pca: PCA
+
+    @classmethod
+    def fit(cls, values: Matrix, *, seed: int = 0) -> Basis:
+        """Fit a basis to cells on the scale of the scores, ``(n_cells, n_genes)``."""
+        _, variance = mean_variance(values)
+        order = np.argsort(-variance, kind="stable")[:N_PCA_GENES]
+        genes = order[variance[order] > 0]
+        if len(genes) < 2:
+            genes = order[:2]
+        block = dense(values[:, genes])
+        n_components = min(N_COMPONENTS, len(genes), max(len(block) - 1, 1))
+        pca = PCA(n_components, random_state=seed, svd_solver="auto").fit(block)
+        return cls(genes, nonzero_share(values) >= 0.05, pca)
+
+    def block(self, values: Matrix) -> Array:
+        """Return all variable genes as a dense array, most variable first."""
+        return dense(values[:, self.genes])
+
+    def components(self, block: Array) -> Array:
+        """Return principal-component scores of cells given by `block`."""
+        return np.asarray(self.pca.transform(block), dtype=np.float32)

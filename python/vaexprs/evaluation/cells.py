@@ -1,0 +1,268 @@
+"""What is evaluated: real and generated cells on common genes, on the scale of the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from vaexprs.data import ExpressionData, read_expression
+from vaexprs.errors import ConditionError, DataError
+from vaexprs.evaluation.metrics.arrays import Array, Matrix
+
+__all__ = ["Cells", "Scale", "ScaleChoice", "read_cells"]
+
+#: What the values are. Scores are computed on ``log1p`` of counts per 10,000 for ``"counts"``, on
+#: ``log1p`` of the values for ``"linear"`` (RPKM, TPM), on the values themselves for ``"log"``.
+Scale: TypeAlias = Literal["counts", "linear", "log"]
+ScaleChoice: TypeAlias = Literal["auto", "counts", "linear", "log"]
+
+#: Continuous values that nowhere exceed this are taken to be logged already: log1p(1e13) is 30.
+LARGEST_LOG = 30.0
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Some cells, real or generated.
+
+    Attributes
+    ----------
+    given
+        Values as given, ``(n_cells, n_genes)``, CSR or a dense array, float32.
+    values
+        The same on the scale of the scores.
+    labels
+        Category of each cell under each condition key, ``(n_cells,)`` strings each.
+    donor
+        Donor of each cell, where a donor column was named and is there.
+    """
+
+    given: Matrix
+    values: Matrix
+    labels: dict[str, Array]
+    donor: Array | None = None
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return int(self.values.shape[0])
+
+    def group(self, keys: Sequence[str]) -> Array:
+        """Return the combination of categories under some keys, one string per cell."""
+        if not keys:
+            return np.full(self.n_cells, "")
+        joined = self.labels[keys[0]].astype(object)
+        for key in keys[1:]:
+            joined = joined + " | " + self.labels[key].astype(object)
+        return joined.astype(str)
+
+    def take(self, rows: Array) -> Cells:
+        """Return some of the cells."""
+        return Cells(
+            self.given[rows],
+            self.values[rows],
+            {key: labels[rows] for key, labels in self.labels.items()},
+            None if self.donor is None else self.donor[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Everything that is compared, on common genes.
+
+    Attributes
+    ----------
+    train, generated
+        Real training cells and generated cells.
+    test
+        Real cells that were held out, or None.
+    genes
+        Names of the common genes, in the order of the training cells.
+    scale
+        What the values are.
+    notes
+        What was found and done on the way, in plain sentences.
+    """
+
+    train: Cells
+    generated: Cells
+    test: Cells | None
+    genes: tuple[str, ...]
+    scale: Scale
+    notes: tuple[str, ...]
+
+
+def read_cells(
+    real_train: Any,
+    generated: Any,
+    real_test: Any = None,
+    *,
+    condition_keys: Sequence[str] = (),
+    donor_key: str | None = None,
+    layer: str | None = None,
+    scale: ScaleChoice = "auto",
+) -> Evaluated:
+    """Read what is to be compared and bring it to common genes and the scale of the scores.
+
+    See `vaexprs.evaluation.evaluate` for the parameters.
+
+    Raises
+    ------
+    DataError, ConditionError
+        If a side cannot be read, lacks a condition key, or shares no gene with the others; the
+        message names the side.
+    """
+    notes: list[str] = []
+    keys = list(dict.fromkeys(condition_keys))
+    sides = {"real_train": _read("real_train", real_train, keys, donor_key, layer)}
+    if real_test is not None:
+        sides["real_test"] = _read("real_test", real_test, keys, donor_key, layer)
+    own_layer = layer if layer is not None and _has_layer(generated, layer) else None
+    sides["generated"] = _read("generated", generated, keys, donor_key, own_layer)
+
+    genes = _common_genes(sides, notes)
+    data = {
+        name: side if side.var_names == genes else _pick(side, genes)
+        for name, side in sides.items()
+    }
+    chosen = _choose_scale(data["real_train"], scale, notes)
+    cells = {
+        name: _cells(name, side, keys, donor_key, chosen, notes) for name, side in data.items()
+    }
+    return Evaluated(
+        cells["real_train"],
+        cells["generated"],
+        cells.get("real_test"),
+        genes,
+        chosen,
+        tuple(notes),
+    )
+
+
+def _read(
+    name: str, data: Any, keys: Sequence[str], donor_key: str | None, layer: str | None
+) -> ExpressionData:
+    columns = list(keys)
+    if donor_key is not None and donor_key not in columns:
+        if donor_key in getattr(data, "obs", ()):
+            columns.append(donor_key)
+        elif name == "real_train":
+            columns.append(donor_key)  # refused below, with near matches
+    try:
+        return read_expression(data, condition_keys=columns, layer=layer)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    except ConditionError as error:
+        raise ConditionError(f"{name}: {error}") from error
+
+
+def _has_layer(data: Any, layer: str) -> bool:
+    return layer in getattr(data, "layers", ())
+
+
+def _common_genes(sides: dict[str, ExpressionData], notes: list[str]) -> tuple[str, ...]:
+    train = sides["real_train"].var_names
+    common = set(train)
+    for side in sides.values():
+        common &= set(side.var_names)
+    genes = tuple(gene for gene in train if gene in common)
+    if len(genes) < 2:
+        raise DataError(
+            f"real and generated cells share {len(genes)} gene names, but at least 2 are needed: "
+            f"real_train begins with {train[0]!r}, generated with "
+            f"{sides['generated'].var_names[0]!r}."
+        )
+    lost = {
+        name: len(side.var_names) - len(genes)
+        for name, side in sides.items()
+        if len(side.var_names) > len(genes)
+    }
+    if lost:
+        notes.append(
+            f"Only the {len(genes):,} genes that all sides share are compared; left out: "
+            + ", ".join(f"{n:,} of {name}" for name, n in lost.items())
+            + "."
+        )
+    return genes
+
+
+def _pick(side: ExpressionData, genes: tuple[str, ...]) -> ExpressionData:
+    where = {gene: index for index, gene in enumerate(side.var_names)}
+    columns = np.array([where[gene] for gene in genes])
+    picked = side.X[:, columns]
+    return ExpressionData(
+        picked, genes, side.obs_names, side.keys, side.codes, side.source, side.layers
+    )
+
+
+def _choose_scale(train: ExpressionData, scale: ScaleChoice, notes: list[str]) -> Scale:
+    if scale not in ("auto", "counts", "linear", "log"):
+        raise DataError(f"scale is {scale!r}: expected 'auto', 'counts', 'linear' or 'log'.")
+    if scale == "counts" and (train.minimum < 0 or not train.is_integer):
+        raise DataError(
+            f"scale='counts' but {train.source} of real_train holds values that are no counts: "
+            "name the layer with the raw counts, or use scale='auto'."
+        )
+    if scale == "linear" and train.minimum < 0:
+        raise DataError(
+            f"scale='linear' but {train.source} of real_train holds negative values: use "
+            "scale='log', which compares values as given."
+        )
+    if scale != "auto":
+        return scale
+    if train.minimum >= 0 and train.is_integer and train.maximum > 1:
+        return "counts"
+    if train.minimum >= 0 and train.maximum > LARGEST_LOG:
+        return "linear"
+    notes.append("Values are compared as given: they look logged or scaled already.")
+    return "log"
+
+
+def _cells(
+    name: str,
+    side: ExpressionData,
+    keys: Sequence[str],
+    donor_key: str | None,
+    scale: Scale,
+    notes: list[str],
+) -> Cells:
+    given = side.X
+    if scale != "log" and side.minimum < 0:
+        entries = given.data if sp.issparse(given) else np.asarray(given)
+        share = (entries < 0).sum() / (side.n_cells * side.n_genes)
+        notes.append(
+            f"{share:.2%} of the values of {name} are negative, which real values never are; "
+            "they are set to zero for the comparison."
+        )
+        given = given.maximum(0).tocsr() if sp.issparse(given) else np.maximum(given, 0)
+    if scale == "counts" and not side.is_integer:
+        notes.append(f"{name} holds values that are no whole numbers, although real cells do.")
+    columns = {
+        key.name: np.asarray(key.categories, dtype=object)[side.codes[:, index]].astype(str)
+        for index, key in enumerate(side.keys)
+    }
+    return Cells(
+        given,
+        to_score_scale(given, scale),
+        {key: columns[key] for key in keys},
+        columns.get(donor_key) if donor_key is not None else None,
+    )
+
+
+def to_score_scale(given: Matrix, scale: Scale) -> Matrix:
+    """Return values on the scale of the scores, float32, sparse if given sparse."""
+    if scale == "log":
+        return given
+    values = given
+    if scale == "counts":
+        library = np.asarray(given.sum(axis=1), dtype=np.float64).ravel()
+        factor = (1e4 / np.where(library > 0, library, 1.0)).astype(np.float32)
+        if sp.issparse(given):
+            values = sp.csr_matrix(given, copy=True)
+            values.data *= np.repeat(factor, np.diff(values.indptr))
+        else:
+            values = given * factor[:, None]
+    return values.log1p() if sp.issparse(values) else np.log1p(values)

@@ -1,0 +1,269 @@
+"""Scores that are computed once, on all cells: conditions, utility, copies, small data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from vaexprs.evaluation.basis import Basis
+from vaexprs.evaluation.catalogue import CATALOGUE
+from vaexprs.evaluation.cells import Cells, Evaluated
+from vaexprs.evaluation.metrics import conditions, marginals, privacy, utility
+from vaexprs.evaluation.metrics.arrays import Array
+from vaexprs.evaluation.ranges import LEVEL, Score
+from vaexprs.evaluation.rounds import LEAST_GENES_OF_A_DUPLICATE
+
+__all__ = ["CategoryRow", "Split", "agreement", "copies", "small_data", "transfer"]
+
+_Z = float(norm.ppf((1 + LEVEL) / 2))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Real training and test cells as whole sets, with a basis of the training cells.
+
+    Attributes
+    ----------
+    train, test, generated
+        The cells.
+    basis
+        Fitted to the training cells.
+    train_components, test_components, generated_components
+        Principal-component scores.
+    held_out
+        Whether the test cells were given; otherwise they are half of the training cells.
+    """
+
+    train: Cells
+    test: Cells
+    generated: Cells
+    basis: Basis
+    train_components: Array
+    test_components: Array
+    generated_components: Array
+    held_out: bool
+
+    @classmethod
+    def of(cls, data: Evaluated, train: Array, test: Array, *, held_out: bool, seed: int) -> Split:
+        """Gather the cells; rows count training cells first, then test cells."""
+        n_train = data.train.n_cells
+        train_cells = data.train.take(train)
+        if held_out and data.test is not None:
+            test_cells = data.test.take(test - n_train)
+        else:
+            test_cells = data.train.take(test)
+        basis = Basis.fit(train_cells.values, seed=seed)
+        return cls(
+            train_cells,
+            test_cells,
+            data.generated,
+            basis,
+            *(
+                basis.components(basis.block(cells.values))
+                for cells in (train_cells, test_cells, data.generated)
+            ),
+            held_out,
+        )
+
+
+@dataclass(frozen=True)
+class CategoryRow:
+    """Agreement with one category.
+
+    Attributes
+    ----------
+    key, category
+        Condition key and category.
+    generated, real
+        Share of generated and of real test cells of the category that a classifier puts in it.
+    n_generated, n_real
+        Their numbers.
+    """
+
+    key: str
+    category: str
+    generated: float
+    real: float
+    n_generated: int
+    n_real: int
+
+
+def agreement(split: Split, key: str) -> tuple[list[Score], list[CategoryRow]]:
+    """Ask a classifier trained on real training cells for the category of each cell.
+
+    The range is that of the accuracy of as many real cells as there are generated ones, given
+    the test cells' accuracy in each category (binomial, Agresti and Coull's variance).
+    """
+    labels = split.train.labels[key]
+    if len(np.unique(labels)) < 2:
+        return [], []
+    classifier = conditions.category_classifier(split.train_components, labels)
+    real = conditions.category_recall(
+        classifier.predict(split.test_components), split.test.labels[key]
+    )
+    made = conditions.category_recall(
+        classifier.predict(split.generated_components), split.generated.labels[key]
+    )
+    common = [category for category in real if category in made]
+    if not common:
+        return [], []
+    weights = {category: real[category][1] for category in common}
+    total = sum(weights.values())
+    control = conditions.weighted_recall(real, weights)
+    variance = 0.0
+    for category in common:
+        share, n_real = real[category]
+        steady = (share * n_real + _Z**2 / 2) / (n_real + _Z**2)
+        spread = steady * (1 - steady) * (1 / n_real + 1 / made[category][1])
+        variance += (weights[category] / total) ** 2 * spread
+    width = _Z * math.sqrt(variance)
+    kind = CATALOGUE["condition_agreement"]
+    score = Score(
+        kind,
+        f"{kind.key}.{key}",
+        conditions.weighted_recall(made, weights),
+        control,
+        control - width,
+        min(control + width, 1.0),
+        of=key,
+    ).judged()
+    rows = [
+        CategoryRow(key, category, made[category][0], real[category][0], made[category][1],
+                    real[category][1])
+        for category in common
+    ]  # fmt: skip
+    return [score], rows
+
+
+def transfer(split: Split, key: str, *, n_resamples: int, seed: int) -> Score | None:
+    """Train on generated and test on real cells, beside training on as many real cells.
+
+    The range comes from resampling training, generated and test cells together (bootstrap): its
+    half width is 1.96 standard deviations of the difference of the two F1.
+    """
+    if len(np.unique(split.train.labels[key])) < 2:
+        return None
+    rng = np.random.default_rng([seed, 2])
+    n = min(split.train.n_cells, split.generated.n_cells)
+    real, made = (
+        np.arange(cells.n_cells)
+        if cells.n_cells == n
+        else rng.choice(cells.n_cells, n, replace=False)
+        for cells in (split.train, split.generated)
+    )
+
+    def f1(components: Array, labels: Array, rows: Array, tested: Array) -> float:
+        return utility.transfer_f1(
+            components[rows],
+            labels[rows],
+            split.test_components[tested],
+            split.test.labels[key][tested],
+        )[0]
+
+    def both(real: Array, made: Array, tested: Array) -> tuple[float, float]:
+        return (
+            f1(split.train_components, split.train.labels[key], real, tested),
+            f1(split.generated_components, split.generated.labels[key], made, tested),
+        )
+
+    everything = np.arange(split.test.n_cells)
+    control, value = both(real, made, everything)
+    differences = []
+    for _ in range(n_resamples):
+        one, two = both(
+            rng.choice(real, n), rng.choice(made, n), rng.choice(everything, len(everything))
+        )
+        differences.append(two - one)
+    width = _Z * float(np.std(differences, ddof=1)) if n_resamples > 2 else math.nan
+    kind = CATALOGUE["transfer_f1"]
+    return Score(
+        kind, f"{kind.key}.{key}", value, control, control - width, control + width, of=key
+    ).judged()
+
+
+def copies(train: Cells, generated: Cells) -> tuple[Score, int]:
+    """Count exact copies of training cells, and generated cells that repeat one another.
+
+    Cells with few genes may be equal by chance and do not count.
+    """
+    rich = [
+        np.asarray((cells.given != 0).sum(axis=1)).ravel() >= LEAST_GENES_OF_A_DUPLICATE
+        for cells in (train, generated)
+    ]
+    real = privacy.fingerprints(train.given[np.flatnonzero(rich[0])])
+    made = privacy.fingerprints(generated.given[np.flatnonzero(rich[1])])
+    found = privacy.count_copies(made, real)
+    score = Score(CATALOGUE["exact_copies"], "exact_copies", float(found), 0.0, 0.0, 0.0)
+    return score.judged(), len(made) - len(np.unique(made))
+
+
+def small_data(split: Split, keys: Sequence[str], *, max_cells: int, seed: int) -> Iterator[Score]:
+    """Compare generated with all training cells, each left out in turn for the control.
+
+    Distances are those of the variable genes, not of components: components of few cells follow
+    these cells so closely that every other cell looks near.
+    """
+    rng = np.random.default_rng([seed, 3])
+    blocks = {}
+    for name, cells in (("train", split.train), ("test", split.test),
+                        ("generated", split.generated)):  # fmt: skip
+        rows = np.arange(cells.n_cells)
+        if name != "train" and cells.n_cells > max_cells:
+            rows = np.sort(rng.choice(cells.n_cells, max_cells, replace=False))
+        blocks[name] = (split.basis.block(cells.values[rows]), rows)
+    train = blocks["train"][0]
+    distance, neighbor = privacy.nearest(blocks["generated"][0], train)
+    alone, other = privacy.leave_one_out(train)
+    base = float(np.median(alone))
+
+    if base > 0:
+        kind = CATALOGUE["leave_one_out_ratio"]
+        score = Score(kind, kind.key, float(np.median(distance)) / base)
+        if split.held_out:
+            held_out = privacy.nearest_distance(blocks["test"][0], train)
+            low, high = _median_range(held_out, len(distance), rng)
+            score = replace(
+                score,
+                control=float(np.median(held_out)) / base,
+                low=low / base,
+                high=high / base,
+            ).judged()
+        yield score
+    for key in keys:
+        labels = split.train.labels[key]
+        kind = CATALOGUE["nearest_real_agreement"]
+        same = labels[neighbor] == split.generated.labels[key][blocks["generated"][1]]
+        control = float((labels[other] == labels).mean())
+        n, n_made = len(labels), len(same)
+        steady = (control * n + _Z**2 / 2) / (n + _Z**2)
+        width = _Z * math.sqrt(steady * (1 - steady) * (1 / n + 1 / n_made))
+        yield Score(
+            kind,
+            f"{kind.key}.{key}",
+            float(same.mean()),
+            control,
+            control - width,
+            min(control + width, 1.0),
+            of=key,
+        ).judged()
+    compared = marginals.compare_genes(
+        marginals.gene_statistics(split.train.values),
+        marginals.gene_statistics(split.generated.values),
+    )
+    for name in ("variance_ratio", "zero_fraction_error"):
+        kind = CATALOGUE[f"whole_{name}"]
+        yield Score(kind, kind.key, compared[name])
+
+
+def _median_range(values: Array, n: int, rng: Any) -> tuple[float, float]:
+    """Range of the median of n values of the same law, by bootstrap of both medians."""
+    ours = np.median(rng.choice(values, (500, len(values))), axis=1)
+    theirs = np.median(rng.choice(values, (500, min(n, 5000))), axis=1)
+    width = _Z * float(np.std(ours - theirs))
+    middle = float(np.median(values))
+    return middle - width, middle + width
