@@ -129,11 +129,17 @@ def _elementwise(call: Call) -> Sequence[Shape]:
 
 
 def _like_first(call: Call) -> Sequence[Shape]:
-    """Scales and zero points leave the shape, and belong to no cell."""
-    for index in range(1, len(call.node.inputs)):
-        if call.has(index):
-            call.fixed(index)
     return [call.shape(0)]
+
+
+def _quantize(call: Call) -> Sequence[Shape]:
+    """One scale for all values, or one for each place along an axis; zero points alike."""
+    shape, scale = call.shape(0), call.shape(1)
+    if scale not in ((), (1,)) and scale != (shape[call.axis(call.integer("axis", 1), shape)],):
+        call.refuse(f"scales {shown(shape)} by {shown(scale)}")
+    if call.has(2) and call.shape(2) != scale:
+        call.refuse(f"has a scale of shape {shown(scale)} and a zero of {shown(call.shape(2))}")
+    return [shape]
 
 
 def _clip(call: Call) -> Sequence[Shape]:
@@ -340,13 +346,14 @@ def _constant(call: Call) -> Sequence[Shape]:
 _RULES: dict[str, Callable[[Call], Sequence[Shape]]] = {
     **dict.fromkeys(
         ("Abs", "Elu", "Erf", "Exp", "Gelu", "Identity", "LeakyRelu", "Log", "Neg", "Relu",
-         "Selu", "Sigmoid", "Softplus", "Sqrt", "Tanh", "QuantizeLinear",
-         "DequantizeLinear"),
+         "Selu", "Sigmoid", "Softplus", "Sqrt", "Tanh"),
         _like_first,
     ),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max"), _elementwise),
     "Cast": _cast,
     "Clip": _clip,
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _quantize,
     "Softmax": _softmax,
     "LogSoftmax": _softmax,
     "MatMul": _matmul,
