@@ -30,8 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
         )
     except (KeyboardInterrupt, typer.Abort):
-        print("vaexprs: interrupted; nothing was written.", file=sys.stderr)
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone: end quietly, as pipes expect.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(error, "format_message"):
             return _complain(error.format_message())
         raise
+    if code == INTERRUPTED:
+        print("vaexprs: interrupted.", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

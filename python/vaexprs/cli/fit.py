@@ -116,7 +116,7 @@ def fit(
         as_json=as_json,
     )
     if vae.interrupted:
-        note("vaexprs: interrupted; the artifact holds the best weights until then.")
+        note("training ended early; the artifact holds the best weights until then.")
         return 130
     return 0
 

@@ -124,17 +124,18 @@ def _read_design(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
+            columns = reader.fieldnames
             rows = [dict(row) for row in reader]
     except FileNotFoundError:
         raise ConditionError(f"there is no design table {str(path)!r}.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConditionError(f"the design table {str(path)!r} is no CSV: {error}.") from None
-    if not reader.fieldnames:
+    if not columns:
         raise ConditionError(f"the design table {str(path)!r} is empty: expected a header line.")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise ConditionError(
                 f"line {line} of the design table {str(path)!r} has not the "
-                f"{len(reader.fieldnames)} columns of its header."
+                f"{len(columns)} columns of its header."
             )
     return rows

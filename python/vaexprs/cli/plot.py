@@ -48,6 +48,7 @@ def plot(
         )
     require("matplotlib", extra="plot", purpose="Drawing a figure")
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_vae
+    from vaexprs.shipped import find_artifact
 
     if Path(what).suffix in (".h5ad", ".zarr"):
         if real is None:
@@ -55,11 +56,11 @@ def plot(
                 "generated cells are drawn beside real ones: name the real cells with --real."
             )
         if method.casefold() == "heatmap":
-            figure = plot_heatmap([str(real), what], groupby=color)
+            figure = plot_heatmap({"real": str(real), "generated": what}, groupby=color)
         else:
             figure = plot_aug(what, method, real=str(real), color=color, seed=seed)
     else:
-        figure = plot_vae(what)
+        figure = plot_vae(find_artifact(what))
     with whole_file(output, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=dpi)
     facts({"output": str(output)}, as_json=as_json)

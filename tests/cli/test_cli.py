@@ -1,0 +1,322 @@
+"""The command line: what it writes, what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vaexprs import __version__, gen_exprs, load_artifact
+from vaexprs.cli import main
+
+TWO_KEYS = {"cell_type": ["B", "NK", "T"], "state": ["CTRL", "STIM"]}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_artifact: Any) -> Path:
+    return Path(tiny_artifact(keys=TWO_KEYS, n_genes=60))
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must be refused; return its one sentence."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        assert main([str(a) for a in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("vaexprs: ")
+        assert err.count("\n") == 1
+        return err
+
+    return run
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must succeed; return what it printed."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        code = main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out
+
+    return run
+
+
+def test_version_and_help(printed: Callable[..., str]) -> None:
+    assert printed("--version") == f"vaexprs {__version__}\n"
+    overview = printed("--help")
+    for command in ("fit", "generate", "inspect", "evaluate", "plot", "demo"):
+        assert command in overview
+        assert "--help" in printed(command, "--help")
+
+
+def test_every_option_is_documented() -> None:
+    """Each option has a help text, and shows its default or says what stands for it."""
+    import typer
+
+    from vaexprs.cli.app import app
+
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        assert command.help, name
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            assert parameter.help, f"{name}: {parameter.name}"
+
+
+def test_generate_writes_what_gen_exprs_makes(
+    model: Path, tmp_path: Path, printed: Callable[..., str]
+) -> None:
+    anndata = pytest.importorskip("anndata")
+    target = tmp_path / "cells.h5ad"
+    out = printed(
+        "generate", model, "-n", 120, "-o", target, "--seed", 9, "--first-cell", 30,
+        "--condition", "cell_type=T", "--condition", "state=CTRL", "--threads", 2, "--json",
+    )  # fmt: skip
+    facts = json.loads(out)
+    assert facts["n_cells"] == 120
+    assert facts["output"] == str(target)
+    expected = gen_exprs(
+        model, 120, seed=9, first_cell=30, conditions={"cell_type": "T", "state": "CTRL"}
+    )
+    made = anndata.read_h5ad(target)
+    assert np.array_equal(made.X.toarray(), expected.X.toarray())
+    assert made.obs.equals(expected.obs)
+
+
+def test_more_categories_of_one_key(
+    model: Path, tmp_path: Path, printed: Callable[..., str]
+) -> None:
+    anndata = pytest.importorskip("anndata")
+    target = tmp_path / "cells.h5ad"
+    printed(
+        "generate", model, "-n", 50, "-o", target,
+        "--condition", "cell_type=T", "--condition", "cell_type=NK",
+    )  # fmt: skip
+    assert set(anndata.read_h5ad(target).obs["cell_type"]) == {"T", "NK"}
+
+
+def test_a_design_table(model: Path, tmp_path: Path, printed: Callable[..., str]) -> None:
+    anndata = pytest.importorskip("anndata")
+    table, target = tmp_path / "design.csv", tmp_path / "cells.h5ad"
+    table.write_text("cell_type,state,n_cells\nNK,STIM,20\nB,CTRL,5\n")
+    out = printed("generate", model, "--design", table, "-o", target, "--json")
+    assert json.loads(out)["n_cells"] == 25
+    obs = anndata.read_h5ad(target).obs
+    assert obs["cell_type"].tolist() == ["NK"] * 20 + ["B"] * 5
+    assert obs["state"].tolist() == ["STIM"] * 20 + ["CTRL"] * 5
+    part = tmp_path / "part.h5ad"
+    printed("generate", model, "--design", table, "-n", 10, "--first-cell", 15, "-o", part)
+    whole = anndata.read_h5ad(target)[15:25]
+    assert np.array_equal(anndata.read_h5ad(part).X.toarray(), whole.X.toarray())
+
+
+def test_no_cells_and_one_cell(model: Path, tmp_path: Path, printed: Callable[..., str]) -> None:
+    anndata = pytest.importorskip("anndata")
+    for n in (0, 1):
+        target = tmp_path / f"{n}.h5ad"
+        printed("generate", model, "-n", n, "-o", target)
+        assert anndata.read_h5ad(target).shape == (n, 60)
+
+
+def test_model_as_an_option(model: Path, tmp_path: Path, printed: Callable[..., str]) -> None:
+    printed("generate", "--model", model, "-n", 3, "-o", tmp_path / "cells.h5ad")
+
+
+def test_inspect_prints_what_the_artifact_promises(
+    model: Path, printed: Callable[..., str]
+) -> None:
+    artifact = load_artifact(model)
+    text = printed("inspect", model)
+    for word in (artifact.sha256, "nb", "60", "cell_type", "STIM", "provenance", "unseen" * 0):
+        assert word in text
+    facts = json.loads(printed("inspect", model, "--json"))
+    assert facts["file"]["sha256"] == artifact.sha256
+    assert facts["var_names"] == list(artifact.spec.var_names)
+    assert facts["inputs"] == {"z": 4, "condition": 5, "library": 1}
+    for name, value in artifact.spec.to_metadata().items():
+        assert facts[name.removeprefix("vaexprs.")] == json.loads(value)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_plot_of_an_artifact(
+    model: Path, tmp_path: Path, suffix: str, printed: Callable[..., str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    figure = tmp_path / f"figure.{suffix}"
+    printed("plot", model, "-o", figure)
+    assert figure.stat().st_size > 5000
+
+
+def test_plot_of_generated_beside_real(
+    model: Path, tmp_path: Path, printed: Callable[..., str], refused: Callable[..., str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    real, made = tmp_path / "real.h5ad", tmp_path / "made.h5ad"
+    printed("generate", model, "-n", 80, "-o", real, "--seed", 1)
+    printed("generate", model, "-n", 80, "-o", made, "--seed", 2)
+    for method in ("PCA", "heatmap"):
+        figure = tmp_path / f"{method}.png"
+        printed(
+            "plot", made, "--real", real, "--method", method, "--color", "cell_type", "-o", figure
+        )
+        assert figure.stat().st_size > 5000
+    assert "--real" in refused("plot", made, "-o", tmp_path / "x.png")
+    message = refused("plot", made, "--real", real, "--method", "PCAA", "-o", tmp_path / "x.png")
+    assert "PCA" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("generate {model} -n -1 -o {out}", "must not be negative"),
+        ("generate {model} -n x -o {out}", "not a valid int"),
+        ("generate {model} -n 1", "Missing option '-o'"),
+        ("generate {model} -o {out}", "number of cells is missing"),
+        ("generate -n 1 -o {out}", "give one model"),
+        ("generate nowhere.onnx -n 1 -o {out}", "there is no file 'nowhere.onnx'"),
+        ("generate {model} -n 1 -o {out} --condition celltype=B", "did you mean 'cell_type'"),
+        ("generate {model} -n 1 -o {out} --condition cell_type=nk", "did you mean 'NK'"),
+        ("generate {model} -n 1 -o {out} --condition cell_type", "not of the form KEY=VALUE"),
+        ("generate {model} -o {out} --design nowhere.csv", "no design table"),
+        ("generate {model} -n 1 -o {out} --seed -4", "seed must lie between 0"),
+        ("generate {model} -n 1 -o {out} --threads 0", "n_threads must be a positive integer"),
+        ("generate {model} -n 1 -o {out} --device tpu", "'tpu' is not one of"),
+        ("generate {model} -n 1 -o {folder}/cells.loom", "suffix must be .h5ad or .zarr"),
+        ("generate {model} -n 1 -o {folder}/no/cells.h5ad", "there is no folder"),
+        ("generate {text} -n 1 -o {out}", "artifact"),
+        ("generate {truncated} -n 1 -o {out}", "artifact"),
+        ("inspect {text}", "artifact"),
+        ("inspect {folder}", "director"),
+        ("plot {model} -o {folder}/figure.bmp", "suffix must be .png, .pdf or .svg"),
+        ("plot nowhere.onnx -o {folder}/figure.png", "nowhere.onnx"),
+        ("frobnicate", "No such command"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    model: Path, tmp_path: Path, refused: Callable[..., str], arguments: str, message: str
+) -> None:
+    if arguments.startswith("plot"):
+        pytest.importorskip("matplotlib")
+    (tmp_path / "text.onnx").write_text("not a model at all")
+    (tmp_path / "truncated.onnx").write_bytes(model.read_bytes()[:-1000])
+    places = {
+        "model": model,
+        "out": tmp_path / "cells.h5ad",
+        "folder": tmp_path,
+        "text": tmp_path / "text.onnx",
+        "truncated": tmp_path / "truncated.onnx",
+    }
+    words = [word.format(**places) for word in arguments.split()]
+    assert message in refused(*words)
+    assert {p.name for p in tmp_path.iterdir()} == {"text.onnx", "truncated.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "is empty"),
+        ("cell_type,state\nNK,STIM\n", "no column 'n_cells'"),
+        ("cell_type,state,n_cells\nNK,STIM\n", "line 2"),
+        ("cell_type,state,n_cells\nNK,STIM,-3\n", "must not be negative"),
+        ("cell_type,state,n_cells\nNK,STIM,few\n", "must be an integer"),
+        ("cell_type,stat,n_cells\nNK,STIM,3\n", "did you mean 'state'"),
+        ("cell_type,state,n_cells\nNKT,STIM,3\n", "unknown category 'NKT'"),
+    ],
+)
+def test_bad_designs(
+    model: Path, tmp_path: Path, refused: Callable[..., str], table: str, message: str
+) -> None:
+    path = tmp_path / "design.csv"
+    path.write_text(table)
+    assert message in refused("generate", model, "--design", path, "-o", tmp_path / "c.h5ad")
+
+
+def test_an_existing_output_is_kept(
+    model: Path, tmp_path: Path, refused: Callable[..., str], printed: Callable[..., str]
+) -> None:
+    target = tmp_path / "cells.h5ad"
+    target.write_text("precious")
+    assert "exists" in refused("generate", model, "-n", 1, "-o", target)
+    assert target.read_text() == "precious"
+    printed("generate", model, "-n", 1, "-o", target, "--overwrite")
+    assert target.read_bytes()[:4] == b"\x89HDF"
+
+
+def test_ctrl_c_while_writing(
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from vaexprs.generation.generator import Generator
+
+    real = Generator._stream
+
+    def interrupted(self: Generator, *arguments: Any) -> Any:
+        blocks = real(self, *arguments)
+        yield next(blocks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Generator, "_stream", interrupted)
+    code = main(["generate", str(model), "-n", "5000", "-o", str(tmp_path / "cells.h5ad")])
+    assert code == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_a_long_run_at_once(model: Path, tmp_path: Path) -> None:
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    target = tmp_path / "cells.h5ad"
+    command = [sys.executable, "-m", "vaexprs", "generate", str(model)]
+    process = subprocess.Popen(
+        [*command, "-n", "2000000000", "-o", str(target)], stderr=subprocess.PIPE, text=True
+    )
+    # The memory for so many cells' annotation is reserved, not touched; wait for the first bytes.
+    for _ in range(200):
+        time.sleep(0.1)
+        if list(tmp_path.rglob("cells.h5ad")):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    started = time.perf_counter()
+    _, err = process.communicate(timeout=60)
+    assert time.perf_counter() - started < 5
+    assert process.returncode == 130
+    assert re.search("interrupted", err)
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_extras_are_one_sentence(
+    model: Path, tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+
+    real = importlib.import_module
+
+    def without(name: str, package: str | None = None) -> Any:
+        if name.partition(".")[0] in ("matplotlib", "torch", "anndata"):
+            raise ImportError(name)
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    message = refused("plot", model, "-o", tmp_path / "figure.png")
+    assert "pip install 'vaexprs[plot]'" in message
+    message = refused("fit", tmp_path / "x.h5ad", "-o", tmp_path / "model.onnx")
+    assert "pip install 'vaexprs[train]'" in message
