@@ -12,6 +12,21 @@ namespace {
 
 std::vector<const Kernels*> find_kernels() {
     std::vector<const Kernels*> found{&kReferenceKernels};
+#if defined(VAEXPRS_X86_64_KERNELS)
+    // The features that the psABI names for each level and that our kernels' compiler may use.
+    // These checks look at what the operating system saves as well.
+    const auto v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+    const auto v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                    __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
+    const auto v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vl");
+    if (v2) found.push_back(&x86_64_v2::kKernels);
+    if (v3) found.push_back(&x86_64_v3::kKernels);
+    if (v4) found.push_back(&x86_64_v4::kKernels);
+#elif defined(VAEXPRS_BASELINE_KERNELS)
+    found.push_back(&baseline::kKernels);
+#endif
     return found;
 }
 

@@ -15,28 +15,22 @@
 
 namespace vaexprs {
 
-/// The integers that go with a type of floats; vectors specialise it in lanes.hpp.
+/// What has no operator, for a type of floats; lanes.hpp has it for vectors.
 template <class Float>
-struct IntegersOf;
+struct FloatTraits;
 
 template <>
-struct IntegersOf<float> {
+struct FloatTraits<float> {
     using Signed = std::int32_t;
     using Unsigned = std::uint32_t;
+    [[gnu::always_inline]] static float convert(Signed x) { return static_cast<float>(x); }
+    [[gnu::always_inline]] static float square_root(float x) { return __builtin_sqrtf(x); }
 };
 
 template <class Float>
-using Signed = typename IntegersOf<Float>::Signed;
+using Signed = typename FloatTraits<Float>::Signed;
 template <class Float>
-using Unsigned = typename IntegersOf<Float>::Unsigned;
-
-VAEXPRS_INLINE float to_float(std::int32_t x) {
-    return static_cast<float>(x);
-}
-
-VAEXPRS_INLINE float square_root(float x) {
-    return __builtin_sqrtf(x);
-}
+using Unsigned = typename FloatTraits<Float>::Unsigned;
 
 /// Natural logarithm of a positive, normal number; at most 2 units in the last place off.
 ///
@@ -48,7 +42,7 @@ VAEXPRS_INLINE Float log_float(Float x) {
     const Int bits = __builtin_bit_cast(Int, x);
     const Int exponent = (bits - 0x3F3504F3) >> 23;  // 0x3F3504F3 is sqrt(1/2)
     const Float f = __builtin_bit_cast(Float, bits - (exponent << 23)) - 1.0f;
-    const Float e = to_float(exponent);
+    const Float e = FloatTraits<Float>::convert(exponent);
 
     Float tail = f * 0x1.641ca8p-4f + -0x1.244064p-3f;
     tail = tail * f + 0x1.3173d8p-3f;
@@ -95,7 +89,7 @@ VAEXPRS_INLINE SineCosine<Float> sine_cosine(Unsigned<Float> turn) {
     using Int = Signed<Float>;
     const Unsigned<Float> quarter = (turn + 0x20000000u) >> 30;
     // Quarter turns, in [-1/2, 1/2).
-    const Float x = to_float(__builtin_bit_cast(Int, turn - (quarter << 30))) * 0x1p-30f;
+    const Float x = FloatTraits<Float>::convert(__builtin_bit_cast(Int, turn - (quarter << 30))) * 0x1p-30f;
     const Float square = x * x;
 
     Float s = square * -0x1.33198ep-8f + 0x1.4680a4p-4f;
