@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 __all__ = ["StandaloneFigure"]
@@ -15,6 +17,10 @@ class StandaloneFigure(Figure):
     A figure made through ``pyplot`` is kept alive by it until it is closed, and fixes a
     backend for the whole process. This one belongs to its caller alone.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:
         """Return the figure as PNG; notebooks look for this name."""

@@ -42,7 +42,7 @@ def plot_vae(
     ----------
     fit_or_path
         A `VAEFit`, an `Artifact`, a `Generator` (anything with a ``spec``), a `GeneratorSpec`,
-        or the path of an artifact.
+        the path of an artifact or the name of a shipped one.
     figsize
         Width and height in inches; by default the width follows the number of layers.
     ax
@@ -56,7 +56,7 @@ def plot_vae(
     Raises
     ------
     ArtifactError
-        If the path is no artifact.
+        If it names no artifact.
     DataError
         If it is neither a path nor anything with a spec.
     """
@@ -72,8 +72,9 @@ def plot_vae(
 def _spec(given: Any) -> GeneratorSpec:
     if isinstance(given, (str, os.PathLike)):
         from vaexprs.artifact import load_artifact
+        from vaexprs.shipped import find_artifact
 
-        return load_artifact(given).spec
+        return load_artifact(find_artifact(given)).spec
     spec = given if isinstance(given, GeneratorSpec) else getattr(given, "spec", None)
     if not isinstance(spec, GeneratorSpec):
         raise DataError(

@@ -1,12 +1,11 @@
-"""Cells as plots need them: a bounded number, genes aligned, on a scale fit for the eye."""
+"""Cells as plots need them: read from wherever they are, and no more than can be shown."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,31 +15,7 @@ from vaexprs.errors import DataError, near_matches, require
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = [
-    "NO_LABEL",
-    "SCALES",
-    "Cells",
-    "Scale",
-    "align",
-    "category_order",
-    "choose_scale",
-    "labels_of",
-    "read_cells",
-    "rescale",
-]
-
-Scale = Literal["auto", "counts", "log1p", "none"]
-
-#: What a scale does, in the words of a figure's note.
-SCALES = {
-    "counts": "log1p of counts per 10,000",
-    "log1p": "log1p of values",
-    "none": "values as given",
-}
-
-
-#: What a cell without a label is called.
-NO_LABEL = "no label"
+__all__ = ["Cells", "read_cells"]
 
 
 @dataclass(frozen=True)
@@ -195,38 +170,6 @@ def read_cells(
     return Cells(name, X, var_names, obs, n_total)
 
 
-def labels_of(cells: Cells, column: str) -> NDArray[np.object_]:
-    """Return the labels of cells as strings, `NO_LABEL` where one is missing."""
-    given = cells.obs[column]
-    labels = np.array([str(label) for label in given.astype(object)], dtype=object)
-    labels[given.isna().to_numpy()] = NO_LABEL
-    return labels
-
-
-def category_order(cells: Sequence[Cells], column: str) -> list[str]:
-    """Return the labels that occur, in one order for every plot.
-
-    Categories that are ordered come in their order and before other labels, which are sorted
-    with numbers in them read as numbers.
-    """
-    present = {label for part in cells for label in labels_of(part, column)} - {NO_LABEL}
-    known: list[str] = []
-    dtype = cells[0].obs[column].dtype
-    if getattr(dtype, "ordered", False):
-        known = [str(category) for category in dtype.categories]
-    rest = sorted(present - set(known), key=_natural)
-    return [label for label in known if label in present] + rest
-
-
-def _natural(label: str) -> list[tuple[int, float, str]]:
-    """Sort key under which ``type10`` comes after ``type2``."""
-    return [
-        (0, float(part), "") if part.isdecimal() else (1, 0.0, part)
-        for part in re.split(r"(\d+)", label.casefold())
-        if part
-    ]
-
-
 def _read_file(
     path: Path, name: str, layer: str | None, max_cells: int | None, seed: int
 ) -> tuple[Any, NDArray[np.object_], Any, int]:
@@ -286,106 +229,6 @@ def _labels(labels: Sequence[Any], n_cells: int, name: str) -> list[Any]:
     if len(given) != n_cells:
         raise DataError(f"{len(given)} labels were given for {n_cells} {name} cells.")
     return given
-
-
-def align(real: Cells, generated: Cells) -> Cells:
-    """Return the real cells with the genes of the generated ones, in their order.
-
-    Real data may hold more genes, since a model may be trained on some of them; a gene that the
-    real data lack is an error. Arrays have no names and must agree in their number of genes.
-
-    Raises
-    ------
-    DataError
-        If the genes cannot be aligned.
-    """
-    if real.var_names is None or generated.var_names is None:
-        if real.n_genes != generated.n_genes:
-            raise DataError(
-                f"the real cells have {real.n_genes:,} genes and the generated ones "
-                f"{generated.n_genes:,}: arrays must hold the same genes in the same order, or "
-                "pass AnnData objects, whose var_names are matched."
-            )
-        return real
-    if np.array_equal(real.var_names, generated.var_names):
-        return real
-    place: dict[str, int] = {}
-    for at, gene in enumerate(real.var_names):
-        if place.setdefault(gene, at) != at:
-            raise DataError(
-                f"gene {gene!r} comes twice in the real cells, so that the genes cannot be "
-                "matched by name: call adata.var_names_make_unique() first."
-            )
-    lacking = [gene for gene in generated.var_names if gene not in place]
-    if lacking:
-        first = ", ".join(repr(str(gene)) for gene in lacking[:3])
-        raise DataError(
-            f"{len(lacking):,} of the {generated.n_genes:,} generated genes are not among the "
-            f"{real.n_genes:,} real ones ({first}{', ...' if len(lacking) > 3 else ''}): pass the "
-            "real cells that the model was trained on, with the same var_names."
-        )
-    return real.take(np.array([place[gene] for gene in generated.var_names]))
-
-
-def choose_scale(reference: Cells, scale: str) -> str:
-    """Return what to do with the values: the scale asked for, or one that suits the reference.
-
-    ``auto``: whole non-negative numbers are counts. Values with negatives among them stay as
-    they are. Other values span orders of magnitude, as RPKM and TPM do, or do not, as logged
-    values do; the line is drawn where the largest is 30 times the median of those above 0.
-
-    Raises
-    ------
-    DataError
-        If the scale is unknown.
-    """
-    if scale not in get_args(Scale):
-        raise DataError(f"unknown scale {scale!r}: " + near_matches(scale, get_args(Scale)))
-    if scale != "auto":
-        return scale
-    values = _values(reference.X)
-    if (values < 0).any():
-        return "none"
-    if (values == np.rint(values)).all():
-        return "counts"
-    positive = values[values > 0]
-    return "log1p" if positive.max() > 30 * np.median(positive) else "none"
-
-
-def rescale(cells: Cells, scale: str) -> Cells:
-    """Return the cells on a scale of `SCALES`.
-
-    Raises
-    ------
-    DataError
-        If a logarithm is asked of negative values.
-    """
-    if scale == "none":
-        return cells
-    if (_values(cells.X) < 0).any():
-        raise DataError(
-            f"the {cells.name} cells hold negative values, of which scale={scale!r} takes the "
-            "logarithm: pass scale='none'."
-        )
-    X = cells.X.copy()
-    if scale == "counts":
-        library = np.asarray(X.sum(1), dtype=np.float64).ravel()
-        factor = np.divide(1e4, library, out=np.zeros_like(library), where=library > 0)
-        if hasattr(X, "tocsr"):
-            X.data *= np.repeat(factor, np.diff(X.indptr)).astype(np.float32)
-        else:
-            X *= factor[:, None].astype(np.float32)
-    if hasattr(X, "tocsr"):
-        np.log1p(X.data, out=X.data)
-    else:
-        np.log1p(X, out=X)
-    return replace(cells, X=X)
-
-
-def _values(X: Any) -> NDArray[np.float32]:
-    """Return the stored values; those that a sparse matrix leaves out are 0."""
-    values: NDArray[np.float32] = X.data if hasattr(X, "tocsr") else X
-    return values
 
 
 def _dense(X: Any) -> NDArray[np.float32]:

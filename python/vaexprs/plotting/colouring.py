@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, near_matches, require
 from vaexprs.plotting import palette
-from vaexprs.plotting.cells import NO_LABEL, Cells, category_order, labels_of
+from vaexprs.plotting.cells import Cells
+from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
 
 __all__ = ["MAX_CATEGORIES", "Colouring", "choose_colouring"]
 

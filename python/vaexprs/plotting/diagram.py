@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vaexprs.plotting import canvas
+from vaexprs.plotting.pen import Pen
 from vaexprs.spec import GeneratorSpec
 
 if TYPE_CHECKING:
@@ -92,21 +93,25 @@ class Diagram:
         self.most = max(2, spec.n_latent, *(column.units for column in columns))
 
         pills = sum(_pill_width(*key) + _PILL_GAP for key in self.keys)
-        pills += _LIBRARY_PILL + 0.4 if spec.is_counts else 0.0
-        steps = sum(column.steps for column in columns)
-        self.width = max(_STEP * steps + 3 * _MARGIN, pills + 2 * _MARGIN, 5.8)
-        self.height = 5.5 if self.keys or spec.is_counts else 4.6
-        self.height += 0.22 * self.linear_path
-        left = (self.width - _STEP * steps) / 2
+        length = _STEP * sum(column.steps for column in columns)
+        self.width = max(length + 3 * _MARGIN, pills + 2 * _MARGIN, 5.8)
+        left = (self.width - length) / 2
+        if spec.is_counts:
+            # The library size stands under the outputs, right of the conditions.
+            outputs = left + length - _STEP * (columns[-1].steps + columns[-2].steps / 2)
+            lacking = max(0.0, _MARGIN + pills + 0.1 + _LIBRARY_PILL / 2 - outputs)
+            left, self.width = left + lacking, self.width + lacking
         self.spans = []
         for column in columns:
             self.spans.append((left, left + column.steps * _STEP))
             left += column.steps * _STEP
+        self.height = 5.5 if self.keys or spec.is_counts else 4.6
+        self.height += 0.22 * self.linear_path
         self.middle = self.height - 2.66 - 0.22 * self.linear_path
 
     def draw(self, ax: Axes) -> None:
         """Draw the diagram on axes."""
-        self.ax = ax
+        self.ax, self.pen = ax, Pen(ax)
         ax.set_axis_off()
         ax.set_xlim(0, self.width)
         ax.set_ylim(0, self.height)
@@ -146,8 +151,8 @@ class Diagram:
             )
         )
         top = self.height
-        self._text(_MARGIN, top - 0.3, kind, size=12, weight="bold", ha="left")
-        self._text(_MARGIN, top - 0.53, facts, size=8.5, colour=canvas.MUTED, ha="left")
+        self.pen.text(_MARGIN, top - 0.3, kind, size=12, weight="bold", ha="left")
+        self.pen.text(_MARGIN, top - 0.53, facts, size=8.5, colour=canvas.MUTED, ha="left")
 
     def _brackets(self) -> None:
         """Name the parts of the network over lines as long as they are."""
@@ -170,11 +175,11 @@ class Diagram:
             left, right = inside[0][0] + 0.12, inside[-1][1] - 0.12
             self.ax.plot([left, right], [y, y], color=ink, lw=2, solid_capstyle="round")
             style: dict[str, Any] = {"va": "baseline"}
-            self._text(
+            self.pen.text(
                 left, y + 0.08, name, size=8.5, weight="bold", colour=ink, ha="left", **style
             )
             if note and right - left > 2.2:
-                self._text(
+                self.pen.text(
                     right, y + 0.08, note, size=7.5, colour=canvas.MUTED, ha="right", **style
                 )
 
@@ -185,13 +190,13 @@ class Diagram:
         height = _SMALLEST + (_TALLEST - _SMALLEST) * share
         top, foot = self.middle + height / 2, self.middle - height / 2
         vague = column.folded or column.kind == "unknown"
-        self._box(
+        self.pen.box(
             (x - _BAR / 2, foot), (_BAR, height), _BARS.get(column.kind, _DECODER), dashed=vague
         )
         if not vague:
-            self._text(x, top + 0.14, f"{column.units:,}", size=8.5, weight="bold")
+            self.pen.text(x, top + 0.14, f"{column.units:,}", size=8.5, weight="bold")
         label = "\n".join(_short(part, 20) for part in (*column.name.split("\n"), column.note))
-        self._text(x, foot - 0.08, label.strip(), size=7.5, colour=canvas.MUTED, va="top")
+        self.pen.text(x, foot - 0.08, label.strip(), size=7.5, colour=canvas.MUTED, va="top")
         return _Side(x - _BAR / 2, x + _BAR / 2, height)
 
     def _latent(self, column: Column, x: float) -> _Side:
@@ -205,14 +210,14 @@ class Diagram:
         if encoded:
             for sign, label in ((1, "mean"), (-1, "log-\nvariance")):
                 y = self.middle + sign * 0.31
-                self._box((left, y - 0.23), (0.78, 0.46), _LATENT)
-                self._text(left + 0.39, y, label, size=7.5)
-                self._arrow((left + 0.8, y), (centre - radius * 0.92, self.middle + sign * 0.1))
+                self.pen.box((left, y - 0.23), (0.78, 0.46), _LATENT)
+                self.pen.text(left + 0.39, y, label, size=7.5)
+                self.pen.arrow((left + 0.8, y), (centre - radius * 0.92, self.middle + sign * 0.1))
         fill, edge = _LATENT
         self.ax.add_patch(Circle((centre, self.middle), radius, fc=fill, ec=edge, lw=1.3, zorder=3))
-        self._text(centre, self.middle, "z", size=13, style="italic", weight="bold")
+        self.pen.text(centre, self.middle, "z", size=13, style="italic", weight="bold")
         above = self.middle + radius + 0.14
-        self._text(centre, above, f"{column.units:,}", size=8.5, weight="bold")
+        self.pen.text(centre, above, f"{column.units:,}", size=8.5, weight="bold")
         prior = self.spec.prior
         law = "standard normal"
         if prior.kind == "gaussian_mixture":
@@ -220,7 +225,7 @@ class Diagram:
         law = f"prior: {law}\nKL to N(0, I) in training" if encoded else f"prior:\n{law}"
         below = self.middle - (0.64 if encoded else radius + 0.12)
         middle = (left + centre + radius) / 2
-        self._text(middle, below, law, size=7.5, colour=canvas.MUTED, va="top")
+        self.pen.text(middle, below, law, size=7.5, colour=canvas.MUTED, va="top")
         return _Side(left, centre + radius, 2 * radius)
 
     def _heads(self, column: Column, x: float) -> _Side:
@@ -232,8 +237,8 @@ class Diagram:
             label = _OUTPUTS[name]
             if name == "mean" and column.note:
                 label += f"\n{_short(column.note, 14)}"
-            self._box((x - 0.5, y - _HEAD), (1.0, _HEAD), _DECODER)
-            self._text(x, y - _HEAD / 2, label, size=7.5)
+            self.pen.box((x - 0.5, y - _HEAD), (1.0, _HEAD), _DECODER)
+            self.pen.text(x, y - _HEAD / 2, label, size=7.5)
             y -= _HEAD + _HEAD_GAP
         return _Side(x - 0.5, x + 0.5, height + 0.1)
 
@@ -259,9 +264,9 @@ class Diagram:
         x0 = sides[start].right - 0.3
         x1 = (heads.left + heads.right) / 2
         ink = _DECODER[1]
-        self._line([(x0, self.middle + 0.53), (x0, crest), (x1, crest)], ink)
-        self._arrow((x1, crest), (x1, self.middle + heads.height / 2), ink)
-        self._text((x0 + x1) / 2, crest + 0.1, "linear path", size=7.5, colour=ink)
+        self.pen.line([(x0, self.middle + 0.53), (x0, crest), (x1, crest)], ink)
+        self.pen.arrow((x1, crest), (x1, self.middle + heads.height / 2), ink)
+        self.pen.text((x0 + x1) / 2, crest + 0.1, "linear path", size=7.5, colour=ink)
 
     # -- from below ------------------------------------------------------------------------
 
@@ -286,14 +291,14 @@ class Diagram:
         ends = [entry for entry, _ in entries]
         for (name, detail), width in zip(self.keys, widths, strict=True):
             self._pill((x, width), name, detail, _CONDITION)
-            self._line([(x + width / 2, _MARGIN + _PILL), (x + width / 2, bus)], ink)
+            self.pen.line([(x + width / 2, _MARGIN + _PILL), (x + width / 2, bus)], ink)
             ends.append(x + width / 2)
             x += width + _PILL_GAP
-        self._line([(min(ends), bus), (max(ends), bus)], ink)
+        self.pen.line([(min(ends), bus), (max(ends), bus)], ink)
         for entry, edge in entries:
-            self._arrow((entry, bus), (entry, edge), ink)
+            self.pen.arrow((entry, bus), (entry, edge), ink)
         wide = f"one-hot, {self.spec.conditions.n_conditions:,} wide"
-        self._text(min(ends) + 0.06, bus + 0.1, wide, size=7.5, colour=ink, ha="left")
+        self.pen.text(min(ends) + 0.06, bus + 0.1, wide, size=7.5, colour=ink, ha="left")
 
     def _library(self, heads: _Side) -> None:
         assert self.spec.library is not None
@@ -301,7 +306,7 @@ class Diagram:
         x = (heads.left + heads.right) / 2
         self._pill((x - _LIBRARY_PILL / 2, _LIBRARY_PILL), "library size", law, _LIBRARY)
         foot = self.middle - heads.height / 2
-        self._arrow((x, _MARGIN + _PILL), (x, foot), _LIBRARY[1])
+        self.pen.arrow((x, _MARGIN + _PILL), (x, foot), _LIBRARY[1])
 
     # -- strokes ---------------------------------------------------------------------------
 
@@ -309,78 +314,10 @@ class Diagram:
         self, place: tuple[float, float], name: str, detail: str, colours: tuple[str, str]
     ) -> None:
         left, width = place
-        self._box((left, _MARGIN), (width, _PILL), colours)
+        self.pen.box((left, _MARGIN), (width, _PILL), colours)
         x = left + width / 2
-        self._text(x, _MARGIN + 0.28, name, size=8.5, weight="bold", va="baseline")
-        self._text(x, _MARGIN + 0.1, detail, size=7.5, colour=canvas.MUTED, va="baseline")
-
-    def _box(
-        self,
-        corner: tuple[float, float],
-        size: tuple[float, float],
-        colours: tuple[str, str],
-        *,
-        dashed: bool = False,
-    ) -> None:
-        from matplotlib.patches import FancyBboxPatch
-
-        style = f"round,pad=0,rounding_size={min(0.08, *(length / 3 for length in size))}"
-        fill, edge = colours
-        line = "--" if dashed else "-"
-        self.ax.add_patch(
-            FancyBboxPatch(
-                corner, *size, boxstyle=style, fc=fill, ec=edge, lw=1.1, ls=line, zorder=3
-            )
-        )
-
-    def _text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        size: float,
-        colour: str = canvas.INK,
-        weight: str = "normal",
-        style: str = "normal",
-        ha: str = "center",
-        va: str = "center",
-    ) -> None:
-        self.ax.text(
-            x,
-            y,
-            text,
-            fontsize=size,
-            color=colour,
-            fontweight=weight,
-            fontstyle=style,
-            ha=ha,
-            va=va,
-            linespacing=1.25,
-            zorder=5,
-            parse_math=False,  # the names of keys and layers are anybody's
-        )
-
-    def _line(self, points: list[tuple[float, float]], colour: str) -> None:
-        xs, ys = zip(*points, strict=True)
-        self.ax.plot(xs, ys, color=colour, lw=1.1, zorder=2)
-
-    def _arrow(
-        self, start: tuple[float, float], end: tuple[float, float], colour: str = canvas.MUTED
-    ) -> None:
-        self.ax.annotate(
-            "",
-            end,
-            start,
-            zorder=4,
-            arrowprops={
-                "arrowstyle": "-|>,head_width=0.18,head_length=0.32",
-                "color": colour,
-                "lw": 1.1,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
-        )
+        self.pen.text(x, _MARGIN + 0.28, name, size=8.5, weight="bold", va="baseline")
+        self.pen.text(x, _MARGIN + 0.1, detail, size=7.5, colour=canvas.MUTED, va="baseline")
 
 
 def _key_texts(spec: GeneratorSpec) -> list[tuple[str, str]]:

@@ -10,18 +10,9 @@ from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, near_matches
 from vaexprs.plotting import canvas, palette
-from vaexprs.plotting.cells import (
-    NO_LABEL,
-    SCALES,
-    Cells,
-    Scale,
-    align,
-    category_order,
-    choose_scale,
-    labels_of,
-    read_cells,
-    rescale,
-)
+from vaexprs.plotting.cells import Cells, read_cells
+from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
+from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +66,8 @@ def plot_heatmap(
         As in `plot_aug`: ``"auto"``, ``"counts"``, ``"log1p"`` or ``"none"``.
     max_cells
         Cells to show in each panel; more are thinned out at random, groups in proportion but
-        rare groups not below 6. Of a panel of more than 20,000 cells as many are looked at.
+        rare groups not below 6 where there is room. Of a panel of more than 20,000 cells as
+        many are looked at.
     cmap
         Name of a matplotlib colour map; the default goes from paper white to a dark plum.
     seed
@@ -211,10 +203,11 @@ def _thin(
 ) -> NDArray[np.int64]:
     """Return the cells to show: groups one after the other, thinned in proportion."""
     share = min(1.0, max_cells / len(codes))
+    fewest = min(_FEWEST, max(1, max_cells // n_groups))
     parts = []
     for group in range(n_groups):
         cells = np.flatnonzero(codes == group)
-        n_kept = min(len(cells), max(_FEWEST, round(share * len(cells))))
+        n_kept = min(len(cells), max(fewest, round(share * len(cells))))
         if share < 1 and n_kept < len(cells):
             cells = np.sort(rng.choice(cells, n_kept, replace=False))
         parts.append(cells)
@@ -283,20 +276,24 @@ def _dress(ax: Axes, cells: Cells, n_shown: int) -> None:
 
 def _group_bar(ax: Axes, codes: NDArray[np.int64], groups: list[str], key: str | None) -> None:
     """Draw a bar of colours over the groups, and name them there or in a legend."""
+    from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
     colours = palette.colours(len(groups))
     strip = ax.inset_axes((0, 1.008, 1, 0.028))
     strip.set_axis_off()
-    strip.set_xlim(-0.5, len(codes) - 0.5)
-    strip.set_ylim(0, 1)
-    edges = np.flatnonzero(np.diff(codes)) + 1
-    starts, stops = np.r_[0, edges], np.r_[edges, len(codes)]
-    for start, stop in zip(starts, stops, strict=True):
-        group = int(codes[start])
-        strip.axvspan(start - 0.5, stop - 0.5, color=colours[group], linewidth=0, gid=groups[group])
-        if start and len(groups) <= _MOST_LINES:
-            ax.axvline(start - 0.5, color=canvas.INK, linewidth=0.35)
+    strip.imshow(
+        codes[None],
+        aspect="auto",
+        cmap=ListedColormap(colours),
+        vmin=-0.5,
+        vmax=len(groups) - 0.5,
+        interpolation="nearest",
+        gid="groups",
+    )
+    if len(groups) <= _MOST_LINES:
+        for edge in np.flatnonzero(np.diff(codes)):
+            ax.axvline(edge + 0.5, color=canvas.INK, linewidth=0.35)
     if key is None:
         return
     handles = [
