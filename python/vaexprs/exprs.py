@@ -33,7 +33,7 @@ def gen_exprs(
     return_mean: bool = False,
     device: Device = "cpu",
     n_threads: int | None = None,
-    block_size: int = 256,
+    block_size: int | None = None,
 ) -> AnnData:
     """Generate cells from an artifact or a fit.
 
@@ -72,7 +72,7 @@ def gen_exprs(
     n_threads
         Threads; by default the cores this process may use.
     block_size
-        Cells that one thread makes at a time.
+        Cells that one thread makes at a time; see `Generator`.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def write_exprs(
     return_mean: bool = False,
     device: Device = "cpu",
     n_threads: int | None = None,
-    block_size: int = 256,
+    block_size: int | None = None,
     overwrite: bool = False,
     progress: Callable[[int], object] = lambda n_cells: None,
 ) -> Path:
@@ -162,7 +162,7 @@ def write_exprs(
 
 
 def _generator(
-    source: Source | Generator, device: Device, n_threads: int | None, block_size: int
+    source: Source | Generator, device: Device, n_threads: int | None, block_size: int | None
 ) -> Generator:
     if isinstance(source, Generator):
         return source

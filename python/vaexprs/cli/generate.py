@@ -56,7 +56,10 @@ def generate(
     threads: Annotated[
         int | None, typer.Option(help="Threads; by default all cores of this process.")
     ] = None,
-    block_size: Annotated[int, typer.Option(help="Cells made by one thread at a time.")] = 256,
+    block_size: Annotated[
+        int | None,
+        typer.Option(help="Cells made by one thread at a time; by default 64 to 512 by genes."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,

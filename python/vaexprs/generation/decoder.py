@@ -1,8 +1,8 @@
 """The decoder of an artifact in onnxruntime: one session, tiles of a fixed number of rows.
 
-A tile always holds the same cells, ``TILE`` of them starting at a multiple of ``TILE``, so that
-the runtime does the same arithmetic for a cell however a run is cut into blocks. It promises no
-equal bits for a row in batches of different sizes, though they have been seen equal.
+A tile always holds the same cells, `tile_size` of them starting at a multiple of it, so that the
+runtime does the same arithmetic for a cell however a run is cut into blocks. It promises no equal
+bits for a row in batches of different sizes, though they have been seen equal.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from vaexprs.artifact import Artifact
 from vaexprs.errors import ArtifactError, DeviceError
 
-__all__ = ["TILE", "Decoder", "Device"]
+__all__ = ["Decoder", "Device", "tile_size"]
 
 Device = Literal["auto", "cpu", "cuda"]
 
-#: Cells decoded together. 64 to 256 decode fastest; 64 keeps a tile of 20,000 genes in cache.
-TILE = 64
+
+def tile_size(n_genes: int) -> int:
+    """Return how many cells are decoded together: a power of two from 64 to 512.
+
+    About a million values: more fall out of cache, fewer leave too little work between calls.
+    """
+    return int(2 ** np.clip(np.floor(np.log2(2**20 / n_genes)), 6, 9))
 
 
 class Decoder:
@@ -48,6 +53,7 @@ class Decoder:
 
     def __init__(self, artifact: Artifact, *, device: Device = "cpu", n_threads: int = 1) -> None:
         self.spec = artifact.spec
+        self.tile = tile_size(artifact.spec.n_genes)
         self._name = artifact.path or "the artifact"
         self._session = _open_session(artifact, device, n_threads)
         active = self._session.get_providers()
@@ -60,12 +66,12 @@ class Decoder:
         Parameters
         ----------
         inputs
-            ``z (TILE, n_latent)`` and, where the graph has them, ``condition (TILE,
-            n_conditions)`` and ``library (TILE, 1)``; float32, C-contiguous.
+            ``z (tile, n_latent)`` and, where the graph has them, ``condition (tile,
+            n_conditions)`` and ``library (tile, 1)``; float32, C-contiguous.
 
         Returns
         -------
-        The outputs of the graph by name, ``(TILE, n_genes)`` or ``(1, n_genes)``. On the CPU the
+        The outputs of the graph by name, ``(tile, n_genes)`` or ``(1, n_genes)``. On the CPU the
         arrays are reused by the calling thread's next call: take what you need before it.
         """
         names = list(self.spec.outputs)
@@ -102,11 +108,11 @@ class Decoder:
             raise ArtifactError(f"{self._name}: the graph does not run: {error}") from error
 
     def _check(self, array: Any, name: str) -> NDArray[np.float32]:
-        allowed = {(TILE, self.spec.n_genes), (1, self.spec.n_genes)}
+        allowed = {(self.tile, self.spec.n_genes), (1, self.spec.n_genes)}
         if array.dtype != np.float32 or array.shape not in allowed:
             raise ArtifactError(
                 f"{self._name}: output {name!r} is {array.dtype} of shape {array.shape}, expected "
-                f"float32 of shape ({TILE} or 1, {self.spec.n_genes})."
+                f"float32 of shape ({self.tile} or 1, {self.spec.n_genes})."
             )
         return np.asarray(array)
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from vaexprs import _core
 from vaexprs.artifact import Artifact, load_artifact
 from vaexprs.errors import ConditionError
-from vaexprs.generation.decoder import TILE, Decoder, Device
+from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
 from vaexprs.generation.observation import CSR, draw, expected
 from vaexprs.generation.plan import Plan, make_plan
@@ -80,7 +80,8 @@ class Generator:
     n_threads
         Blocks computed side by side; by default the cores this process may use.
     block_size
-        Cells in a block. Multiples of 64 waste nothing. No effect on the cells.
+        Cells in a block; by default what is decoded together, 64 to 512 by the number of genes.
+        Multiples of that waste nothing. No effect on the cells.
 
     Raises
     ------
@@ -103,15 +104,16 @@ class Generator:
         *,
         device: Device = "cpu",
         n_threads: int | None = None,
-        block_size: int = 256,
+        block_size: int | None = None,
     ) -> None:
-        self.n_threads = _available_cores() if n_threads is None else n_threads
-        for name, value in (("n_threads", self.n_threads), ("block_size", block_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        for name, value in (("n_threads", n_threads), ("block_size", block_size)):
+            wrong = isinstance(value, bool) or not isinstance(value, int) or value < 1
+            if value is not None and wrong:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}.")
-        self.block_size = block_size
         self.artifact = open_artifact(source)
         self._decoder = Decoder(self.artifact, device=device)
+        self.n_threads = n_threads or _available_cores()
+        self.block_size = block_size or self._decoder.tile
 
     @property
     def spec(self) -> GeneratorSpec:
@@ -203,8 +205,9 @@ class _Job:
 
     def block(self, start: int, stop: int) -> Block:
         """Generate the cells ``start`` to ``stop`` from the tiles that hold them."""
-        first_tile = start - start % TILE
-        parts = [self._part(tile, start, stop) for tile in range(first_tile, stop, TILE)]
+        size = self.decoder.tile
+        tiles = range(start - start % size, stop, size)
+        parts = [self._part(tile, tile + size, start, stop) for tile in tiles]
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
@@ -222,19 +225,19 @@ class _Job:
             else CSR.concatenate([x for x in rows if isinstance(x, CSR)], first.X.shape[1]),
         )
 
-    def _part(self, tile: int, start: int, stop: int) -> Block:
+    def _part(self, tile: int, tile_end: int, start: int, stop: int) -> Block:
         """Compute one tile whole, keep those of its cells that lie in the block."""
         spec = self.decoder.spec
-        group = self.plan.groups(tile, TILE, seed=self.seed)
+        group = self.plan.groups(tile, tile_end - tile, seed=self.seed)
         z, library = self.law.draw(group, seed=self.seed, first_cell=tile)
-        here = slice(max(start - tile, 0), min(stop - tile, TILE))
+        here = slice(max(start, tile) - tile, min(stop, tile_end) - tile)
         if self.library is not None and library is not None:
             at = max(start, tile) - self.library_start
             library[here] = self.library[at : at + here.stop - here.start]
         codes = self.plan.combinations[group]
         inputs = {"z": z}
         if spec.conditions.keys:
-            inputs["condition"] = np.empty((TILE, spec.conditions.n_conditions), np.float32)
+            inputs["condition"] = np.empty((len(group), spec.conditions.n_conditions), np.float32)
             _core.fill_one_hot(inputs["condition"], codes, spec.conditions.sizes)
         if library is not None:
             inputs["library"] = library[:, None]

@@ -166,7 +166,7 @@ class _Chunks:
             compression="gzip",
             compression_opts=1,
         )
-        self._buffer = np.zeros(_CHUNK, dtype=dtype)
+        self._buffer: NDArray[Any] = np.zeros(_CHUNK, dtype=dtype)
         self._held = 0
         self._written = 0
 

@@ -141,7 +141,7 @@ class _Growing:
             dtype=dtype,
             compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
         )
-        self._buffer = np.empty(_CHUNK, dtype=dtype)
+        self._buffer: NDArray[Any] = np.empty(_CHUNK, dtype=dtype)
         self._held = 0
 
     def append(self, values: NDArray[Any]) -> None:
