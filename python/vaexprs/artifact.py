@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vaexprs.errors import ArtifactError
 from vaexprs.files import whole_file
 from vaexprs.onnx_operators import OPERATORS
@@ -36,6 +38,8 @@ IR_VERSIONS = range(7, 11)
 #: Sizes beyond any assay, which bound what a small file can ask for at run time.
 MAX_GENES, MAX_LATENT, MAX_CONDITIONS = 1_000_000, 10_000, 100_000
 MAX_NODES = 2000
+
+_FLOATS = {1: "<f4", 10: "<f2", 11: "<f8"}
 
 #: How other files that end up in this place begin.
 _OTHER_FILES = {
@@ -67,12 +71,13 @@ class Artifact:
         Version of the ONNX operators and of the file layout.
     """
 
-    spec: GeneratorSpec
-    model_bytes: bytes = field(repr=False)
+    # Artifacts of the same bytes are equal, wherever they lie.
+    spec: GeneratorSpec = field(compare=False)
+    model_bytes: bytes = field(compare=False, repr=False)
     sha256: str
-    path: str | None
-    opset: int
-    ir_version: int
+    path: str | None = field(compare=False)
+    opset: int = field(compare=False)
+    ir_version: int = field(compare=False)
 
 
 def load_artifact(path_or_bytes: str | os.PathLike[str] | bytes) -> Artifact:
@@ -273,6 +278,10 @@ def _check_tensor(tensor: Tensor, what: str) -> None:
             f"{what} has dims {list(tensor.dims)} of {TYPE_NAMES[tensor.data_type]}, "
             f"{expected} bytes, and holds {tensor.n_bytes}."
         )
+    if tensor.data_type in _FLOATS and tensor.raw is not None:
+        values = np.frombuffer(tensor.raw, dtype=_FLOATS[tensor.data_type])
+        if not np.isfinite(values).all():
+            raise ArtifactError(f"{what} holds values that are not finite: training diverged?")
 
 
 def _check_sizes(spec: GeneratorSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,9 @@ def test_bytes_paths_and_texts_are_the_same(tiny_artifact) -> None:
     assert of_path.sha256 == of_text.sha256 == of_bytes.sha256
     assert (of_bytes.path, of_text.path) == (None, str(path))
     assert of_bytes.spec.to_metadata() == of_path.spec.to_metadata()
+    assert len({of_path, of_text, of_bytes}) == 1
+    assert of_path != load_artifact(tiny_artifact(seed=1))
+    assert pickle.loads(pickle.dumps(of_path)) == of_path  # processes send it to each other
 
 
 def test_the_path_may_be_a_link_and_not_ascii(tiny_artifact, tmp_path: Path) -> None:

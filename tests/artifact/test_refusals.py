@@ -240,6 +240,12 @@ def string_weights(model: Any) -> None:
     next(t for t in model.graph.initializer if t.name == "bias").data_type = TensorProto.STRING
 
 
+@refused("graph.initializer 'bias' holds values that are not finite: training diverged")
+def weights_that_are_no_numbers(model: Any) -> None:
+    bias = next(t for t in model.graph.initializer if t.name == "bias")
+    bias.raw_data = bias.raw_data[:-4] + np.float32(np.nan).tobytes()
+
+
 @refused("stores its values twice: float_data and raw_data")
 def weights_twice(model: Any) -> None:
     next(t for t in model.graph.initializer if t.name == "bias").float_data.append(1.0)
