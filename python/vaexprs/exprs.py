@@ -190,11 +190,10 @@ def _run(
         return_mean=return_mean,
     )
     uns = provenance(
-        generator.artifact,
+        generator,
         seed=seed,
         first_cell=first_cell,
         n_cells=n_cells,
-        device=generator.device,
         return_mean=return_mean,
         library=None if library is None else np.asarray(library, dtype=np.float32),
     )

@@ -104,7 +104,7 @@ def generate(
             "n_genes": generator.spec.n_genes,
             "seed": seed,
             "first_cell": first_cell,
-            "artifact_sha256": generator.artifact.sha256,
+            "artifact_sha256": generator.sha256,
             "seconds": round(time.perf_counter() - started, 3),
         },
         as_json=as_json,

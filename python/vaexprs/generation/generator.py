@@ -83,6 +83,15 @@ class Generator:
         Cells in a block; by default what is decoded together, 64 to 512 by the number of genes.
         Multiples of that waste nothing. No effect on the cells.
 
+    Attributes
+    ----------
+    spec
+        What the artifact promises, a `GeneratorSpec`.
+    sha256, path
+        Identity of the artifact, and where it was read from or None.
+    n_threads, block_size
+        As given or chosen.
+
     Raises
     ------
     ArtifactError
@@ -110,15 +119,14 @@ class Generator:
             wrong = isinstance(value, bool) or not isinstance(value, int) or value < 1
             if value is not None and wrong:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}.")
-        self.artifact = open_artifact(source)
-        self._decoder = Decoder(self.artifact, device=device)
+        artifact = open_artifact(source)
+        self.spec = artifact.spec
+        self.sha256 = artifact.sha256
+        self.path = artifact.path
+        # The artifact's bytes are let go here: the decoder has weights of its own.
+        self._decoder = Decoder(artifact, device=device)
         self.n_threads = n_threads or _available_cores()
         self.block_size = block_size or self._decoder.tile
-
-    @property
-    def spec(self) -> GeneratorSpec:
-        """What the artifact promises."""
-        return self.artifact.spec
 
     @property
     def device(self) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs._version import __version__
-from vaexprs.artifact import Artifact
-from vaexprs.generation.generator import Block
+from vaexprs.generation.generator import Block, Generator
 from vaexprs.spec import ConditionKey, GeneratorSpec
 
 __all__ = ["CATEGORICAL", "ObsColumns", "cell_names", "provenance"]
@@ -89,22 +88,21 @@ def _code_dtype(key: ConditionKey) -> np.dtype[Any]:
 
 
 def provenance(
-    artifact: Artifact,
+    generator: Generator,
     *,
     seed: int,
     first_cell: int,
     n_cells: int,
-    device: str,
     return_mean: bool,
     library: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
     """Return what ``uns["vaexprs"]`` says: enough to make the same cells again."""
     import onnxruntime
 
-    spec: GeneratorSpec = artifact.spec
+    spec = generator.spec
     return {
-        "artifact": Path(artifact.path).name if artifact.path else "",
-        "artifact_sha256": artifact.sha256,
+        "artifact": Path(generator.path).name if generator.path else "",
+        "artifact_sha256": generator.sha256,
         "format_version": spec.format_version,
         "likelihood": spec.likelihood,
         "condition_keys": np.array(spec.conditions.names, dtype=object),
@@ -113,7 +111,7 @@ def provenance(
         "n_cells": n_cells,
         "values": "expected" if return_mean or spec.observation == "mean" else "drawn",
         "library": "given" if library is not None else "drawn" if spec.is_counts else "none",
-        "device": device,
+        "device": generator.device,
         "vaexprs_version": __version__,
         "onnxruntime_version": onnxruntime.__version__,
     }
