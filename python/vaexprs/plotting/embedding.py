@@ -75,7 +75,7 @@ def plot_aug(
         puts them near their neighbours in the plane: for a stricter eye pass ``"joint"``.
     max_cells
         If a source has more cells, as many are drawn at random. The default depends on the
-        method: PCA 10,000, UMAP and NMF 5,000, TSNE 3,000, DiffusionMap 2,000, MDS 750.
+        method: PCA 10,000, UMAP and NMF 5,000, TSNE 2,500, DiffusionMap 2,000, MDS 750.
     seed
         Seed of the choice of cells and of the methods that draw.
     figsize

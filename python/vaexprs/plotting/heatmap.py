@@ -165,7 +165,7 @@ def _panels(data: Any) -> dict[str, Any]:
     """Return what to draw by name."""
     if isinstance(data, Mapping):
         panels = {str(name): given for name, given in data.items()}
-    elif isinstance(data, (list, tuple)) and not all(np.isscalar(row) for row in data):
+    elif isinstance(data, (list, tuple)) and not (data and all(np.isscalar(row) for row in data)):
         panels = dict(enumerate(data))  # type: ignore[arg-type]
     else:
         panels = {"cells": data}

@@ -25,7 +25,7 @@ METHODS: tuple[str, ...] = get_args(Method)
 MAX_CELLS = {
     "PCA": 10_000,
     "MDS": 750,
-    "TSNE": 3_000,
+    "TSNE": 2_500,
     "UMAP": 5_000,
     "NMF": 5_000,
     "DiffusionMap": 2_000,
@@ -34,6 +34,7 @@ MAX_CELLS = {
 #: Methods that can place new cells in a plane fitted on others.
 _OUT_OF_SAMPLE = ("PCA", "NMF", "UMAP")
 _N_SCORES = 30
+_WORTH_THREADS = 2000
 
 Points = NDArray[np.float32]
 
@@ -132,13 +133,7 @@ def project(
         if basis == "real":
             return _named("UMAP", points, reducer.transform(generated_scores), basis)
     elif method == "TSNE":
-        manifold = require("sklearn.manifold", extra="plot", purpose="A t-SNE plot")
-        settings = {
-            "perplexity": min(30.0, (n_cells - 1) / 3),
-            "init": scores[:, :2] / max(scores[:, 0].std(), 1e-12) * 1e-4,
-            "random_state": random_state,
-        }
-        points = manifold.TSNE(n_components=2, **{**settings, **options}).fit_transform(scores)
+        points = _tsne(scores, random_state, options)
     elif method == "MDS":
         points = _mds(scores, random_state, options)
     else:
@@ -202,6 +197,21 @@ def _scores(fitted: Points, generated: Points, random_state: int) -> tuple[Point
     pca = decomposition.PCA(n_scores, svd_solver="auto", random_state=random_state).fit(fitted)
     scores = [np.asarray(pca.transform(X), dtype=np.float32) for X in (fitted, generated)]
     return scores[0], scores[1]
+
+
+def _tsne(scores: Points, random_state: int, options: Mapping[str, Any]) -> Any:
+    """t-SNE started from the principal components, at the small scale that it grows from."""
+    manifold = require("sklearn.manifold", extra="plot", purpose="A t-SNE plot")
+    threads = require("threadpoolctl", extra="plot", purpose="A t-SNE plot")
+    settings = {
+        "perplexity": min(30.0, (len(scores) - 1) / 3),
+        "init": scores[:, :2] / max(scores[:, 0].std(), 1e-12) * 1e-4,
+        "random_state": random_state,
+    }
+    # Few cells give threads little to do but to wait for each other, on a busy machine for ever.
+    n_threads = 1 if len(scores) < _WORTH_THREADS else None
+    with threads.threadpool_limits(n_threads, user_api="openmp"):
+        return manifold.TSNE(n_components=2, **{**settings, **options}).fit_transform(scores)
 
 
 def _mds(scores: Points, random_state: int, options: Mapping[str, Any]) -> Any:
