@@ -7,46 +7,43 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-/// Writes whole tiles where they fit, and the last one by way of a copy.
-template <class FillTile>
-VAEXPRS_INLINE void fill_tiles(std::uint32_t n, float* out, const FillTile& fill_tile) {
-    std::uint32_t tile = 0;
-    for (; (tile + 1) * kTileWords <= n; ++tile) fill_tile(tile, out + tile * kTileWords);
-    if (const std::uint32_t rest = n - tile * kTileWords; rest > 0) {
-        float last[kTileWords];
-        fill_tile(tile, last);
-        std::memcpy(out + tile * kTileWords, last, rest * sizeof(float));
+/// Calls convert(words, to) for each two tiles of a row; the last ones go by way of a copy.
+template <class Convert>
+VAEXPRS_INLINE void fill_row(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
+                             std::uint32_t n, float* out, const Convert& convert) {
+    const RowStream stream = row_stream(seed, purpose, cell);
+    alignas(64) std::uint32_t words[kTwoTilesWords];
+    alignas(64) float made[kTwoTilesWords];
+    for (std::uint32_t first = 0, i = 0; first < n; first += kTwoTilesWords, ++i) {
+        fill_two_tiles(stream, i, words);
+        const std::uint32_t left = n - first;
+        convert(words, left >= kTwoTilesWords ? out + first : made);
+        if (left < kTwoTilesWords) std::memcpy(out + first, made, left * sizeof(float));
     }
 }
 
 static inline void fill_uniform(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
                                 std::uint32_t n, float* out) {
-    const RowStream stream = row_stream(seed, purpose, cell);
-    const auto to_uniform = [](U32 word) {
-        return (to_float(__builtin_bit_cast(I32, word >> 9)) + 0.5f) * 0x1p-23f;
-    };
-    fill_tiles(n, out, [&](std::uint32_t tile, float* to) {
-        for_each_block(stream, tile, [&](std::uint32_t offset, const Words<U32>& words) {
-            store(to + offset, to_uniform(words.w0));
-            store(to + offset + kTileBlocks, to_uniform(words.w1));
-            store(to + offset + kTileBlocks * 2, to_uniform(words.w2));
-            store(to + offset + kTileBlocks * 3, to_uniform(words.w3));
-        });
+    fill_row(seed, purpose, cell, n, out, [](const std::uint32_t* words, float* to) {
+        for (std::uint32_t i = 0; i < kTwoTilesWords; i += kLanes) {
+            const U32 word = load<U32>(words + i);
+            store(to + i, (to_float(__builtin_bit_cast(I32, word >> 9)) + 0.5f) * 0x1p-23f);
+        }
     });
 }
 
 static inline void fill_normal(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
                                std::uint32_t n, float* out) {
-    const RowStream stream = row_stream(seed, purpose, cell);
-    fill_tiles(n, out, [&](std::uint32_t tile, float* to) {
-        for_each_block(stream, tile, [&](std::uint32_t offset, const Words<U32>& words) {
-            const NormalPair<F32> a = box_muller<F32>(words.w0, words.w1);
-            const NormalPair<F32> b = box_muller<F32>(words.w2, words.w3);
-            store(to + offset, a.first);
-            store(to + offset + kTileBlocks, a.second);
-            store(to + offset + kTileBlocks * 2, b.first);
-            store(to + offset + kTileBlocks * 3, b.second);
-        });
+    fill_row(seed, purpose, cell, n, out, [](const std::uint32_t* words, float* to) {
+        // Positions 0 and 1 of the blocks of a tile make a pair, 2 and 3 another.
+        for (std::uint32_t half = 0; half < kTwoTilesWords; half += 2 * kTileBlocks) {
+            for (std::uint32_t i = half; i < half + kTileBlocks; i += kLanes) {
+                const NormalPair<F32> normals =
+                    box_muller<F32>(load<U32>(words + i), load<U32>(words + i + kTileBlocks));
+                store(to + i, normals.first);
+                store(to + i + kTileBlocks, normals.second);
+            }
+        }
     });
 }
 

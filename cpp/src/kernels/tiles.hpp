@@ -1,8 +1,8 @@
-// The tiles of streams.hpp, computed a vector of Threefry blocks at a time.
+// Random words of one cell, two vectors of Threefry blocks at a time.
 
 #pragma once
 
-#include "lanes.hpp"
+#include "paired.hpp"
 #include "vaexprs/streams.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
@@ -18,29 +18,31 @@ VAEXPRS_INLINE RowStream row_stream(std::uint64_t seed, Purpose purpose, std::ui
             static_cast<std::uint32_t>(cell >> 32)};
 }
 
-VAEXPRS_INLINE Words<U32> random_words(const RowStream& stream, U32 index) {
-    return threefry4x32(broadcast(stream.cell_low), broadcast(stream.cell_high), index, U32{},
+VAEXPRS_INLINE Words<Paired> random_words(const RowStream& stream, Paired index) {
+    return threefry4x32(pair_of(stream.cell_low), pair_of(stream.cell_high), index, pair_of(0),
                         stream.key);
 }
 
-/// Calls each(offset, words) for the blocks of a tile, kLanes of them at a time: word j of the
-/// block in a lane belongs at position 16 j + offset + lane of the tile.
-template <class Each>
-VAEXPRS_INLINE void for_each_block(const RowStream& stream, std::uint32_t tile, const Each& each) {
-    static_assert(kTileBlocks % kLanes == 0);
-    for (std::uint32_t offset = 0; offset < kTileBlocks; offset += kLanes) {
-        each(offset, random_words(stream, lane_numbers() + (tile * kTileBlocks + offset)));
-    }
-}
+/// Tiles are made by twos, so that there is a pair of vectors to fill on every instruction set.
+inline constexpr std::uint32_t kTwoTilesWords = 2 * kTileWords;
 
-VAEXPRS_INLINE void fill_tile_bytes(const RowStream& stream, std::uint32_t tile,
-                                    std::uint8_t* bytes) {
-    for_each_block(stream, tile, [&](std::uint32_t offset, const Words<U32>& words) {
-        store(reinterpret_cast<std::uint32_t*>(bytes) + offset, words.w0);
-        store(reinterpret_cast<std::uint32_t*>(bytes) + offset + kTileBlocks, words.w1);
-        store(reinterpret_cast<std::uint32_t*>(bytes) + offset + kTileBlocks * 2, words.w2);
-        store(reinterpret_cast<std::uint32_t*>(bytes) + offset + kTileBlocks * 3, words.w3);
-    });
+/// Words 128 i ... 128 i + 127 of a row, as streams.hpp lays them out.
+VAEXPRS_INLINE void fill_two_tiles(const RowStream& stream, std::uint32_t i, std::uint32_t* words) {
+    for (std::uint32_t offset = 0; offset < 2 * kTileBlocks; offset += kPairedLanes) {
+        const U32 block = lane_numbers() + (2 * kTileBlocks * i + offset);
+        const Words<Paired> made = random_words(stream, {block, block + kLanes});
+        const auto put = [&](std::uint32_t position, Paired pair) {
+            const auto at = [&](std::uint32_t of) {
+                return of / kTileBlocks * kTileWords + position * kTileBlocks + of % kTileBlocks;
+            };
+            store(words + at(offset), pair.a);
+            store(words + at(offset + kLanes), pair.b);
+        };
+        put(0, made.w0);
+        put(1, made.w1);
+        put(2, made.w2);
+        put(3, made.w3);
+    }
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA

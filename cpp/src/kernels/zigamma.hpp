@@ -9,11 +9,6 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-/// 1 / (1 + exp(zero_logits)), off by less than 1e-6.
-VAEXPRS_INLINE F32 weight_lanes(F32 zero_logits) {
-    return 1.0f / (1.0f + exp_float(larger(smaller(zero_logits, 87.0f), -87.0f)));
-}
-
 static inline std::size_t sample_zigamma(const ObservationRow& row, SparseRow out, std::uint32_t*) {
     std::size_t n = 0;
     for (std::uint32_t gene = 0; gene < row.n_genes; ++gene) {

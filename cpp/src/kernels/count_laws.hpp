@@ -1,0 +1,100 @@
+// The laws of counts in float32: where their inversion starts.
+
+#pragma once
+
+#include "counts.hpp"
+
+namespace vaexprs::VAEXPRS_ISA {
+
+/// 1 / (1 + exp(zero_logits)), with an error below 3e-7.
+VAEXPRS_INLINE F32 weight_of(F32 zero_logits) {
+    return 1.0f / (exp_float(larger(smaller(zero_logits, 87.0f), -87.0f)) + 1.0f);
+}
+
+/// p = weight p(0), tail = weight (1 - p(0)) from t = -log p(0).
+VAEXPRS_INLINE void set_tail(const CountState& s, std::size_t i, F32 t, F32 weight) {
+    const F32 zero = exp_float(-smaller(t, 87.0f));
+    store(s.p + i, weight * zero);
+    store(s.tail + i, weight * (1.0f - zero));
+}
+
+struct PoissonLaw {
+    const ObservationRow& row;
+
+    std::size_t prepare(const CountState& s, std::size_t n) const {
+        std::size_t n_recheck = 0;
+        for (std::size_t i = 0; i < n; i += kLanes) {
+            const F32 mean = gather(row.mean, candidate_gene(load<U32>(s.candidate + i)));
+            n_recheck = set_apart_large(s, i, mean, n_recheck);
+            store(s.first + i, mean);
+            store(s.slope + i, F32{});
+            set_tail(s, i, mean, broadcast(1.0f));
+        }
+        return n_recheck;
+    }
+
+    float exact(std::uint32_t gene) const {
+        return reference::poisson({row.seed, row.cell, gene}, row.mean[gene]);
+    }
+};
+
+/// p(0) = y^theta with y = theta / (theta + mean) = 1 - r.
+struct NegativeBinomialLaw {
+    const ObservationRow& row;
+
+    std::size_t prepare(const CountState& s, std::size_t n) const {
+        std::size_t n_recheck = 0;
+        for (std::size_t i = 0; i < n; i += kLanes) {
+            const U32 gene = candidate_gene(load<U32>(s.candidate + i));
+            const F32 mean = gather(row.mean, gene);
+            n_recheck = set_apart_large(s, i, mean, n_recheck);
+            // Bounds that keep every step finite and normal; beyond them the law is the same to
+            // 1e-16 (a Poisson) or all zero.
+            const F32 theta = smaller(gather(row.inverse_dispersion, gene), 0x1p64f);
+            const F32 inverse = 1.0f / larger(mean + theta, 0x1p-100f);
+            store(s.slope + i, mean * inverse);
+            store(s.first + i, theta * (mean * inverse));
+            store(s.p + i, theta * inverse);
+            store(s.tail + i, theta);
+        }
+        for (std::size_t i = 0; i < n; i += kLanes) {
+            const F32 r = load<F32>(s.slope + i), y = load<F32>(s.p + i);
+            // Near 1 y has lost what r still knows: (1 - y) - r is the rounding error of y, and
+            // log(y + d) = log y + d / y. Where y is far from 1 the term is as small as 2^-24.
+            const F32 log_y = log_float(y) + ((1.0f - y) - r);
+            store(s.tail + i, -load<F32>(s.tail + i) * log_y);
+        }
+        for (std::size_t i = 0; i < n; i += kLanes) {
+            set_tail(s, i, load<F32>(s.tail + i), broadcast(1.0f));
+        }
+        return n_recheck;
+    }
+
+    float exact(std::uint32_t gene) const {
+        return reference::nb({row.seed, row.cell, gene}, row.mean[gene],
+                             row.inverse_dispersion[gene]);
+    }
+};
+
+/// The weight scales the tails, and one uniform decides the extra zero and the count together.
+struct ZeroInflatedLaw {
+    const ObservationRow& row;
+
+    std::size_t prepare(const CountState& s, std::size_t n) const {
+        const std::size_t n_recheck = NegativeBinomialLaw{row}.prepare(s, n);
+        for (std::size_t i = 0; i < n; i += kLanes) {
+            const U32 gene = candidate_gene(load<U32>(s.candidate + i));
+            const F32 weight = weight_of(gather(row.zero_logits, gene));
+            store(s.p + i, weight * load<F32>(s.p + i));
+            store(s.tail + i, weight * load<F32>(s.tail + i));
+        }
+        return n_recheck;
+    }
+
+    float exact(std::uint32_t gene) const {
+        return reference::zinb({row.seed, row.cell, gene}, row.mean[gene],
+                               row.inverse_dispersion[gene], row.zero_logits[gene]);
+    }
+};
+
+}  // namespace vaexprs::VAEXPRS_ISA
