@@ -96,7 +96,7 @@ VAEXPRS_INLINE std::size_t advance(const CountState& s, std::size_t n, float k,
         const F32 slope = load<F32>(s.slope + i);
         F32 p = load<F32>(s.p + i);
         F32 tail = load<F32>(s.tail + i);
-        F32 count = broadcast(k);
+        F32 count = broadcast(kStart ? k : k + 1.0f);
         F32 above{};
         I32 clear = ~I32{};
         const auto compare = [&] {
