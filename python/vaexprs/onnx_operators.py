@@ -89,6 +89,13 @@ class Call:
         attribute = self.attribute(name, "i")
         return default if attribute is None else attribute.integer
 
+    def flag(self, name: str, default: bool) -> bool:
+        """Return an attribute that is 0 or 1; runtimes differ in what they make of others."""
+        value = self.integer(name, default)
+        if value not in (0, 1):
+            self.refuse(f"has the attribute {name!r} of {value}, expected 0 or 1")
+        return value == 1
+
     def integers(self, name: str) -> tuple[int, ...] | None:
         """Return an attribute that is a list of integers, or None."""
         attribute = self.attribute(name, "ints")
@@ -190,9 +197,9 @@ def _matmul_integer(call: Call) -> Sequence[Shape]:
 
 def _gemm(call: Call) -> Sequence[Shape]:
     a, b = call.shape(0), call.shape(1)
-    if call.integer("transA", 0):
+    if call.flag("transA", False):
         a = a[::-1]
-    if call.integer("transB", 0):
+    if call.flag("transB", False):
         b = b[::-1]
     result = _product(call, a, b)
     if call.has(2) and call.broadcast([result, call.shape(2)]) != result:
@@ -205,7 +212,9 @@ def _concat(call: Call) -> Sequence[Shape]:
     if not shapes or "axis" not in call.node.attributes:
         call.refuse("lacks its inputs or its axis")
     axis = call.axis(call.integer("axis", 0), shapes[0])
-    if any(s[:axis] + s[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] for s in shapes):
+    if any(
+        len(s) != len(shapes[0]) or _with(s, axis, 0) != _with(shapes[0], axis, 0) for s in shapes
+    ):
         call.refuse("takes shapes that do not fit: " + " and ".join(map(shown, shapes[:4])))
     return [_with(shapes[0], axis, sum(shape[axis] for shape in shapes))]
 
@@ -263,7 +272,10 @@ def _unsqueeze(call: Call) -> Sequence[Shape]:
 def _squeeze(call: Call) -> Sequence[Shape]:
     # The axes must be given, or a block of one cell would lose its axis.
     shape = call.shape(0)
-    places = {call.axis(axis, shape) for axis in call.numbers(1)}
+    axes = call.numbers(1)
+    places = {call.axis(axis, shape) for axis in axes}
+    if len(places) != len(axes):
+        call.refuse("names an axis twice")
     if any(shape[place] != 1 for place in places):
         call.refuse(f"removes axes of {shown(shape)} that are not of length 1")
     return [tuple(length for place, length in enumerate(shape) if place not in places)]
@@ -271,7 +283,7 @@ def _squeeze(call: Call) -> Sequence[Shape]:
 
 def _reshape(call: Call) -> Sequence[Shape]:
     shape, wanted = call.shape(0), list(call.numbers(1))
-    if call.integer("allowzero", 0):
+    if call.flag("allowzero", False):
         call.refuse("has allowzero set")
     rest, whole = wanted, shape
     if CELLS in shape:
@@ -305,7 +317,9 @@ def _reduce(call: Call) -> Sequence[Shape]:
     if not axes:
         call.refuse("names no axes")
     places = {call.axis(axis, shape) for axis in axes}
-    if call.integer("keepdims", 1):
+    if len(places) != len(axes):
+        call.refuse("names an axis twice")
+    if call.flag("keepdims", True):
         return [tuple(1 if place in places else n for place, n in enumerate(shape))]
     return [tuple(n for place, n in enumerate(shape) if place not in places)]
 
