@@ -256,6 +256,13 @@ def _split(call: Call) -> Sequence[Shape]:
 def _gather(call: Call) -> Sequence[Shape]:
     shape, indices = call.shape(0), call.fixed(1)
     axis = call.axis(call.integer("axis", 0), shape)
+    # Runtimes differ in what they do with indices that point outside.
+    tensor = call.constants.get(call.node.inputs[1])
+    numbers = None if tensor is None else tensor.integers(math.prod(indices))
+    if not numbers:
+        call.refuse("needs a constant of integers as its indices")
+    if min(numbers) < -shape[axis] or max(numbers) >= shape[axis]:
+        call.refuse(f"takes indices up to {max(numbers)} along axis {axis} of {shown(shape)}")
     return [shape[:axis] + indices + shape[axis + 1 :]]
 
 

@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vaexprs.errors import ArtifactError
 from vaexprs.onnx_wire import Schema, WireReader, text
 
@@ -54,18 +56,15 @@ class Tensor:
         return math.prod(self.dims)
 
     def integers(self, limit: int) -> tuple[int, ...] | None:
-        """Return the values of a short tensor of integers, or None if it is none."""
+        """Return the values of a tensor of up to so many integers, or None if it is none."""
         if self.data_type not in (INT32, INT64) or self.size > limit:
             return None
         if self.numbers is not None:
             return self.numbers
         if self.raw is None:
             return ()
-        step = ITEM_SIZES[self.data_type]
-        return tuple(
-            int.from_bytes(self.raw[at : at + step], "little", signed=True)
-            for at in range(0, len(self.raw), step)
-        )
+        layout = "<i4" if self.data_type == INT32 else "<i8"
+        return tuple(np.frombuffer(self.raw, dtype=layout).tolist())
 
 
 @dataclass(frozen=True, slots=True)
