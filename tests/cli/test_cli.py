@@ -139,7 +139,7 @@ def test_inspect_prints_what_the_artifact_promises(
 ) -> None:
     artifact = load_artifact(model)
     text = printed("inspect", model)
-    for word in (artifact.sha256, "nb", "60", "cell_type", "STIM", "provenance", "unseen" * 0):
+    for word in (artifact.sha256, "nb", "60", "cell_type", "STIM", "provenance"):
         assert word in text
     facts = json.loads(printed("inspect", model, "--json"))
     assert facts["file"]["sha256"] == artifact.sha256
@@ -147,6 +147,22 @@ def test_inspect_prints_what_the_artifact_promises(
     assert facts["inputs"] == {"z": 4, "condition": 5, "library": 1}
     for name, value in artifact.spec.to_metadata().items():
         assert facts[name.removeprefix("vaexprs.")] == json.loads(value)
+
+
+def test_inspect_of_hostile_names_and_of_scores(
+    tiny_artifact: Any, tmp_path: Path, printed: Callable[..., str]
+) -> None:
+    score = {"value": 0.61, "control": 0.5, "low": 0.47, "high": 0.53, "verdict": "worse"}
+    model = tiny_artifact(
+        tmp_path / "model.onnx",
+        keys={"[bold]key[/bold]": ["[/nope]", "\x1b[31mred"]},
+        quality={"scores": {"forest_auc": score}},
+    )
+    text = printed("inspect", model)
+    assert "[bold]key[/bold]" in text
+    assert "[/nope]" in text
+    assert "\x1b" not in text
+    assert "0.61 (real 0.47 to 0.53: worse)" in text
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

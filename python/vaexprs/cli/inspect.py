@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,19 +65,22 @@ def _everything(artifact: Artifact) -> dict[str, Any]:
 def _print(artifact: Artifact) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     spec = artifact.spec
     console = Console(highlight=False, soft_wrap=True)
 
-    def section(title: str, rows: dict[str, Any]) -> None:
+    def section(title: str, rows: Mapping[str, Any]) -> None:
         if not rows:
             return
-        console.print(f"\n[bold]{title}[/bold]")
+        console.print()
+        console.print(Text(_plain(title), style="bold"))
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in rows.items():
-            table.add_row(f"  {name}", _text(value))
+            # Text, not markup: names come from the file, and brackets are no styles there.
+            table.add_row(Text(f"  {_plain(name)}"), Text(_plain(_text(value))))
         console.print(table)
 
     section("file", _file_facts(artifact))
@@ -116,7 +120,27 @@ def _print(artifact: Artifact) -> None:
         )
     section("architecture", dict(spec.architecture))
     section("provenance", dict(spec.provenance))
-    section("quality", dict(spec.quality or {"measured": "not attached"}))
+    section("quality", _quality(spec.quality))
+
+
+def _quality(quality: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return attached scores as lines: each value beside its real-vs-real control."""
+    if quality is None:
+        return {"measured": "no scores are attached"}
+    rows = {name: value for name, value in quality.items() if name != "scores"}
+    scores = quality.get("scores")
+    for name, score in scores.items() if isinstance(scores, dict) else ():
+        if isinstance(score, dict):
+            rows[name] = (
+                f"{_text(score.get('value'))} (real {_text(score.get('low'))} to "
+                f"{_text(score.get('high'))}: {_text(score.get('verdict'))})"
+            )
+    return rows
+
+
+def _plain(text: str) -> str:
+    """Replace control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -124,8 +148,6 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _text(value: Any) -> str:
-    from rich.markup import escape
-
     if isinstance(value, dict) and {"units", "activation"} <= value.keys():
         text = f"{value.get('name', 'layer')} {value['units']} {value['activation']}"
     elif isinstance(value, dict):
@@ -141,4 +163,4 @@ def _text(value: Any) -> str:
         text = f"{value:.6g}"
     else:
         text = str(value)
-    return escape(text)
+    return text
