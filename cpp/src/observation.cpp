@@ -90,25 +90,33 @@ void gaussian_row(const ObservationRow& row, const Kernels& kernels, float* out)
     for (std::uint32_t j = 0; j < row.n_genes; ++j) out[j] = row.mean[j] + row.scale[j] * out[j];
 }
 
+/// Words of memory for one row's work, kept by the thread from call to call: fresh pages would cost
+/// as much as the draws that are made in them.
+std::uint32_t* workspace(std::size_t n_words) {
+    thread_local Buffer<std::uint32_t> kept;
+    kept.make_room(n_words);
+    return kept.data();
+}
+
 /// Draws rows one after the other, as non-zeros, each into room made for it.
 class RowSampler {
   public:
     RowSampler(const Observation& o, const Run& run)
-        : observation_(o), run_(run), scratch_(kScratchArrays * (o.n_genes + kPadding)) {
+        : observation_(o), run_(run), scratch_(workspace(kScratchArrays * (o.n_genes + kPadding))) {
         if (o.likelihood != Likelihood::gaussian) kernel_ = kernel_of(o.likelihood, *run.kernels);
     }
 
-    std::size_t operator()(std::size_t i, SparseRow out) {
+    std::size_t operator()(std::size_t i, SparseRow out) const {
         const ObservationRow row = row_of(observation_, run_, i);
         if (kernel_ == nullptr) return gaussian(row, out);
-        const std::size_t n = kernel_(row, out, scratch_.data());
+        const std::size_t n = kernel_(row, out, scratch_);
         if (n == kBadMean) throw_bad_mean(observation_);
         return n;
     }
 
   private:
-    std::size_t gaussian(const ObservationRow& row, SparseRow out) {
-        float* dense = reinterpret_cast<float*>(scratch_.data());
+    std::size_t gaussian(const ObservationRow& row, SparseRow out) const {
+        float* dense = reinterpret_cast<float*>(scratch_);
         gaussian_row(row, *run_.kernels, dense);
         std::size_t n = 0;
         for (std::uint32_t j = 0; j < row.n_genes; ++j) {
@@ -122,7 +130,7 @@ class RowSampler {
     const Observation& observation_;
     const Run& run_;
     SparseKernel kernel_ = nullptr;
-    Buffer<std::uint32_t> scratch_;
+    std::uint32_t* scratch_;
 };
 
 /// Consecutive rows in CSR, made by one thread.
@@ -143,7 +151,7 @@ void sample_dense(const Observation& o, const Run& run, float* out) {
             }
             return;
         }
-        RowSampler sample(o, run);
+        const RowSampler sample(o, run);
         Buffer<std::int32_t> columns(o.n_genes + kPadding);
         Buffer<float> values(o.n_genes + kPadding);
         for (std::size_t i = first; i < last; ++i) {
@@ -161,11 +169,17 @@ Csr sample_csr(const Observation& o, const Run& run) {
     std::vector<CsrPart> parts(n_parts);
     std::vector<std::int64_t> indptr(o.n_cells + 1, 0);
     parallel_rows(o.n_cells, n_parts, [&](std::size_t first, std::size_t last, std::size_t part) {
-        RowSampler sample(o, run);
+        const RowSampler sample(o, run);
         CsrPart& made = parts[part];
+        const std::size_t row_room = o.n_genes + kPadding;
         for (std::size_t i = first; i < last; ++i) {
-            made.data.make_room(o.n_genes + kPadding);
-            made.indices.make_room(o.n_genes + kPadding);
+            if (made.data.room() < row_room) {
+                // As much as the rows so far let expect, and a row to spare.
+                const std::size_t per_row = i > first ? made.data.size() / (i - first) : 0;
+                const std::size_t room = (last - i) * (per_row + per_row / 16) + row_room;
+                made.data.make_room(room);
+                made.indices.make_room(room);
+            }
             const std::size_t n = sample(i, {made.indices.end(), made.data.end()});
             made.data.commit(n);
             made.indices.commit(n);

@@ -35,9 +35,10 @@ class Buffer {
     /// Declares that `n` entries were written at end().
     void commit(std::size_t n) { size_ += n; }
 
-    /// Makes room for `n` entries after end().
+    /// How many entries fit after end().
+    std::size_t room() const { return capacity_ - size_; }
     void make_room(std::size_t n) {
-        if (capacity_ - size_ < n) reallocate(size_ + n + size_ / 2);
+        if (room() < n) reallocate(size_ + n);
     }
     void shrink_to_fit() { reallocate(size_); }
 

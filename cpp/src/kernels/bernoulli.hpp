@@ -11,7 +11,8 @@ namespace vaexprs::VAEXPRS_ISA {
 static inline std::size_t sample_bernoulli(const ObservationRow& row, SparseRow out,
                                            std::uint32_t* scratch) {
     constexpr float kJustAboveOne = 0x1.000002p0f;
-    const std::size_t n_candidates = filter_candidates(row, kJustAboveOne, scratch);
+    auto* means = reinterpret_cast<float*>(scratch + row.n_genes + kPadding);
+    const std::size_t n_candidates = filter_candidates(row, kJustAboveOne, scratch, means);
     if (n_candidates == kBadMean) return kBadMean;
     std::size_t n = 0;
     for (std::size_t i = 0; i < n_candidates; i += kLanes) {
@@ -20,7 +21,7 @@ static inline std::size_t sample_bernoulli(const ObservationRow& row, SparseRow 
         const U32 gene = candidate_gene(candidate);
         const F32 v_above = to_float(__builtin_bit_cast(I32, (candidate & 0xFFu) + 1u)) * 0x1p-8f;
         const std::uint32_t here = bits_of(there);
-        const std::uint32_t one = here & bits_of(v_above <= gather(row.mean, gene));
+        const std::uint32_t one = here & bits_of(v_above <= load<F32>(means + i));
         std::uint32_t kept = one;
         for (std::uint32_t rest = here & ~one; rest != 0; rest &= rest - 1) {
             const auto lane = static_cast<std::uint32_t>(__builtin_ctz(rest));

@@ -21,16 +21,13 @@ VAEXPRS_INLINE void set_tail(const CountState& s, std::size_t i, F32 t, F32 weig
 struct PoissonLaw {
     const ObservationRow& row;
 
-    std::size_t prepare(const CountState& s, std::size_t n) const {
-        std::size_t n_recheck = 0;
+    void prepare(const CountState& s, std::size_t n) const {
         for (std::size_t i = 0; i < n; i += kLanes) {
-            const F32 mean = gather(row.mean, candidate_gene(load<U32>(s.candidate + i)));
-            n_recheck = set_apart_large(s, i, mean, n_recheck);
+            const F32 mean = load<F32>(s.mean + i);
             store(s.first + i, mean);
             store(s.slope + i, F32{});
             set_tail(s, i, mean, broadcast(1.0f));
         }
-        return n_recheck;
     }
 
     float exact(std::uint32_t gene) const {
@@ -42,12 +39,10 @@ struct PoissonLaw {
 struct NegativeBinomialLaw {
     const ObservationRow& row;
 
-    std::size_t prepare(const CountState& s, std::size_t n) const {
-        std::size_t n_recheck = 0;
+    void prepare(const CountState& s, std::size_t n) const {
         for (std::size_t i = 0; i < n; i += kLanes) {
             const U32 gene = candidate_gene(load<U32>(s.candidate + i));
-            const F32 mean = gather(row.mean, gene);
-            n_recheck = set_apart_large(s, i, mean, n_recheck);
+            const F32 mean = load<F32>(s.mean + i);
             // Bounds that keep every step finite and normal; beyond them the law is the same to
             // 1e-16 (a Poisson) or all zero.
             const F32 theta = smaller(gather(row.inverse_dispersion, gene), 0x1p64f);
@@ -67,7 +62,6 @@ struct NegativeBinomialLaw {
         for (std::size_t i = 0; i < n; i += kLanes) {
             set_tail(s, i, load<F32>(s.tail + i), broadcast(1.0f));
         }
-        return n_recheck;
     }
 
     float exact(std::uint32_t gene) const {
@@ -80,15 +74,14 @@ struct NegativeBinomialLaw {
 struct ZeroInflatedLaw {
     const ObservationRow& row;
 
-    std::size_t prepare(const CountState& s, std::size_t n) const {
-        const std::size_t n_recheck = NegativeBinomialLaw{row}.prepare(s, n);
+    void prepare(const CountState& s, std::size_t n) const {
+        NegativeBinomialLaw{row}.prepare(s, n);
         for (std::size_t i = 0; i < n; i += kLanes) {
             const U32 gene = candidate_gene(load<U32>(s.candidate + i));
             const F32 weight = weight_of(gather(row.zero_logits, gene));
             store(s.p + i, weight * load<F32>(s.p + i));
             store(s.tail + i, weight * load<F32>(s.tail + i));
         }
-        return n_recheck;
     }
 
     float exact(std::uint32_t gene) const {

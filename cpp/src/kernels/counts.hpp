@@ -18,6 +18,7 @@ namespace vaexprs::VAEXPRS_ISA {
 /// Candidates of a row and the state of their inversion, as arrays.
 struct CountState {
     std::uint32_t* candidate;  ///< see filter.hpp
+    float* mean;
     float* v;                  ///< the uniform
     float* tolerance;          ///< bound of the error of `tail`
     float* p;                  ///< weight times p(k), for the current k
@@ -34,9 +35,9 @@ struct CountState {
 VAEXPRS_INLINE CountState lay_out(std::uint32_t* scratch, std::size_t n_genes) {
     const auto words = [&](std::size_t i) { return scratch + i * (n_genes + kPadding); };
     const auto floats = [&](std::size_t i) { return reinterpret_cast<float*>(words(i)); };
-    static_assert(kScratchArrays == 12);
-    return {words(0),  floats(1), floats(2), floats(3), floats(4),  floats(5),
-            floats(6), floats(7), words(8),  words(9),  words(10), floats(11)};
+    static_assert(kScratchArrays == 13);
+    return {words(0),  floats(1), floats(2), floats(3), floats(4),  floats(5), floats(6),
+            floats(7), floats(8), words(9),  words(10), words(11), floats(12)};
 }
 
 /// Bound of the error of tails in float32.
@@ -64,19 +65,22 @@ static inline void refine(const ObservationRow& row, const CountState& s, std::s
     }
 }
 
-/// Sets the tolerance of each candidate; means too large for inversion go to the reference.
-VAEXPRS_INLINE std::size_t set_apart_large(const CountState& s, std::size_t i, F32 mean,
-                                           std::size_t n_recheck) {
-    store(s.tolerance + i, tolerance_of(mean));
-    const I32 large = mean > reference::kLargeMean;
-    if (const std::uint32_t bits = bits_of(large); bits != 0) [[unlikely]] {
-        // v = 2 is above every tail: the inversion has nothing to do with it.
-        store(s.v + i, large ? broadcast(2.0f) : load<F32>(s.v + i));
-        const Compaction compaction(bits);
-        compaction.store(s.recheck + n_recheck, lane_numbers() + static_cast<std::uint32_t>(i));
-        n_recheck += compaction.count();
+/// Sets the tolerances; means too large for inversion go to the reference. Returns how many.
+static inline std::size_t set_tolerance(const CountState& s, std::size_t n) {
+    std::size_t n_large = 0;
+    for (std::size_t i = 0; i < n; i += kLanes) {
+        const F32 mean = load<F32>(s.mean + i);
+        store(s.tolerance + i, tolerance_of(mean));
+        const I32 large = mean > reference::kLargeMean;
+        if (const std::uint32_t bits = bits_of(large); bits != 0) [[unlikely]] {
+            // v = 2 is above every tail: the inversion has nothing to do with it.
+            store(s.v + i, large ? broadcast(2.0f) : load<F32>(s.v + i));
+            const Compaction compaction(bits);
+            compaction.store(s.recheck + n_large, lane_numbers() + static_cast<std::uint32_t>(i));
+            n_large += compaction.count();
+        }
     }
-    return n_recheck;
+    return n_large;
 }
 
 /// Compares v with the tails at k, k + 1, ... k + kSteps - 1 and moves on to k + kSteps.
@@ -156,21 +160,23 @@ static inline std::size_t compact(const CountState& s, std::size_t n, SparseRow 
 }
 
 /// Draws a row of counts. A Law has
-///   prepare(state, n, i...)  sets p, tail, first and slope of the candidates for k = 0,
-///   exact(gene)              the reference.
+///   prepare(state, n)  which sets p, tail, first and slope of the candidates for k = 0, and
+///   exact(gene)        the reference.
 template <class Law>
 std::size_t sample_counts(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     constexpr float kMaxMean = 0x1p63f;
     const CountState s = lay_out(scratch, row.n_genes);
-    const std::size_t n = filter_candidates(row, kMaxMean, s.candidate);
+    const std::size_t n = filter_candidates(row, kMaxMean, s.candidate, s.mean);
     if (n == kBadMean) return kBadMean;
-    // Lanes behind the last candidate look at gene 0.
+    // Lanes behind the last candidate look at gene 0, with mean 0.
     store(s.candidate + n, U32{});
     store(s.candidate + n + kLanes, U32{});
+    store(s.mean + n, F32{});
 
     refine(row, s, n);
     const Law law{row};
-    std::size_t n_recheck = law.prepare(s, n), n_done = 0;
+    law.prepare(s, n);
+    std::size_t n_recheck = set_tolerance(s, n), n_done = 0;
     constexpr int kFirstSteps = 4, kSteps = 8;
     std::size_t n_pending = advance<true, kFirstSteps>(s, n, 0.0f, n_recheck, n_done);
     for (float k = kFirstSteps; n_pending > 0; k += kSteps) {

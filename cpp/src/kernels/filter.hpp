@@ -27,10 +27,10 @@ VAEXPRS_INLINE bool means_are_good(const ObservationRow& row, U32 largest, float
     return true;
 }
 
-/// Writes the genes whose first byte leaves room for a non-zero, in order, and returns how many;
-/// kBadMean if a mean is not in [0, limit).
+/// Writes the genes whose first byte leaves room for a non-zero, in order, with their means, and
+/// returns how many; kBadMean if a mean is not in [0, limit).
 static inline std::size_t filter_candidates(const ObservationRow& row, float limit,
-                                            std::uint32_t* candidates) {
+                                            std::uint32_t* candidates, float* candidate_means) {
     constexpr std::uint32_t kStride = 2 * kTileBytes;
     const RowStream stream = row_stream(row.seed, Purpose::observation, row.cell);
     std::size_t n = 0;
@@ -59,6 +59,8 @@ static inline std::size_t filter_candidates(const ObservationRow& row, float lim
             const F32 v = to_float(__builtin_bit_cast(I32, byte)) * 0x1p-8f;  // rounded down
             const Compaction kept(bits_of(v < mean));
             kept.store(candidates + n, gene | byte);
+            // Now that it is in a register: a gather later would take twice as long.
+            kept.store(candidate_means + n, mean);
             n += kept.count();
             gene += kLanes << 8;
         }
