@@ -23,7 +23,7 @@ from vaexprs.spec import COUNT_LIKELIHOODS, ConditionKey, Conditions, Likelihood
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["ExpressionData", "read_expression"]
+__all__ = ["ExpressionData", "concatenate", "read_expression"]
 
 _log = logging.getLogger("vaexprs")
 #: Rows read at a time from a dense matrix that lies in a file.
@@ -218,6 +218,24 @@ class ExpressionData:
 
     def _other_layers(self) -> str:
         return f" (layers here: {', '.join(map(repr, self.layers))})" if self.layers else ""
+
+
+def concatenate(parts: Sequence[ExpressionData]) -> ExpressionData:
+    """Put cells with the same genes and keys one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    if isinstance(first.X, np.ndarray):
+        X = np.concatenate([part.X for part in parts])
+    else:
+        sparse = require("scipy.sparse", extra="anndata", purpose="Reading expression data")
+        X = sparse.vstack([part.X for part in parts], format="csr")
+    return replace(
+        first,
+        X=X,
+        obs_names=tuple(name for part in parts for name in part.obs_names),
+        codes=np.concatenate([part.codes for part in parts]),
+    )
 
 
 def read_expression(

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from vaexprs.data import ExpressionData
 from vaexprs.spec import COUNT_LIKELIHOODS, LibraryLaw, Prior
 from vaexprs.training.cells import Scaling
-from vaexprs.training.initial import DISPERSION_BOUNDS, group_sums, square
+from vaexprs.training.dispersion import marginal_dispersion
+from vaexprs.training.initial import group_sums
 from vaexprs.training.model import VAE, Head
 from vaexprs.training.priors import sample_prior
 
@@ -52,9 +54,8 @@ def calibrate(
     if library is None:
         library = np.ones(len(group), np.float32)
     draws = _Draws(vae, z, conditions.combinations[group], library, group, per_group)
-    trust = (conditions.n_cells / (conditions.n_cells + _EVIDENCE))[:, None]
     if vae.shape.likelihood in COUNT_LIKELIHOODS:
-        _calibrate_counts(vae, data, draws, trust)
+        _calibrate_counts(vae, data, draws)
 
 
 class _Draws:
@@ -90,50 +91,81 @@ class _Draws:
             yield g, heads, self.library[rows]
 
 
-def _calibrate_counts(vae: VAE, data: ExpressionData, draws: _Draws, trust: Array) -> None:
+def _calibrate_counts(vae: VAE, data: ExpressionData, draws: _Draws) -> None:
     X, group, library = data.X, data.group, data.library
+    X = sparse.csr_matrix(X)
     n_groups, n_genes = draws.n_groups, data.n_genes
     group_library = np.bincount(group, library)
     real = group_sums(X, group)  # (groups, G) counts
-    # half a count spread as the gene is spread over all cells: rare genes stay finite
-    overall = real.sum(0) / library.sum()
-    seen = real.sum(0) > 0
+    total = real.sum(0)
+    n_cells = np.bincount(group)[:, None]
+    # what the dispersion of counts adds to the error of a mean, from a first look
+    theta = np.exp(_bias(vae, "log_inverse_dispersion")) if _has(vae) else np.full(n_genes, 1e3)
     correction = np.zeros((n_groups, n_genes))
-    for _ in range(_ROUNDS):
-        made = np.zeros((n_groups, n_genes))
-        second = np.zeros((n_groups, n_genes))
-        spread = np.zeros((n_groups, n_genes))
-        for g, heads, drawn in draws.heads():
-            share = torch.softmax(heads["logits"], -1).double().cpu().numpy()
-            mean = share * drawn[:, None]
-            if "zero_logits" in heads:
-                kept = torch.sigmoid(-heads["zero_logits"]).double().cpu().numpy()
-            else:
-                kept = 1.0
-            made[g] = (mean * kept).sum(0) / drawn.sum()
-            second[g] = (mean**2 * kept).mean(0)
-            spread[g] = ((mean * kept - drawn[:, None] * made[g]) ** 2).mean(0)
+    for round_ in range(_ROUNDS):
+        made, variation, kept = _shares(draws, n_genes)
         expected = made * group_library[:, None]
-        prior_counts = 0.5 * np.maximum(overall, 1e-12) / np.maximum(overall.mean(), 1e-12)
-        prior_counts = np.minimum(prior_counts, 0.5) + 1e-9
-        ratio = np.log((real + prior_counts) / (expected + prior_counts))
-        correction += np.where(seen, np.clip(ratio * trust, -_LARGEST, _LARGEST), 0)
+        if round_ == 0:
+            ratio = np.log((real + 0.5) / (expected + 0.5))
+            error = 1 / (expected + 0.5) + (1 / theta + variation) / n_cells
+            trust = _trust(ratio, error)
+            goal = np.log(expected + 1e-12) + np.clip(ratio * trust, -_LARGEST, _LARGEST)
+        step = goal - np.log(expected + 1e-12)
+        correction += np.where(total > 0, np.clip(step, -_LARGEST, _LARGEST), 0)
         _set(vae, "logits", correction)
-    if "log_inverse_dispersion" not in vae.decoder.heads:
+    if not _has(vae):
         return
-    # sum (x - mu)^2 - sum x = n * (variance of the means + mean square / theta)
-    rate = real / group_library[:, None]
-    squares = group_sums(square(X), group)
-    cross = rate * group_sums(X, group, library)
-    mean_square = rate**2 * np.bincount(group, library**2)[:, None]
-    n = np.bincount(group)[:, None]
-    excess = (squares - 2 * cross + mean_square - real - n * spread).sum(0)
-    weight = (n * second).sum(0)
-    theta = np.clip((weight + 3) / (np.maximum(excess, 0) + 1.5), *DISPERSION_BOUNDS)
-    head = vae.decoder.heads["log_inverse_dispersion"]
-    assert isinstance(head, Head)
+    made, variation, kept = _shares(draws, n_genes)
+    rate = np.maximum(np.exp(goal) / group_library[:, None], 1e-12)
+    gene, deviation = marginal_dispersion(X, library, group, rate, variation)
+    head = _head(vae, "log_inverse_dispersion")
     with torch.no_grad():
-        head.bias.copy_(torch.from_numpy(np.log(theta).astype(np.float32)))
+        head.bias.copy_(torch.from_numpy(gene.astype(np.float32)))
+    _set(vae, "log_inverse_dispersion", deviation)
+
+
+def _has(vae: VAE) -> bool:
+    return "log_inverse_dispersion" in vae.decoder.heads
+
+
+def _head(vae: VAE, name: str) -> Head:
+    head = vae.decoder.heads[name]
+    assert isinstance(head, Head)
+    return head
+
+
+def _bias(vae: VAE, name: str) -> Array:
+    return _head(vae, name).bias.detach().double().cpu().numpy()
+
+
+def _shares(draws: _Draws, n_genes: int) -> tuple[Array, Array, Array]:
+    """Mean and squared coefficient of variation of each gene's share, and what inflation keeps."""
+    mean = np.zeros((draws.n_groups, n_genes))
+    variation, kept = np.zeros_like(mean), np.ones_like(mean)
+    for g, heads, drawn in draws.heads():
+        share = torch.softmax(heads["logits"], -1).double()
+        if "zero_logits" in heads:
+            share = share * torch.sigmoid(-heads["zero_logits"])
+        weight = torch.from_numpy(drawn / drawn.sum()).double().to(share.device)[:, None]
+        first = (weight * share).sum(0)
+        mean[g] = first.cpu().numpy()
+        spread = ((share / first - 1) ** 2).mean(0)
+        variation[g] = spread.clamp(max=50.0).cpu().numpy()
+    return mean, variation, kept
+
+
+def _trust(ratio: Array, error: Array) -> Array:
+    """Share of a log ratio to believe: empirical Bayes, one spread for each combination."""
+    spread = np.empty((len(ratio), 1))
+    for g in range(len(ratio)):
+        known = error[g] < 0.5
+        if known.sum() < 20:
+            spread[g] = 0.05
+            continue
+        excess = ratio[g, known] ** 2 - error[g, known]
+        weight = 1 / (error[g, known] + 0.05) ** 2
+        spread[g] = np.clip((weight * excess).sum() / weight.sum(), 0.005, 1.0)
+    return spread / (spread + error)
 
 
 def _set(vae: VAE, name: str, correction: Array) -> None:

@@ -66,6 +66,7 @@ class Cells:
         scaling: Scaling | None,
         likelihood: Likelihood,
         device: torch.device,
+        inputs: NDArray[np.float32] | None = None,
     ) -> None:
         self.data, self.features, self.scaling = data, features, scaling
         self.likelihood, self.device = likelihood, device
@@ -73,7 +74,9 @@ class Cells:
         library = data.library if likelihood in COUNT_LIKELIHOODS else np.ones(data.n_cells)
         self.log_library = torch.from_numpy(np.log(library).astype(np.float32)[:, None]).to(device)
         self._inputs: Tensor | None = None
-        if features.components is not None:  # few numbers per cell: computed once
+        if inputs is not None:  # cross-fitted scores of the training cells
+            self._inputs = torch.from_numpy(inputs).to(device)
+        elif features.components is not None:  # few numbers per cell: computed once
             steps = range(0, data.n_cells, _ROWS_PER_STEP)
             parts = [features.inputs(data.X[start : start + _ROWS_PER_STEP]) for start in steps]
             self._inputs = torch.from_numpy(np.concatenate(parts)).to(device)

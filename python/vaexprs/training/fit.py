@@ -17,15 +17,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from vaexprs._version import __version__
-from vaexprs.data import ExpressionData, read_expression
+from vaexprs.data import ExpressionData, concatenate, read_expression
 from vaexprs.errors import near_matches, require
-from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec, Likelihood, Prior
+from vaexprs.spec import COUNT_LIKELIHOODS, Conditions, GeneratorSpec, Likelihood, Prior
 from vaexprs.training import storage
 from vaexprs.training.calibration import calibrate as calibrate_decoder
 from vaexprs.training.cells import Cells, Scaling, split_cells
 from vaexprs.training.choices import choose_device, choose_latent, choose_likelihood
 from vaexprs.training.export import export_bytes, torch_outputs, write_atomically
-from vaexprs.training.features import Features, feature_kind, fit_components
+from vaexprs.training.features import Components, Features, cross_fit, feature_kind
 from vaexprs.training.initial import set_initial_weights
 from vaexprs.training.layers import Layer, parse_layers
 from vaexprs.training.loop import History, Schedule, train
@@ -313,12 +313,15 @@ def fit_vae(
         training = data.take(kept) if held_out.size else data
         validation = data.take(held_out) if held_out.size else None
 
+    automatic = n_latent is None
     n_latent = choose_latent(training.n_cells, data.n_genes) if n_latent is None else n_latent
     _check_numbers(n_latent=(n_latent, 1, True))
     plain = encoder is not None or decoder is not None
     encoder_layers, decoder_layers = _layers(hidden, encoder, decoder, data.n_genes, law)
     scaling = Scaling.of(training, law)
-    features = _features(training, law, scaling, None if plain else n_latent, seed)
+    features, components = _features(training, law, scaling, None if plain else n_latent, seed)
+    if not plain and automatic:
+        n_latent = features.n_inputs
     n_combinations = len(data.conditions.n_cells) if data.keys else 0
     n_conditions = int(data.sizes.sum())
     shape = Architecture(
@@ -347,14 +350,16 @@ def fit_vae(
         torch.manual_seed(seed)
         vae = VAE(shape).to(where)
         _set_members(vae, data)
-        set_initial_weights(vae, training, features, scaling)
+        set_initial_weights(vae, training, features, scaling, components)
     schedule = Schedule(epochs, batch_size, learning_rate, kl_weight, kl_warmup, patience, seed)
 
-    def cells(part: ExpressionData) -> Cells:
-        return Cells(part, features, scaling, law, where)
-
+    own = None
+    if components is not None:
+        own = (components.scores / np.sqrt(components.total)).astype(np.float32)
+    cells = Cells(training, features, scaling, law, where, inputs=own)
+    others = Cells(validation, features, scaling, law, where) if validation else None
     trained = train(
-        vae, cells(training), cells(validation) if validation else None, schedule,
+        vae, cells, others, schedule,
         progress=progress,
     )  # fmt: skip
     if trained.interrupted:
@@ -383,19 +388,23 @@ def fit_vae(
         scaling,
         where,
     )
-    _fit_generator(fit, data, cells(data), calibrate, seed)
+    known = [cells] if validation_data is not None or others is None else [cells, others]
+    _fit_generator(fit, known, data.conditions, calibrate, seed)
     return fit
 
 
 def _fit_generator(
-    fit: VAEFit, data: ExpressionData, cells: Cells, calibrate: bool, seed: int
+    fit: VAEFit, parts: list[Cells], conditions: Conditions, calibrate: bool, seed: int
 ) -> None:
     """Fit the prior and the law of library sizes, then correct the decoder on their draws."""
-    mean, log_variance = fit._posterior(cells)
+    data = concatenate([part.data for part in parts])
+    posteriors = [fit._posterior(part) for part in parts]
+    mean = np.concatenate([mean for mean, _ in posteriors])
+    log_variance = np.concatenate([log_variance for _, log_variance in posteriors])
     rng = np.random.default_rng([seed, 1])
     noise = rng.standard_normal(mean.shape)
     z = mean + np.exp(0.5 * log_variance) * noise
-    n_groups = len(data.conditions.n_cells)
+    n_groups = len(conditions.n_cells)
     law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
     log_library = np.log(data.library) if fit.spec.is_counts else None
     prior = fit_prior(z, log_library, data.group, n_groups, seed)
@@ -452,7 +461,7 @@ def _layers(
 def _features(
     data: ExpressionData, likelihood: Likelihood, scaling: Scaling | None, n_components: int | None,
     seed: int,
-) -> Features:  # fmt: skip
+) -> tuple[Features, Components | None]:  # fmt: skip
     kind = feature_kind(data, likelihood)
     shift = np.zeros(data.n_genes, np.float32)
     scale = np.ones(data.n_genes, np.float32)
@@ -462,17 +471,17 @@ def _features(
         scale = np.where(varies, 1 / np.where(varies, scaling.stretch, 1), 0).astype(np.float32)
     features = Features(kind, shift, scale)
     if n_components is None:
-        return features
+        return features, None
     values = features.transform(data.X)
     scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
     most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
-    components, centre, deviation = fit_components(scaled, most, seed)
+    components = cross_fit(scaled, most, seed)
     return replace(
         features,
-        components=components.astype(np.float32),
-        offset=(centre @ components).astype(np.float32),
-        score_scale=np.maximum(deviation, 1e-6).astype(np.float32),
-    )
+        components=components.vectors.astype(np.float32),
+        offset=(components.centre @ components.vectors).astype(np.float32),
+        score_scale=np.sqrt(components.total).astype(np.float32),
+    ), components
 
 
 def _set_members(vae: VAE, data: ExpressionData) -> None:

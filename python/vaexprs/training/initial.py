@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vaexprs.data import ExpressionData
 from vaexprs.spec import COUNT_LIKELIHOODS
 from vaexprs.training.cells import Scaling
-from vaexprs.training.features import Features
+from vaexprs.training.features import Components, Features
 from vaexprs.training.model import VAE, Head
 
 __all__ = ["DISPERSION_BOUNDS", "set_initial_weights"]
@@ -32,7 +32,11 @@ Array = NDArray[np.float64]
 
 
 def set_initial_weights(
-    vae: VAE, data: ExpressionData, features: Features, scaling: Scaling | None
+    vae: VAE,
+    data: ExpressionData,
+    features: Features,
+    scaling: Scaling | None,
+    components: Components | None,
 ) -> None:
     """Start biases, dispersions and the linear path of a decoder from the training cells."""
     likelihood = vae.shape.likelihood
@@ -50,15 +54,22 @@ def set_initial_weights(
         for name, values in start.items():
             if name in vae.decoder.heads:
                 _head(vae, name).bias.copy_(torch.from_numpy(np.asarray(values, np.float32)))
-        if vae.shape.linear_path:
-            assert features.components is not None and features.score_scale is not None
-            loadings = features.components * features.score_scale  # features per unit of score
+        if components is not None:
+            # z starts as what the scores tell of their signal, and moves the genes by it
+            share = components.signal / components.total
+            loadings = components.vectors * np.sqrt(components.signal)
             unscaled = loadings / np.maximum(features.gene_scale[:, None], 1e-12)
             weight = unscaled / slope[:, None] * trust[:, None]
             d = min(vae.shape.n_latent, weight.shape[1])
-            _head(vae, "logits").weight["z"][:d] = torch.from_numpy(
-                weight.T[:d].astype(np.float32)
-            ).to(vae.decoder.member.device)
+            encoder = vae.encoder
+            assert encoder.skip is not None
+            encoder.skip.zero_()
+            for j in range(d):
+                encoder.skip[j, j] = float(np.sqrt(share[j]))
+                encoder.log_variance.bias[j] = float(np.log(1 - share[j]))
+                _head(vae, "logits").weight["z"][j] = torch.from_numpy(
+                    weight[:, j].astype(np.float32)
+                ).to(vae.decoder.member.device)
 
 
 def _head(vae: VAE, name: str) -> Head:
