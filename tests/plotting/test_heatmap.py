@@ -85,6 +85,22 @@ def test_panels_are_named_by_what_they_hold(groups):
     )
 
 
+def test_cells_without_groups_are_clustered_beside_grouped_ones(groups):
+    shuffled = np.random.default_rng(0).permutation(60)
+    bare = anndata.AnnData(groups.X[shuffled], var=groups.var[[]])
+    figure = plot_heatmap({"real": groups, "generated": bare}, groupby="group")
+    assert strip(figure).get_array().shape == (1, 60)
+    assert not [a for child in panels(figure)[1].child_axes for a in child.images if a.get_gid()]
+    assert panels(figure)[1].get_legend().get_title().get_text() == "group"
+    # The three groups come out together: each cell is that of a group, and changes are few.
+    group_of = {tuple(row): i // 20 for i, row in enumerate(groups.X)}
+    order = [group_of[tuple(column)] for column in image(figure, 1).T]
+    assert sorted(order) == [0] * 20 + [1] * 20 + [2] * 20
+    assert np.count_nonzero(np.diff(order)) == 2
+    two = plot_heatmap([groups, bare[:2].copy()], groupby="group")
+    assert np.array_equal(image(two, 1), bare.X[:2].T)
+
+
 def test_cells_are_thinned_and_rare_groups_stay(counts):
     figure = plot_heatmap(counts, groupby="cell_type", max_cells=50)
     codes = np.asarray(strip(figure).get_array())[0]

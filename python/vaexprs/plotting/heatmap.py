@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import DataError, near_matches
+from vaexprs.errors import DataError, near_matches, require
 from vaexprs.plotting import canvas, palette
 from vaexprs.plotting.cells import Cells, read_cells
 from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
@@ -53,7 +53,8 @@ def plot_heatmap(
         order, the scale and the range of the colours, so that all panels can be compared.
     groupby
         ``obs`` column whose groups stand side by side under a bar of colours. None: the order
-        of the cells is kept.
+        of the cells is kept. A further panel without that column, such as the cells of a model
+        without conditions, has its cells ordered by hierarchical clustering.
     genes
         Genes to show, in this order.
     n_genes
@@ -92,31 +93,31 @@ def plot_heatmap(
         _read(name, given, layer, position, seed)
         for position, (name, given) in enumerate(_panels(data).items())
     ]
-    labels = [_labels(cells, groupby) for cells in panels]
-    groups = [""] if groupby is None else category_order(panels, groupby)
-    if any(NO_LABEL in side for side in labels):
-        groups.append(NO_LABEL)
-    codes = [np.array([groups.index(label) for label in side], dtype=int) for side in labels]
-    first = panels[0]
-    panels = [first, *(align(cells, first) for cells in panels[1:])]
-    chosen_scale = choose_scale(first, scale)
-
-    shown = []
-    for number, code in enumerate(codes):
-        rows = _thin(code, len(groups), max_cells, np.random.default_rng((seed, number)))
-        shown.append((rows, code[rows]))
-    scaled = [rescale(cells, chosen_scale) for cells in panels]
-    rows_of_genes, sorted_by_group = _choose_genes(scaled[0], codes[0], len(groups), genes, n_genes)
-    images = [
-        cells.take(rows_of_genes).dense()[rows].T
-        for cells, (rows, _) in zip(scaled, shown, strict=True)
+    labels = [_labels(cells, groupby, first=cells is panels[0]) for cells in panels]
+    groups = _groups(panels, groupby, labels)
+    place = {group: code for code, group in enumerate(groups)}
+    codes = [
+        np.array([place[label] for label in side or [groups[0]] * len(cells)], dtype=int)
+        for cells, side in zip(panels, labels, strict=True)
     ]
+    first = panels[0]
+    chosen_scale = choose_scale(first, scale)
+    panels = [rescale(align(cells, first), chosen_scale) for cells in panels]
+    chosen, sorted_by_group = _choose_genes(panels[0], codes[0], len(groups), genes, n_genes)
 
-    n_panels, n_rows = len(panels), len(rows_of_genes)
+    images: list[NDArray[np.float32]] = []
+    shown: list[NDArray[np.int64] | None] = []
+    for number, (cells, code, label) in enumerate(zip(panels, codes, labels, strict=True)):
+        rows = _thin(code, len(groups), max_cells, np.random.default_rng((seed, number)))
+        image = cells.take(chosen).dense()[rows]
+        images.append((image if label is not None else image[_clustered(image)]).T)
+        shown.append(code[rows] if label is not None and groupby is not None else None)
+
+    n_panels, n_rows = len(panels), len(chosen)
     figure = canvas.new_figure(figsize or _figsize(n_panels, groups))
     axes = figure.subplots(1, n_panels, squeeze=False, sharey=True)[0]
     low, high = _range(images[0])
-    for ax, cells, image, (_, code) in zip(axes, panels, images, shown, strict=True):
+    for ax, cells, image, bar_codes in zip(axes, panels, images, shown, strict=True):
         picture = ax.imshow(
             image,
             aspect="auto",
@@ -126,13 +127,15 @@ def plot_heatmap(
             interpolation="nearest" if n_rows <= 300 else "auto",
             rasterized=True,
         )
-        _dress(ax, cells, len(code))
-        if groupby is not None:
-            _group_bar(ax, code, groups, groupby if ax is axes[-1] else None)
+        _dress(ax, cells, image.shape[1])
+        if bar_codes is not None:
+            _group_bar(ax, bar_codes, groups)
+    if groupby is not None:
+        _group_legend(axes[-1], groups, groupby)
     axes[0].set_ylabel(f"{n_rows:,} genes" + (" (markers, by group)" if sorted_by_group else ""))
     axes[0].yaxis.label.set_color(canvas.MUTED)
     if n_rows <= _NAMED_ROWS and first.var_names is not None:
-        axes[0].set_yticks(np.arange(n_rows), first.var_names[rows_of_genes], fontsize=6.5)
+        axes[0].set_yticks(np.arange(n_rows), first.var_names[chosen], fontsize=6.5)
         axes[0].tick_params(axis="y", length=0, labelleft=True, labelcolor=canvas.INK)
     beside = axes[-1].inset_axes(
         (1 + 0.16 / _panel_width(n_panels), 0, 0.11 / _panel_width(n_panels), 0.34)
@@ -186,16 +189,38 @@ def _read(name: Any, given: Any, layer: str | None, position: int, seed: int) ->
     return cells
 
 
-def _labels(cells: Cells, groupby: str | None) -> list[str]:
+def _labels(cells: Cells, groupby: str | None, *, first: bool) -> list[str] | None:
+    """Return the group of each cell; None for a further panel that has no such column."""
     if groupby is None:
         return [""] * len(cells)
-    if groupby not in cells.obs.columns:
-        known = [str(column) for column in cells.obs.columns]
-        raise DataError(
-            f"groupby={groupby!r} is no obs column of the {cells.name} cells: "
-            + near_matches(groupby, known)
-        )
-    return [str(label) for label in labels_of(cells, groupby)]
+    if groupby in cells.obs.columns:
+        return [str(label) for label in labels_of(cells, groupby)]
+    if not first:
+        return None
+    known = [str(column) for column in cells.obs.columns]
+    raise DataError(
+        f"groupby={groupby!r} is no obs column of the {cells.name} cells: "
+        + near_matches(groupby, known)
+    )
+
+
+def _groups(panels: list[Cells], groupby: str | None, labels: list[list[str] | None]) -> list[str]:
+    """Return the groups of all panels in their order."""
+    if groupby is None:
+        return [""]
+    known = [cells for cells, side in zip(panels, labels, strict=True) if side is not None]
+    groups = category_order(known, groupby)
+    lost = any(NO_LABEL in side for side in labels if side is not None)
+    return [*groups, NO_LABEL] if lost else groups
+
+
+def _clustered(X: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return an order of cells in which like stand by like: the leaves of a tree by Ward."""
+    if len(X) < 3:
+        return np.arange(len(X))
+    hierarchy = require("scipy.cluster.hierarchy", extra="plot", purpose="Ordering cells")
+    tree = hierarchy.linkage(X.astype(np.float64), method="ward")
+    return np.asarray(hierarchy.leaves_list(tree), dtype=np.int64)
 
 
 def _thin(
@@ -274,10 +299,9 @@ def _dress(ax: Axes, cells: Cells, n_shown: int) -> None:
     ax.xaxis.label.set_color(canvas.INK)
 
 
-def _group_bar(ax: Axes, codes: NDArray[np.int64], groups: list[str], key: str | None) -> None:
-    """Draw a bar of colours over the groups, and name them there or in a legend."""
+def _group_bar(ax: Axes, codes: NDArray[np.int64], groups: list[str]) -> None:
+    """Draw a bar of colours over the groups, and lines between them."""
     from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
 
     colours = palette.colours(len(groups))
     strip = ax.inset_axes((0, 1.008, 1, 0.028))
@@ -294,8 +318,12 @@ def _group_bar(ax: Axes, codes: NDArray[np.int64], groups: list[str], key: str |
     if len(groups) <= _MOST_LINES:
         for edge in np.flatnonzero(np.diff(codes)):
             ax.axvline(edge + 0.5, color=canvas.INK, linewidth=0.35)
-    if key is None:
-        return
+
+
+def _group_legend(ax: Axes, groups: list[str], key: str) -> None:
+    from matplotlib.patches import Patch
+
+    colours = palette.colours(len(groups))
     handles = [
         Patch(color=colour, label=group if len(group) <= 28 else group[:27] + "…")
         for colour, group in zip(colours, groups, strict=True)

@@ -160,4 +160,4 @@ def _draw(
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     canvas.title(ax, _TITLES.get(base, base.replace("_", " ")), pad=8)
     if len(lines) > 1 and base in ("loss",):
-        ax.legend(frameon=False, fontsize=8, labelcolor=canvas.INK, loc="center right")
+        ax.legend(frameon=False, fontsize=8, labelcolor=canvas.INK, loc="best")
