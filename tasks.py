@@ -35,7 +35,7 @@ def main() -> None:
     tasks = {"demo": demo, "test": test, "lint": lint, "wheel": wheel}
     if len(sys.argv) < 2 or sys.argv[1] not in tasks:
         sys.exit(__doc__)
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before pip could refuse
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     tasks[sys.argv[1]](*sys.argv[2:])
 
