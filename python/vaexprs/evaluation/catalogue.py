@@ -6,6 +6,7 @@ key ends in a dot and the name of the condition: ``condition_agreement.cell_type
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -46,6 +47,8 @@ class ScoreKind:
         Which way is better.
     meaning
         One sentence: what it is and what a perfect value would be.
+    bounds
+        Least and largest value that the score can take.
     """
 
     key: str
@@ -53,10 +56,36 @@ class ScoreKind:
     title: str
     direction: Direction
     meaning: str
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+
+#: Scores that are shares, areas, F1 or Kolmogorov-Smirnov statistics.
+_SHARES = {
+    "forest_auc_components", "forest_auc_genes", "logistic_auc_genes", "precision", "recall",
+    "coverage", "zero_fraction_error", "mean_zero_trend", "library_ks", "genes_detected_ks",
+    "condition_agreement", "markers_kept", "transfer_f1", "share_nearer_train", "membership_auc",
+    "donor_membership_auc", "nearest_real_agreement", "whole_zero_fraction_error",
+}  # fmt: skip
+#: Scores of either sign; what is in neither set cannot be negative.
+_SIGNED = {
+    "mmd", "energy_distance", "gene_mean_correlation", "gene_variance_correlation",
+    "correlation_agreement", "within_correlation_agreement", "fold_change_slope",
+    "fold_change_correlation",
+}  # fmt: skip
+
+
+def _bounds(key: str) -> tuple[float, float]:
+    if key in _SHARES:
+        return (0.0, 1.0)
+    if key == "mixing_lisi":
+        return (1.0, 2.0)
+    if key in _SIGNED:
+        return (-1.0, 1.0) if "correlation" in key else (-math.inf, math.inf)
+    return (0.0, math.inf)
 
 
 def _kinds(*rows: tuple[str, str, str, Direction, str]) -> dict[str, ScoreKind]:
-    return {row[0]: ScoreKind(*row) for row in rows}
+    return {row[0]: ScoreKind(*row, bounds=_bounds(row[0])) for row in rows}
 
 
 CATALOGUE: dict[str, ScoreKind] = _kinds(

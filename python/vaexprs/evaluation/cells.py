@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -10,10 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from vaexprs.data import ExpressionData, read_expression
-from vaexprs.errors import ConditionError, DataError
+from vaexprs.errors import ConditionError, DataError, require
 from vaexprs.evaluation.metrics.arrays import Array, Matrix
 
-__all__ = ["Cells", "Scale", "ScaleChoice", "read_cells"]
+__all__ = ["Cells", "Evaluated", "Scale", "ScaleChoice", "open_cells", "read_cells"]
 
 #: What the values are. Scores are computed on ``log1p`` of counts per 10,000 for ``"counts"``, on
 #: ``log1p`` of the values for ``"linear"`` (RPKM, TPM), on the values themselves for ``"log"``.
@@ -142,6 +143,26 @@ def read_cells(
     )
 
 
+def open_cells(given: Any) -> Any:
+    """Read an ``.h5ad`` file where a path is given; anything else is returned as it is.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it cannot be read.
+    """
+    if not isinstance(given, (str, os.PathLike)):
+        return given
+    anndata = require("anndata", extra="anndata", purpose="Reading .h5ad files")
+    path = os.fspath(given)
+    try:
+        return anndata.read_h5ad(path)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path!r}.") from error
+    except Exception as error:  # h5py and anndata raise what they like
+        raise DataError(f"{path!r} is no readable .h5ad file: {error}") from error
+
+
 def _read(
     name: str, data: Any, keys: Sequence[str], donor_key: str | None, layer: str | None
 ) -> ExpressionData:
@@ -229,10 +250,9 @@ def _cells(
     scale: Scale,
     notes: list[str],
 ) -> Cells:
-    given = side.X
+    given: Matrix = side.X
     if scale != "log" and side.minimum < 0:
-        entries = given.data if sp.issparse(given) else np.asarray(given)
-        share = (entries < 0).sum() / (side.n_cells * side.n_genes)
+        share = float((given < 0).sum()) / (side.n_cells * side.n_genes)
         notes.append(
             f"{share:.2%} of the values of {name} are negative, which real values never are; "
             "they are set to zero for the comparison."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from vaexprs._version import __version__
 from vaexprs.errors import ConditionError
 from vaexprs.evaluation.augmentation import Augment, AugmentationRow, Refit, augmentation
 from vaexprs.evaluation.catalogue import CATALOGUE
-from vaexprs.evaluation.cells import Evaluated, ScaleChoice, read_cells
+from vaexprs.evaluation.cells import Evaluated, ScaleChoice, open_cells, read_cells
 from vaexprs.evaluation.metrics.discriminators import Discrimination
 from vaexprs.evaluation.pictures import Pictures, take_pictures
 from vaexprs.evaluation.ranges import Score, score_rounds
@@ -48,7 +49,7 @@ def evaluate(
     augment: Augment | None = None,
     refit: Refit | None = None,
     n_rounds: int = 10,
-    n_forest_rounds: int = 3,
+    n_forest_rounds: int = 2,
     n_trees: int = 300,
     n_resamples: int = 30,
     n_draws: int = 5,
@@ -68,8 +69,8 @@ def evaluate(
     Parameters
     ----------
     real_train
-        Real cells that the generator was trained on: an AnnData or a cells x genes matrix, as
-        `vaexprs.fit_vae` takes it.
+        Real cells that the generator was trained on: an AnnData, a cells x genes matrix, or the
+        path of an ``.h5ad`` file.
     generated
         Generated cells, with the same gene names and condition keys.
     real_test
@@ -94,9 +95,9 @@ def evaluate(
         Called with the training cells that are kept, trains a generator on these alone and
         returns its ``augment``. Slow, and the honest measure.
     n_rounds
-        Rounds of everything but classifiers; at least 3 for a range.
+        Rounds of everything but forests; even, and at least 4 for a range.
     n_forest_rounds
-        Rounds of the classifiers, which take most of the time.
+        Rounds of the forests, which take most of the time.
     n_trees
         Trees of the random forests.
     n_resamples
@@ -126,14 +127,23 @@ def evaluate(
     ConditionError
         If a condition key is not in ``obs``.
     """
+    files = {
+        name: os.path.basename(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else None
+        for name, given in (
+            ("real_train", real_train),
+            ("real_test", real_test),
+            ("generated", generated),
+        )
+    }
     tell = progress or (lambda _: None)
     keys = (condition_keys,) if isinstance(condition_keys, str) else tuple(condition_keys)
     started = time.monotonic()
     tell("reading cells")
+    real_train = open_cells(real_train)
     data = read_cells(
         real_train,
-        generated,
-        real_test,
+        open_cells(generated),
+        open_cells(real_test),
         condition_keys=keys,
         donor_key=donor_key,
         layer=layer,
@@ -207,6 +217,7 @@ def evaluate(
         },
         settings={
             "vaexprs": __version__,
+            **files,
             "scale": data.scale,
             "condition_keys": ", ".join(keys),
             "matched_by": ", ".join(pool.matched_by),
@@ -246,8 +257,7 @@ class _Results:
                     CATALOGUE[kind],
                     values,
                     self.control[key],
-                    control_overlap=pool.control_overlap,
-                    generated_overlap=pool.generated_overlap,
+                    overlap=pool.overlap,
                     standard_errors=self.errors.get(key),
                     of=of,
                 )
@@ -287,15 +297,24 @@ def _run_rounds(
             ):
                 for key, value in scores.items():
                     store[key].append(value)
-        if number < n_forest_rounds:
-            options = {"n_trees": n_trees, "seed": seed + number, "n_jobs": n_jobs}
-            ours = classifier_scores(cells, cells.generated, **options)
-            theirs = classifier_scores(cells, cells.control, **options)
-            for key, found in ours.items():
-                results.generated[key].append(found.auc)
-                results.control[key].append(theirs[key].auc)
+        ours, theirs = (
+            classifier_scores(
+                cells,
+                side,
+                forests=number < n_forest_rounds,
+                n_trees=n_trees,
+                seed=seed + number,
+                n_jobs=n_jobs,
+            )
+            for side in (cells.generated, cells.control)
+        )
+        for key, found in ours.items():
+            results.generated[key].append(found.auc)
+            results.control[key].append(theirs[key].auc)
+            curves[key].append((found, theirs[key]))
+            if key.startswith("forest"):
                 results.errors[key].append(theirs[key].standard_error)
-                curves[key].append((found, theirs[key]))
+        if number < n_forest_rounds:
             genes = cells.basis.genes[:N_CLASSIFIER_GENES]
             for row, side in enumerate((ours, theirs)):
                 importance[row, genes] += side["forest_auc_genes"].importance / n_forest_rounds

@@ -36,6 +36,7 @@ class FoldChanges:
 
     category: str
     test: Floats
+    control: Floats
     generated: Floats
 
 
@@ -178,17 +179,18 @@ def _umap(components: Mapping[str, Array], seed: int) -> dict[str, Array]:
 
 
 def _fold_changes(cells: RoundCells, key: str) -> list[FoldChanges]:
-    test, made = cells.test, cells.generated
+    test = cells.test
+    sides = (test, cells.control, cells.generated)
     labels, counts = np.unique(test.cells.labels[key], return_counts=True)
     if len(labels) < 2:
         return []
     chosen = []
     for index in np.argsort(-counts)[:N_FOLD_CHANGE_CATEGORIES]:
-        masks = [side.cells.labels[key] == labels[index] for side in (test, made)]
+        masks = [side.cells.labels[key] == labels[index] for side in sides]
         if min(mask.sum() for mask in masks) < LEAST_OF_A_CATEGORY:
             continue
         changes = []
-        for side, mask in zip((test, made), masks, strict=True):
+        for side, mask in zip(sides, masks, strict=True):
             values = side.cells.values[:, cells.basis.detected]
             linear = to_linear(values, cells.scale)
             contrast = conditions.category_contrast(values, mask, linear=linear)

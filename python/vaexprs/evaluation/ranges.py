@@ -1,24 +1,35 @@
 """The range in which a score of real cells would fall, and the verdict on a generated one.
 
-Let c_1 ... c_R be the scores of the control in R rounds. Each round draws m of the n training
-cells, so two rounds share a part ρ of them and their scores are correlated: if one score has
-variance σ², the sample variance s² of the rounds estimates σ² (1 - ρ), and the mean of the rounds
-has variance σ² (ρ + (1 - ρ) / R). The generated score is a mean over rounds too, of generated
-cells that share a part ρ'. If generated cells had the law of real cells, the difference of the
-two means would have variance
+Generated score and control are compared within a round, where they share basis and test cells:
+let d be their difference. Rounds come in pairs whose controls share no cell, nor do their
+generated cells where there are enough. Write d as a part that depends on single cells one by one
+(linear) plus a remainder that changes from round to round (choice of basis, neighbours):
 
-    σ² (ρ + (1 - ρ) / R + ρ' + (1 - ρ') / R),    σ² = s² / (1 - ρ),
+- half the difference within a pair has the variance of the linear part, as of one half of the
+  training cells, plus that of the remainder: its mean square over pairs is D;
+- the mean within a pair has (almost) no linear part left to vary, since it uses the cells of both
+  rounds: its variance over pairs is M.
 
-given the test cells, which both are compared with. The range is the control's mean plus and minus
-the 97.5 % point of Student's t with R - 1 degrees of freedom times the root of this: 19 times out
-of 20 the score of real cells lies inside.
+So D - M is what the choice of cells contributes to the mean over all rounds, as if other training
+and generated cells had been there, and M / (number of pairs) what the remainder contributes. The
+range is the control plus and minus the 97.5 % point of Student's t, with as many degrees of freedom
+as pairs, times the root of
+
+    κ max(D - M, D / 4) + M / pairs,
+
+where κ = 1 unless generated cells are too few for disjoint draws (see `Overlap`). The floor D / 4
+guards against a D - M that is small by chance, and D itself bounds the choice from above.
+Everything is given the test cells, which both sides are compared with.
+
+With cells of the same law in place of generated ones, each of twelve kinds of scores lay outside
+its range in 3 to 10 % of 200 simulated data sets, 6 % on average.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -26,7 +37,7 @@ from scipy.stats import norm, t
 
 from vaexprs.evaluation.catalogue import Direction, ScoreKind
 
-__all__ = ["LEVEL", "Score", "Verdict", "half_width", "judge", "overlap_factor", "score_rounds"]
+__all__ = ["LEVEL", "Overlap", "Score", "Verdict", "half_width", "judge", "score_rounds"]
 
 #: How often the score of real cells lies inside the range.
 LEVEL = 0.95
@@ -50,22 +61,35 @@ class Score:
         Score of the generated cells, mean over rounds.
     control
         Score of real cells in their place, mean over rounds; nan where there is no control.
-    low, high
-        Range in which the score of real cells would fall 19 times out of 20; nan without one.
+    width
+        Half the width of the range in which the score of real cells would fall 19 times out of
+        20, the control in its middle; nan without a range.
     verdict
         Where the value lies.
     of
         The condition key, or donor, that the score is for.
+    rounds
+        Value of the generated cells and of the control in each round, where there are rounds.
     """
 
     kind: ScoreKind
     key: str
     value: float
     control: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
+    width: float = math.nan
     verdict: Verdict = "none"
     of: str = ""
+    rounds: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the range, not below what the score can be."""
+        return max(self.control - self.width, self.kind.bounds[0])
+
+    @property
+    def high(self) -> float:
+        """Upper end of the range, not above what the score can be."""
+        return min(self.control + self.width, self.kind.bounds[1])
 
     def judged(self) -> Score:
         """Return the score with its verdict."""
@@ -74,10 +98,9 @@ class Score:
     @property
     def gap(self) -> float:
         """Distance from the control in half widths of the range, positive where worse."""
-        width = (self.high - self.low) / 2
-        if not width > 0:
+        if not self.width > 0:
             return math.nan
-        gap = (self.value - self.control) / width
+        gap = (self.value - self.control) / self.width
         if self.kind.direction == "match":
             return abs(gap)
         return -gap if self.kind.direction == "higher" else gap
@@ -94,23 +117,74 @@ def judge(value: float, low: float, high: float, direction: Direction) -> Verdic
     return "better" if (value < low) == (direction == "lower") else "worse"
 
 
-def overlap_factor(n_rounds: int, control_overlap: float, generated_overlap: float) -> float:
-    """Variance of the difference of two means over rounds, in units of one score's variance."""
-    return sum(
-        overlap + (1.0 - overlap) / n_rounds for overlap in (control_overlap, generated_overlap)
-    )
+@dataclass(frozen=True)
+class Overlap:
+    """How the draws of rounds overlap.
+
+    Attributes
+    ----------
+    control, generated
+        ρ and ρ': the share of the training, and of the generated cells that a round compares.
+    repeated
+        q: the part of its generated cells that a round shares with the other of its pair.
+    """
+
+    control: float
+    generated: float
+    repeated: float = 0.0
+
+    @property
+    def kappa(self) -> float:
+        """What D - M is to be multiplied by.
+
+        With σ² the variance of the linear part of a score of m cells, the mean over all rounds
+        has σ² (ρ + ρ'). D holds σ² (1 - q / 2) of it, and M holds what is left of the linear
+        part because not every cell is drawn, σ² (1/2 - ρ) and σ² (1/2 - ρ' - q / 2).
+        """
+        held = self._in_d - (0.5 - self.control)
+        held -= max(0.0, 0.5 + self.repeated / 2 - self.generated)
+        # Never above what D alone bounds, and never below 1.
+        return max(1.0, (self.control + self.generated) / held) if held > 0 else math.inf
+
+    @property
+    def ceiling(self) -> float:
+        """What the choice of cells contributes, over D, where D has no remainder at all."""
+        return (self.control + self.generated) / self._in_d
+
+    @property
+    def _in_d(self) -> float:
+        return 1.0 - self.repeated / 2
 
 
-def half_width(
-    control: Sequence[float], *, control_overlap: float, generated_overlap: float
-) -> float:
-    """Half the width of the range from the control's rounds; nan for fewer than three rounds."""
-    n_rounds = len(control)
-    if n_rounds < 3:
+def half_width(differences: Sequence[float], overlap: Overlap) -> float:
+    """Half the width of the range, from the differences in rounds.
+
+    Parameters
+    ----------
+    differences
+        Generated minus control score of each round, the rounds of a pair behind one another.
+    overlap
+        How the draws of these rounds overlap.
+
+    Returns
+    -------
+    float
+        nan for fewer than two complete pairs.
+    """
+    n_pairs = len(differences) // 2
+    pairs = np.asarray(differences[: 2 * n_pairs], dtype=np.float64).reshape(-1, 2)
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    n_pairs = len(pairs)
+    if n_pairs < 2:
         return math.nan
-    one = float(np.var(control, ddof=1)) / (1.0 - control_overlap)
-    factor = overlap_factor(n_rounds, control_overlap, generated_overlap)
-    return float(t.ppf((1 + LEVEL) / 2, n_rounds - 1)) * math.sqrt(one * factor)
+    within = float(np.mean(((pairs[:, 0] - pairs[:, 1]) / 2) ** 2))
+    between = float(np.var(pairs.mean(axis=1), ddof=1))
+    choice = (
+        min(overlap.kappa * max(within - between, within / 4), overlap.ceiling * within)
+        if within > 0
+        else 0.0
+    )
+    return float(t.ppf((1 + LEVEL) / 2, n_pairs)) * math.sqrt(choice + between / n_pairs)
 
 
 def score_rounds(
@@ -118,8 +192,7 @@ def score_rounds(
     generated: Sequence[float],
     control: Sequence[float],
     *,
-    control_overlap: float,
-    generated_overlap: float,
+    overlap: Overlap,
     standard_errors: Sequence[float] | None = None,
     of: str = "",
 ) -> Score:
@@ -131,31 +204,26 @@ def score_rounds(
         What the score is.
     generated, control
         Values of each round.
-    control_overlap, generated_overlap
-        ρ and ρ' above.
+    overlap
+        As for `half_width`.
     standard_errors
-        For scores that come with a standard error in each round (areas under ROC curves, of
-        which few rounds can be afforded): one half of its square is due to the control's cells
-        and takes the place of σ², the other half is due to the test cells.
+        Of the control in each round, for areas under ROC curves of which few rounds can be
+        afforded. Then the range is the usual one of a single round, the control plus and minus
+        1.96 standard errors; that the scores are means over rounds leaves room for what the
+        standard error does not know, the choice of the training folds.
     of
         The condition key or donor that the score is for.
     """
     key = f"{kind.key}.{of}" if of else kind.key
-    ours = np.asarray(generated, dtype=np.float64)
-    theirs = np.asarray(control, dtype=np.float64)
-    value = float(ours[~np.isnan(ours)].mean()) if (~np.isnan(ours)).any() else math.nan
-    usable = theirs[~np.isnan(theirs)]
-    if not usable.size:
-        return Score(kind, key, value, of=of)
-    mean = float(usable.mean())
+    rounds = tuple(zip(generated, control, strict=True))
+    pairs = np.array(rounds, dtype=np.float64).reshape(-1, 2)
+    usable = pairs[~np.isnan(pairs).any(axis=1)]
+    if not len(usable):
+        found = pairs[~np.isnan(pairs[:, 0]), 0]
+        return Score(kind, key, float(found.mean()) if len(found) else math.nan, of=of)
+    value, middle = (float(mean) for mean in usable.mean(axis=0))
     if standard_errors is not None:
-        one = float(np.mean(np.square(standard_errors))) / 2
-        factor = overlap_factor(len(usable), control_overlap, generated_overlap)
-        width = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(one * factor)
+        width = float(norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.mean(np.square(standard_errors))))
     else:
-        width = half_width(
-            usable.tolist(),
-            control_overlap=control_overlap,
-            generated_overlap=generated_overlap,
-        )
-    return Score(kind, key, value, mean, mean - width, mean + width, of=of).judged()
+        width = half_width((pairs[:, 0] - pairs[:, 1]).tolist(), overlap)
+    return Score(kind, key, value, middle, width, of=of, rounds=rounds).judged()

@@ -7,13 +7,13 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from vaexprs.evaluation.augmentation import AugmentationRow
 from vaexprs.evaluation.ranges import Score, Verdict
 from vaexprs.evaluation.telling import TellingGene
 from vaexprs.evaluation.whole import CategoryRow
+from vaexprs.files import whole_file
 
 __all__ = ["Report"]
 
@@ -110,11 +110,20 @@ class Report:
         flat["notes"] = "\n".join(self.notes)
         return flat
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return `to_dict` as JSON, and write it to a file where a path is given."""
+    def to_json(
+        self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+    ) -> str:
+        """Return `to_dict` as JSON, and write it to a file where a path is given.
+
+        Raises
+        ------
+        OutputError
+            If the file exists and ``overwrite`` is false, or it cannot be written.
+        """
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         if path is not None:
-            write_text(path, text + "\n")
+            with whole_file(path, overwrite=overwrite) as part:
+                part.write_text(text + "\n", encoding="utf-8")
         return text
 
     def quality(self) -> dict[str, Any]:
@@ -131,30 +140,23 @@ class Report:
         }
         return {"scores": scores, "n": dict(self.sizes), "settings": dict(self.settings)}
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the report as one self-contained page, and write it where a path is given."""
+    def to_html(
+        self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+    ) -> str:
+        """Return the report as one self-contained page, and write it where a path is given.
+
+        Raises
+        ------
+        OutputError
+            If the file exists and ``overwrite`` is false, or it cannot be written.
+        """
         from vaexprs.evaluation.page import render
 
         text = render(self)
         if path is not None:
-            write_text(path, text)
+            with whole_file(path, overwrite=overwrite) as part:
+                part.write_text(text, encoding="utf-8")
         return text
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file as a whole or not at all."""
-    from vaexprs.errors import OutputError
-
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {os.fspath(path)!r}: {error.strerror or error}."
-        ) from error
 
 
 def _number(value: float) -> float | None:

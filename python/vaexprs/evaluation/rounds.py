@@ -6,6 +6,10 @@ comes the control. Control and generated cells, as many of each, are then compar
 test cells by the same code. Every side holds as many cells of each combination of conditions, so
 that no score says only that the composition differs.
 
+Rounds come in pairs: in the second of a pair the halves change places, and other generated cells
+are drawn. What differs between the two then says how much a score depends on which cells were
+drawn (see `vaexprs.evaluation.ranges`).
+
 A basis fitted on the very cells that are compared shows them with a variance that is too large,
 and a classifier finds that; hence the half that is kept apart.
 """
@@ -13,7 +17,7 @@ and a classifier finds that; hence the half that is kept apart.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -22,6 +26,7 @@ from vaexprs.errors import DataError
 from vaexprs.evaluation.cells import Evaluated
 from vaexprs.evaluation.metrics.arrays import Array
 from vaexprs.evaluation.metrics.privacy import fingerprints
+from vaexprs.evaluation.ranges import Overlap
 
 __all__ = ["LEAST_CELLS", "Pool", "Round", "make_pool", "rounds", "stratified_halves"]
 
@@ -62,6 +67,8 @@ class Pool:
         Combination of conditions of each real and each generated cell.
     n_compared
         Cells on each side of a round.
+    overlap
+        How the draws of rounds overlap.
     matched_by
         Condition keys by which compositions are made equal.
     notes
@@ -73,6 +80,7 @@ class Pool:
     real_groups: Array
     generated_groups: Array
     n_compared: int
+    overlap: Overlap
     matched_by: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -80,16 +88,6 @@ class Pool:
     def has_test(self) -> bool:
         """Whether held-out cells were given."""
         return len(self.test) > 0
-
-    @property
-    def control_overlap(self) -> float:
-        """Share of its cells that the control of one round has in common with another's."""
-        return min(self.n_compared / len(self.train), 0.5)
-
-    @property
-    def generated_overlap(self) -> float:
-        """Share of its cells that the generated side of one round shares with another's."""
-        return min(self.n_compared / len(self.generated_groups), 1.0)
 
 
 def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int) -> Pool:
@@ -107,9 +105,17 @@ def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int
     if data.test is not None:
         groups.append(data.test.group(matched_by))
     pool = Pool(
-        train, test, np.concatenate(groups), data.generated.group(matched_by), 0, matched_by, ()
+        train,
+        test,
+        np.concatenate(groups),
+        data.generated.group(matched_by),
+        n_compared=0,
+        overlap=Overlap(0.5, 1.0),
+        matched_by=matched_by,
+        notes=(),
     )
-    trial = _draw(pool, default_rng([seed, 0]), max_cells)
+    pair = _draw_pair(pool, default_rng([seed, 0]), max_cells)
+    trial = min(pair, key=lambda drawn: len(drawn.test))
     n_compared = len(trial.test)
     if n_compared < LEAST_CELLS:
         raise DataError(
@@ -128,15 +134,31 @@ def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int
             f"{len(absent)} of {len(set(pool.real_groups))} combinations of conditions are not "
             f"compared, because one side has too few cells of them: {shown}."
         )
-    return Pool(
-        train, test, pool.real_groups, pool.generated_groups, n_compared, matched_by, tuple(notes)
+    return replace(pool, n_compared=n_compared, overlap=_overlap(pool, trial), notes=tuple(notes))
+
+
+def _overlap(pool: Pool, drawn: Round) -> Overlap:
+    """Shares of the cells that a round compares, each combination by its number of cells."""
+    names, counts = np.unique(pool.real_groups[drawn.test], return_counts=True)
+    weights = counts / counts.sum()
+    train = counts / _counts_of(pool.real_groups[pool.train], names)
+    made = counts / _counts_of(pool.generated_groups, names)
+    return Overlap(
+        control=min(float(weights @ train), 0.5),
+        generated=float(weights @ made),
+        repeated=float(weights @ np.maximum(0.0, 2.0 - 1.0 / made)),
     )
+
+
+def _counts_of(groups: Array, names: Array) -> Array:
+    return np.array([(groups == name).sum() for name in names])
 
 
 def rounds(pool: Pool, n_rounds: int, *, seed: int) -> Iterator[Round]:
     """Yield rounds, each a pure function of the seed and its number."""
     for number in range(n_rounds):
-        yield _draw(pool, default_rng([seed, number]), pool.n_compared)
+        pair = _draw_pair(pool, default_rng([seed, number // 2]), pool.n_compared)
+        yield pair[number % 2]
 
 
 def stratified_halves(rows: Array, groups: Array, rng: Generator) -> tuple[Array, Array]:
@@ -148,26 +170,41 @@ def stratified_halves(rows: Array, groups: Array, rng: Generator) -> tuple[Array
     return np.sort(rows[order[start::2]]), np.sort(rows[order[1 - start :: 2]])
 
 
-def _draw(pool: Pool, rng: Generator, max_cells: int) -> Round:
+def _draw_pair(pool: Pool, rng: Generator, max_cells: int) -> tuple[Round, Round]:
     train, test = pool.train, pool.test
     if not pool.has_test:
         train, test = stratified_halves(train, pool.real_groups[train], rng)
-    basis, control = stratified_halves(train, pool.real_groups[train], rng)
-    generated = np.arange(len(pool.generated_groups))
-    sides = [
-        (control, pool.real_groups[control]),
-        (test, pool.real_groups[test]),
-        (generated, pool.generated_groups),
-    ]
-    names, wanted = _common_composition([groups for _, groups in sides], max_cells, rng)
-    drawn = []
-    for rows, groups in sides:
-        picked = [
-            rng.choice(rows[groups == name], n, replace=False)
-            for name, n in zip(names, wanted, strict=True)
+    halves = stratified_halves(train, pool.real_groups[train], rng)
+    shuffled = [rng.permutation(half) for half in halves]
+    test = rng.permutation(test)
+    generated = rng.permutation(len(pool.generated_groups))
+    composition_seed = int(rng.integers(2**32))
+
+    def draw(basis: Array, control: Array, generated: Array) -> Round:
+        sides = [
+            (control, pool.real_groups[control]),
+            (test, pool.real_groups[test]),
+            (generated, pool.generated_groups[generated]),
         ]
-        drawn.append(np.concatenate(picked) if picked else np.empty(0, np.int64))
-    return Round(basis, *drawn)
+        names, wanted = _common_composition(
+            [groups for _, groups in sides], max_cells, default_rng(composition_seed)
+        )
+        drawn = [
+            np.concatenate(
+                [
+                    np.empty(0, np.int64),
+                    *(rows[groups == name][:n] for name, n in zip(names, wanted, strict=True)),
+                ]
+            )
+            for rows, groups in sides
+        ]
+        return Round(basis, *drawn)
+
+    first = draw(halves[0], shuffled[1], generated)
+    # Generated cells that were not drawn come first in the second round.
+    used = np.isin(generated, first.generated)
+    second = draw(halves[1], shuffled[0], np.concatenate([generated[~used], generated[used]]))
+    return first, second
 
 
 def _common_composition(groups: list[Array], max_cells: int, rng: Generator) -> tuple[Array, Array]:

@@ -94,30 +94,42 @@ class RoundCells:
         queries = rng.choice(data.generated.n_cells, n_queries, replace=False)
         if fitted.n_cells > n_queries:
             fitted = fitted.take(rng.choice(fitted.n_cells, n_queries, replace=False))
-        sides = (
-            fitted,
-            real(plan.control),
-            real(plan.test),
-            data.generated.take(plan.generated),
-            data.generated.take(queries),
+
+        def side(cells: Cells) -> Side:
+            return Side.of(cells, basis, keys)
+
+        return cls(
+            basis=basis,
+            fitted=side(fitted),
+            control=side(real(plan.control)),
+            test=side(real(plan.test)),
+            generated=side(data.generated.take(plan.generated)),
+            all_generated=side(data.generated.take(queries)),
+            scale=data.scale,
+            keys=keys,
         )
-        return cls(basis, *(Side.of(side, basis, keys) for side in sides), data.scale, keys)
 
 
 def classifier_scores(
-    cells: RoundCells, candidate: Side, *, n_trees: int, seed: int, n_jobs: int
+    cells: RoundCells, candidate: Side, *, forests: bool, n_trees: int, seed: int, n_jobs: int
 ) -> dict[str, Discrimination]:
-    """Train the three discriminators on a candidate against the test cells."""
+    """Train discriminators on a candidate against the test cells; forests only if asked for."""
     genes = slice(0, N_CLASSIFIER_GENES)
-    test = cells.test
-    forest = {"n_trees": n_trees, "seed": seed, "n_jobs": n_jobs}
-    return {
-        "forest_auc_components": discriminate(test.components, candidate.components, **forest),
-        "forest_auc_genes": discriminate(test.block[:, genes], candidate.block[:, genes], **forest),
-        "logistic_auc_genes": discriminate(
-            test.block[:, genes], candidate.block[:, genes], model="logistic", seed=seed
-        ),
-    }
+    strata = (cells.test.groups, candidate.groups)
+    test, ours = cells.test.block[:, genes], candidate.block[:, genes]
+    found = {}
+    if forests:
+        for key, real, made in (
+            ("forest_auc_components", cells.test.components, candidate.components),
+            ("forest_auc_genes", test, ours),
+        ):
+            found[key] = discriminate(
+                real, made, n_trees=n_trees, strata=strata, seed=seed, n_jobs=n_jobs
+            )
+    found["logistic_auc_genes"] = discriminate(
+        test, ours, model="logistic", strata=strata, seed=seed
+    )
+    return found
 
 
 def round_scores(

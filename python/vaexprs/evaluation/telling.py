@@ -69,7 +69,7 @@ def telling_genes(
     test, generated
         The sides, in one basis.
     """
-    found = []
+    found: list[TellingGene] = []
     for gene in np.argsort(-importance, kind="stable"):
         if len(found) == n_genes or importance[gene] <= 0:
             break

@@ -16,7 +16,7 @@ from vaexprs.evaluation.cells import Cells, Evaluated
 from vaexprs.evaluation.metrics import conditions, marginals, privacy, utility
 from vaexprs.evaluation.metrics.arrays import Array
 from vaexprs.evaluation.ranges import LEVEL, Score
-from vaexprs.evaluation.rounds import LEAST_GENES_OF_A_DUPLICATE
+from vaexprs.evaluation.rounds import LEAST_GENES_OF_A_DUPLICATE, stratified_halves
 
 __all__ = ["CategoryRow", "Split", "agreement", "copies", "small_data", "transfer"]
 
@@ -58,16 +58,19 @@ class Split:
         else:
             test_cells = data.train.take(test)
         basis = Basis.fit(train_cells.values, seed=seed)
+
+        def components(cells: Cells) -> Array:
+            return basis.components(basis.block(cells.values))
+
         return cls(
-            train_cells,
-            test_cells,
-            data.generated,
-            basis,
-            *(
-                basis.components(basis.block(cells.values))
-                for cells in (train_cells, test_cells, data.generated)
-            ),
-            held_out,
+            train=train_cells,
+            test=test_cells,
+            generated=data.generated,
+            basis=basis,
+            train_components=components(train_cells),
+            test_components=components(test_cells),
+            generated_components=components(data.generated),
+            held_out=held_out,
         )
 
 
@@ -97,7 +100,7 @@ def agreement(split: Split, key: str) -> tuple[list[Score], list[CategoryRow]]:
     """Ask a classifier trained on real training cells for the category of each cell.
 
     The range is that of the accuracy of as many real cells as there are generated ones, given
-    the test cells' accuracy in each category (binomial, Agresti and Coull's variance).
+    the test cells' accuracy in each category (binomial).
     """
     labels = split.train.labels[key]
     if len(np.unique(labels)) < 2:
@@ -118,8 +121,7 @@ def agreement(split: Split, key: str) -> tuple[list[Score], list[CategoryRow]]:
     variance = 0.0
     for category in common:
         share, n_real = real[category]
-        steady = (share * n_real + _Z**2 / 2) / (n_real + _Z**2)
-        spread = steady * (1 - steady) * (1 / n_real + 1 / made[category][1])
+        spread = _binomial(share, n_real) * (1 / n_real + 1 / made[category][1])
         variance += (weights[category] / total) ** 2 * spread
     width = _Z * math.sqrt(variance)
     kind = CATALOGUE["condition_agreement"]
@@ -128,8 +130,7 @@ def agreement(split: Split, key: str) -> tuple[list[Score], list[CategoryRow]]:
         f"{kind.key}.{key}",
         conditions.weighted_recall(made, weights),
         control,
-        control - width,
-        min(control + width, 1.0),
+        width,
         of=key,
     ).judged()
     rows = [
@@ -143,47 +144,35 @@ def agreement(split: Split, key: str) -> tuple[list[Score], list[CategoryRow]]:
 def transfer(split: Split, key: str, *, n_resamples: int, seed: int) -> Score | None:
     """Train on generated and test on real cells, beside training on as many real cells.
 
-    The range comes from resampling training, generated and test cells together (bootstrap): its
-    half width is 1.96 standard deviations of the difference of the two F1.
+    The range comes from half samples: training, generated and test cells are each halved at
+    random within categories, and the spread of the difference of the two F1 over such halves is
+    that of the difference itself, since half as many cells double the variance and drawing them
+    without return halves it.
     """
-    if len(np.unique(split.train.labels[key])) < 2:
+    labels = [cells.labels[key] for cells in (split.train, split.generated, split.test)]
+    if len(np.unique(labels[0])) < 2:
         return None
+    components = (split.train_components, split.generated_components, split.test_components)
     rng = np.random.default_rng([seed, 2])
-    n = min(split.train.n_cells, split.generated.n_cells)
-    real, made = (
-        np.arange(cells.n_cells)
-        if cells.n_cells == n
-        else rng.choice(cells.n_cells, n, replace=False)
-        for cells in (split.train, split.generated)
-    )
+    n = min(len(labels[0]), len(labels[1]))
+    rows = [rng.permutation(len(labels[0]))[:n], rng.permutation(len(labels[1]))[:n]]
+    everything = np.arange(len(labels[2]))
 
-    def f1(components: Array, labels: Array, rows: Array, tested: Array) -> float:
+    def f1(side: int, rows: Array, tested: Array) -> float:
         return utility.transfer_f1(
-            components[rows],
-            labels[rows],
-            split.test_components[tested],
-            split.test.labels[key][tested],
+            components[side][rows], labels[side][rows], components[2][tested], labels[2][tested]
         )[0]
 
-    def both(real: Array, made: Array, tested: Array) -> tuple[float, float]:
-        return (
-            f1(split.train_components, split.train.labels[key], real, tested),
-            f1(split.generated_components, split.generated.labels[key], made, tested),
-        )
-
-    everything = np.arange(split.test.n_cells)
-    control, value = both(real, made, everything)
+    control, value = f1(0, rows[0], everything), f1(1, rows[1], everything)
     differences = []
     for _ in range(n_resamples):
-        one, two = both(
-            rng.choice(real, n), rng.choice(made, n), rng.choice(everything, len(everything))
-        )
-        differences.append(two - one)
+        halves = [stratified_halves(chosen, labels[side][chosen], rng)[0]
+                  for side, chosen in enumerate(rows)]  # fmt: skip
+        tested = stratified_halves(everything, labels[2], rng)[0]
+        differences.append(f1(1, halves[1], tested) - f1(0, halves[0], tested))
     width = _Z * float(np.std(differences, ddof=1)) if n_resamples > 2 else math.nan
     kind = CATALOGUE["transfer_f1"]
-    return Score(
-        kind, f"{kind.key}.{key}", value, control, control - width, control + width, of=key
-    ).judged()
+    return Score(kind, f"{kind.key}.{key}", value, control, width, of=key).judged()
 
 
 def copies(train: Cells, generated: Cells) -> tuple[Score, int]:
@@ -198,7 +187,7 @@ def copies(train: Cells, generated: Cells) -> tuple[Score, int]:
     real = privacy.fingerprints(train.given[np.flatnonzero(rich[0])])
     made = privacy.fingerprints(generated.given[np.flatnonzero(rich[1])])
     found = privacy.count_copies(made, real)
-    score = Score(CATALOGUE["exact_copies"], "exact_copies", float(found), 0.0, 0.0, 0.0)
+    score = Score(CATALOGUE["exact_copies"], "exact_copies", float(found), 0.0, 0.0)
     return score.judged(), len(made) - len(np.unique(made))
 
 
@@ -226,12 +215,9 @@ def small_data(split: Split, keys: Sequence[str], *, max_cells: int, seed: int) 
         score = Score(kind, kind.key, float(np.median(distance)) / base)
         if split.held_out:
             held_out = privacy.nearest_distance(blocks["test"][0], train)
-            low, high = _median_range(held_out, len(distance), rng)
+            width = _median_width(held_out, len(distance), rng)
             score = replace(
-                score,
-                control=float(np.median(held_out)) / base,
-                low=low / base,
-                high=high / base,
+                score, control=float(np.median(held_out)) / base, width=width / base
             ).judged()
         yield score
     for key in keys:
@@ -239,16 +225,14 @@ def small_data(split: Split, keys: Sequence[str], *, max_cells: int, seed: int) 
         kind = CATALOGUE["nearest_real_agreement"]
         same = labels[neighbor] == split.generated.labels[key][blocks["generated"][1]]
         control = float((labels[other] == labels).mean())
-        n, n_made = len(labels), len(same)
-        steady = (control * n + _Z**2 / 2) / (n + _Z**2)
-        width = _Z * math.sqrt(steady * (1 - steady) * (1 / n + 1 / n_made))
+        n = len(labels)
+        width = _Z * math.sqrt(_binomial(control, n) * (1 / n + 1 / len(same)))
         yield Score(
             kind,
             f"{kind.key}.{key}",
             float(same.mean()),
             control,
-            control - width,
-            min(control + width, 1.0),
+            width,
             of=key,
         ).judged()
     compared = marginals.compare_genes(
@@ -260,10 +244,14 @@ def small_data(split: Split, keys: Sequence[str], *, max_cells: int, seed: int) 
         yield Score(kind, kind.key, compared[name])
 
 
-def _median_range(values: Array, n: int, rng: Any) -> tuple[float, float]:
-    """Range of the median of n values of the same law, by bootstrap of both medians."""
+def _binomial(share: float, n: int) -> float:
+    """Variance of one cell, steadied so that a share of 0 or 1 in few cells has some."""
+    steady = (share * n + 0.5) / (n + 1)
+    return steady * (1 - steady)
+
+
+def _median_width(values: Array, n: int, rng: Any) -> float:
+    """Half width of the range of the median of n values of the same law, by bootstrap."""
     ours = np.median(rng.choice(values, (500, len(values))), axis=1)
     theirs = np.median(rng.choice(values, (500, min(n, 5000))), axis=1)
-    width = _Z * float(np.std(ours - theirs))
-    middle = float(np.median(values))
-    return middle - width, middle + width
+    return _Z * float(np.std(ours - theirs))

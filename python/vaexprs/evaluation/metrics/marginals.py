@@ -120,13 +120,15 @@ def trend_difference(
 ) -> float:
     """Mean absolute difference of two trends, y over x, each point a gene.
 
-    The genes of the real cells are cut into ``n_bins`` bins of as many genes along x; the trend
-    is the median of y in each bin, and bins with fewer than five genes on either side are left
-    out. In units of y.
+    The range of x in the real cells is cut into ``n_bins`` bins of one width, so that the few
+    genes of high expression count as well; the trend is the median of y in each bin, and bins
+    with fewer than five genes on either side are left out. In units of y.
     """
-    edges = np.unique(np.quantile(real_x, np.linspace(0, 1, n_bins + 1)))
-    if len(edges) < 2:
+    if not len(real_x) or not len(generated_x):
+        return float("nan")
+    if np.ptp(real_x) == 0:
         return float(abs(np.median(real_y) - np.median(generated_y)))
+    edges = np.linspace(real_x.min(), real_x.max(), n_bins + 1)
     differences = []
     last = len(edges) - 2
     real_bin = np.clip(np.searchsorted(edges, real_x, side="right") - 1, 0, last)

@@ -1,0 +1,75 @@
+"""What the command line calls: from files to a page, a JSON, and scores inside an artifact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from vaexprs.artifact import attach_quality, load_artifact
+from vaexprs.evaluation.evaluation import evaluate
+from vaexprs.evaluation.report import Report
+from vaexprs.files import check_output
+
+__all__ = ["run_report"]
+
+Path: TypeAlias = str | os.PathLike[str]
+
+
+def run_report(
+    real_train: Path,
+    generated: Path,
+    *,
+    real_test: Path | None = None,
+    condition_keys: Sequence[str] = (),
+    output: Path | None = None,
+    json: Path | None = None,
+    attach: Path | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Report:
+    """Evaluate generated cells in files, and write what was asked for.
+
+    Outputs and the artifact are checked before any work starts.
+
+    Parameters
+    ----------
+    real_train, generated, real_test
+        Paths of ``.h5ad`` files.
+    condition_keys
+        Columns of ``obs`` that the cells were made for.
+    output
+        Where the page goes.
+    json
+        Where the JSON goes.
+    attach
+        Artifact whose metadata the scores are put into, as `Report.quality` gives them.
+    overwrite
+        Whether existing outputs are replaced.
+    **options
+        Passed on to `evaluate`.
+
+    Raises
+    ------
+    OutputError
+        If an output exists and ``overwrite`` is false, or cannot be written.
+    ArtifactError
+        If ``attach`` is no artifact.
+    DataError, ConditionError
+        As `evaluate`.
+    """
+    for path in (output, json):
+        if path is not None:
+            check_output(path, overwrite=overwrite)
+    if attach is not None:
+        load_artifact(attach)
+    report = evaluate(
+        real_train, generated, real_test=real_test, condition_keys=condition_keys, **options
+    )
+    if json is not None:
+        report.to_json(json, overwrite=overwrite)
+    if output is not None:
+        report.to_html(output, overwrite=overwrite)
+    if attach is not None:
+        attach_quality(attach, report.quality())
+    return report

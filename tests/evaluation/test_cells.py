@@ -1,0 +1,96 @@
+"""Reading: common genes, scales, labels, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from vaexprs.errors import ConditionError, DataError
+from vaexprs.evaluation.cells import open_cells, read_cells, to_score_scale
+
+
+def test_counts_become_log1p_of_counts_per_ten_thousand():
+    X = np.array([[1.0, 3, 0], [0, 0, 0], [2, 0, 2]], dtype=np.float32)
+    expected = np.log1p([[2500, 7500, 0], [0, 0, 0], [5000, 0, 5000]])
+    np.testing.assert_allclose(to_score_scale(X, "counts"), expected, rtol=1e-6)
+    sparse = sp.csr_matrix(X)
+    np.testing.assert_allclose(to_score_scale(sparse, "counts").toarray(), expected, rtol=1e-6)
+    np.testing.assert_array_equal(sparse.toarray(), X)  # left as it was
+    np.testing.assert_allclose(to_score_scale(X, "linear"), np.log1p(X))
+    assert to_score_scale(X, "log") is X
+
+
+@pytest.mark.parametrize(
+    ("change", "scale"),
+    [
+        (lambda X: X, "counts"),
+        (lambda X: X * 10.5, "linear"),
+        (lambda X: np.log1p(X), "log"),
+        (lambda X: X - 1.5, "log"),
+        (lambda X: (X > 0).astype(np.float32), "log"),
+    ],
+)
+def test_the_scale_is_found(simulate, change, scale):
+    X = change(simulate(30, 0).X.toarray()).astype(np.float32)
+    assert read_cells(X, X).scale == scale
+
+
+def test_genes_are_aligned_by_name(simulate):
+    train, made = simulate(30, 0), simulate(30, 1)
+    shuffled = made[:, ::-1][:, 5:].copy()
+    data = read_cells(train, shuffled)
+    assert data.genes == tuple(train.var_names[:-5])
+    np.testing.assert_array_equal(data.generated.given.toarray(), made.X[:, :-5].toarray())
+    assert "115 genes" in data.notes[0]
+
+
+def test_conditions_and_donors_are_read(simulate):
+    train, made = simulate(30, 0), simulate(30, 1)
+    del made.obs["donor"]
+    data = read_cells(train, made, condition_keys=["cell_type"], donor_key="donor")
+    np.testing.assert_array_equal(data.train.labels["cell_type"], train.obs["cell_type"])
+    np.testing.assert_array_equal(data.train.donor, train.obs["donor"])
+    assert data.generated.donor is None
+    assert list(data.train.group(["cell_type"])) == list(train.obs["cell_type"])
+
+
+def test_layers(simulate):
+    train, made = simulate(30, 0), simulate(30, 1)
+    train.layers["counts"] = train.X.copy()
+    train.X = np.log1p(train.X.toarray())
+    data = read_cells(train, made, layer="counts")
+    assert data.scale == "counts"
+    np.testing.assert_array_equal(data.train.given.toarray(), train.layers["counts"].toarray())
+
+
+def test_negative_generated_values_are_noted_and_cut(simulate):
+    train, made = simulate(30, 0), simulate(30, 1)
+    made.X = made.X.toarray() - 1.0
+    data = read_cells(train, made)
+    assert data.generated.given.min() == 0
+    assert "negative" in data.notes[0]
+
+
+def test_refusals(simulate, tmp_path):
+    train, made = simulate(30, 0), simulate(30, 1)
+    with pytest.raises(ConditionError, match=r"real_train.*cell_type"):
+        read_cells(train, made, condition_keys=["celltype"])
+    strange = made.copy()
+    strange.var_names = [f"other{i}" for i in range(strange.n_vars)]
+    with pytest.raises(DataError, match="share 0 gene names"):
+        read_cells(train, strange)
+    broken = made.copy()
+    broken.X = broken.X.toarray()
+    broken.X[3, 2] = np.nan
+    with pytest.raises(DataError, match=r"generated: .*gene2"):
+        read_cells(train, broken)
+    with pytest.raises(DataError, match="scale='counts'"):
+        read_cells(np.log1p(train.X.toarray()), made.X, scale="counts")
+    with pytest.raises(DataError, match="scale is 'logs'"):
+        read_cells(train, made, scale="logs")
+    with pytest.raises(DataError, match="no file"):
+        open_cells(tmp_path / "none.h5ad")
+    (tmp_path / "text.h5ad").write_text("no cells here")
+    with pytest.raises(DataError, match="no readable"):
+        open_cells(tmp_path / "text.h5ad")

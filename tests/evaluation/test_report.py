@@ -1,0 +1,243 @@
+"""The report: what it finds, what it writes, what it says."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from vaexprs.errors import DataError, OutputError
+from vaexprs.evaluation import evaluate, run_report
+from vaexprs.evaluation.catalogue import CATALOGUE, FAMILIES
+from vaexprs.evaluation.words import format_number, summary
+
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+
+def test_cells_of_the_right_law_are_within_range(reports):
+    """Of about 45 scores each is outside with a chance of about 6 %; 10 would be 1 in 10,000."""
+    report = reports["good"]
+    counts = report.counts()
+    judged = len(report.scores) - counts["none"]
+    assert judged >= 40
+    assert judged - counts["within"] <= 9
+    assert abs(report["forest_auc_components"].value - 0.5) < 0.1
+    assert report["exact_copies"].value == 0
+
+
+def test_what_is_planted_is_found(reports):
+    report = reports["bad"]
+    for key in (
+        "forest_auc_components",
+        "forest_auc_genes",
+        "recall",
+        "gene_variance_log_ratio",
+        "within_correlation_agreement",
+        "correlation_difference",
+    ):
+        assert report[key].verdict == "worse", key
+    assert report["gene_variance_ratio"].verdict == "off"
+    assert report["gene_variance_ratio"].value < report["gene_variance_ratio"].control
+    assert report.counts()["worse"] > reports["good"].counts()["worse"] + 5
+    described = {word for gene in report.telling[:10] for word in gene.what}
+    assert "too narrow" in described
+    assert "too wide" not in described
+
+
+def test_every_kind_of_score_is_there(reports):
+    found = {score.kind.key for score in reports["good"].scores}
+    assert found == set(CATALOGUE)
+    assert {kind.family for kind in CATALOGUE.values()} == set(FAMILIES)
+    assert {row.method for row in reports["good"].augmentation} >= {"none", "generated"}
+    assert reports["good"]["donor_membership_auc.d1"].of == "d1"
+
+
+def test_the_json_is_flat_and_complete(reports, tmp_path):
+    report = reports["bad"]
+    path = tmp_path / "scores.json"
+    text = report.to_json(path)
+    flat = json.loads(path.read_text())
+    assert flat == json.loads(text)
+    assert all(value is None or isinstance(value, (int, float, str)) for value in flat.values())
+    for score in report.scores:
+        for part in ("", ".control", ".low", ".high", ".verdict"):
+            assert score.key + part in flat
+    assert flat["recall.verdict"] == "worse"
+    assert flat["n.compared"] == report.sizes["compared"]
+    assert flat["agreement.cell_type.NK.n"] > 0
+    assert 0 <= flat["augmentation.cell_type.NK.10.generated"] <= 1
+    assert flat["telling.1"] == report.telling[0].gene
+    with pytest.raises(OutputError, match="exists"):
+        report.to_json(path)
+    report.to_json(path, overwrite=True)
+
+
+def test_the_page_stands_alone(reports, tmp_path):
+    report = reports["bad"]
+    path = tmp_path / "report.html"
+    report.to_html(path)
+    page = path.read_text(encoding="utf-8")
+    links = re.findall(r"""(?:src|href)=["']([^"']*)""", page)
+    assert all(link.startswith(("data:image/svg+xml;base64,", "#")) for link in links)
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert "url(" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    for score in report.scores:
+        assert score.kind.title.replace("'", "&#39;") in page
+    assert page.count("<img") >= 10
+    assert all(re.findall(r'<img src="[^"]+" alt="([^"]+)"', page))
+    for anchor in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{anchor}"' in page
+    assert len(page) < 12e6
+
+
+def test_names_in_the_page_are_escaped(simulate, quick):
+    train, test, made = simulate(120, 0), simulate(60, 1), simulate(120, 2)
+    for side in (train, test, made):
+        side.obs["cell_type"] = side.obs["cell_type"].astype(str) + "<script>alert(1)</script>"
+        side.var_names = [f"<b>{name}" for name in side.var_names]
+    options = {**quick, "condition_keys": ["cell_type"], "n_forest_rounds": 0, "n_draws": 0}
+    page = evaluate(train, made, real_test=test, **options).to_html()
+    assert "<script>" not in page
+    assert "<b>gene" not in page
+
+
+def test_the_verdict_does_not_flatter(reports):
+    words = " ".join(summary(reports["bad"]))
+    assert re.search(r"\d+ of \d+ scores lie within the range of real cells; \d+ do not", words)
+    assert "tells generated from real cells with an AUC of" in words
+    assert "Farthest outside" in words
+    assert "could not show a difference, not that there is none" in words
+
+
+def test_copies_are_found(simulate, quick):
+    big = type(simulate)(300)
+    train, test = big(200, 0), big(100, 1)
+    made = train[np.arange(200) % 100].copy()
+    made.obs_names_make_unique()
+    options = {**quick, "n_forest_rounds": 0, "n_draws": 0}
+    report = evaluate(train, made, real_test=test, **options)
+    assert report["exact_copies"].value == 200
+    assert report["exact_copies"].verdict == "worse"
+    assert report["share_nearer_train"].value > report["share_nearer_train"].control + 0.1
+    assert report["membership_auc"].value > report["membership_auc"].control + 0.1
+    assert report["train_distance_ratio_low"].value < 1e-6
+    assert any("repeat another generated cell" in note for note in report.notes)
+    assert "exact copies of training cells" in " ".join(summary(report))
+
+
+def test_cells_that_do_not_obey_are_found(simulate, quick):
+    options = {**quick, "n_forest_rounds": 0, "n_draws": 0}
+    report = evaluate(
+        simulate(260, 1), simulate(260, 3, obey=False), real_test=simulate(120, 2), **options
+    )
+    assert report["condition_agreement.cell_type"].verdict == "off"
+    assert report["condition_agreement.treatment"].verdict == "within"
+    assert report["transfer_f1.cell_type"].verdict == "worse"
+    assert report["fold_change_slope.cell_type"].value < 0.5
+
+
+def test_without_test_cells_the_report_says_so(simulate, quick):
+    options = {**quick, "n_forest_rounds": 0, "n_draws": 0}
+    report = evaluate(simulate(200, 1), simulate(200, 2), **options)
+    assert "No held-out test cells" in report.notes[0]
+    keys = {score.kind.key for score in report.scores}
+    assert not keys & {"share_nearer_train", "membership_auc", "donor_membership_auc"}
+    assert "exact_copies" in keys
+    assert math.isnan(report["leave_one_out_ratio"].control)
+    assert report["nearest_real_agreement.cell_type"].control > 0.4
+    assert "No held-out test cells" in report.to_html()
+
+
+def test_no_keys_dense_logged_values_and_few_genes(simulate, quick):
+    options = {**quick, "condition_keys": (), "n_forest_rounds": 1}
+    X, Y, Z = (np.log1p(simulate(80, seed).X[:, :3].toarray()) for seed in range(3))
+    report = evaluate(X, Y, real_test=Z, **options)
+    assert report.settings["scale"] == "log"
+    assert not report.categories
+    assert report.to_html().startswith("<!DOCTYPE html>")
+
+
+def test_the_same_seed_gives_the_same_report(simulate, quick):
+    options = {**quick, "n_forest_rounds": 0}
+    cells = simulate(120, 0), simulate(120, 1)
+
+    def scores(seed):
+        found = evaluate(*cells, real_test=simulate(60, 2), seed=seed, **options).to_dict()
+        found.pop("settings.seconds")
+        return found
+
+    assert scores(3) == scores(3)
+    assert scores(3) != scores(4)
+
+
+def test_augmentation_by_a_callback(simulate, quick):
+    calls = []
+
+    def augment(category, n):
+        calls.append((category, n))
+        made = simulate(8 * n + 50, 7)
+        return made[(made.obs["cell_type"] == category).to_numpy()][:n]
+
+    def refit(cells):
+        assert cells.n_obs < 200
+        return augment
+
+    train, test = simulate(200, 1), simulate(100, 2)
+    options = {**quick, "n_forest_rounds": 0, "n_draws": 2, "real_test": test}
+    report = evaluate(train, simulate(200, 3), augment=augment, **options)
+    assert {category for category, _ in calls} == {"B", "NK", "T"}
+    assert report.settings["augmentation"] == "augment"
+    flattered = report.to_html()
+    assert "this flatters it" in flattered
+    calls.clear()
+    report = evaluate(train, simulate(200, 3), refit=refit, **options)
+    assert len(calls) > 6
+    assert "trained anew on the kept cells alone" in report.to_html()
+    with pytest.raises(DataError, match="asked for"):
+        evaluate(train, simulate(200, 3), augment=lambda c, n: simulate(3, 0), **options)
+
+
+def test_from_files_to_files(simulate, quick, tmp_path, tiny_artifact):
+    paths = {}
+    for name, seed in (("train", 1), ("made", 2), ("test", 3)):
+        paths[name] = tmp_path / f"{name}.h5ad"
+        simulate(100, seed).write_h5ad(paths[name])
+    model = tiny_artifact(tmp_path / "model.onnx")
+    steps: list[str] = []
+    options = {**quick, "n_forest_rounds": 0, "n_draws": 0, "progress": steps.append}
+    keys = options.pop("condition_keys")
+    out, scores = tmp_path / "report.html", tmp_path / "scores.json"
+    report = run_report(
+        paths["train"], paths["made"], real_test=paths["test"], condition_keys=keys,
+        output=out, json=scores, attach=model, **options,
+    )  # fmt: skip
+    assert "made.h5ad" in out.read_text(encoding="utf-8")
+    assert json.loads(scores.read_text())["settings.real_test"] == "test.h5ad"
+    from vaexprs.artifact import load_artifact
+
+    quality = load_artifact(model).spec.quality
+    assert quality["scores"]["recall"]["value"] == report["recall"].value
+    assert any("round 1 of" in step for step in steps)
+    with pytest.raises(OutputError, match="exists"):
+        run_report(paths["train"], paths["made"], output=out, json=tmp_path / "other.json")
+    assert not (tmp_path / "other.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.nan, "–"),
+        (0.0, "0"),
+        (0.5, "0.500"),
+        (0.01234, "0.0123"),
+        (-0.00032, "−0.00032"),
+        (1234.5, "1,234"),
+        (3e-7, "3.0e-07"),
+    ],
+)
+def test_numbers(value, text):
+    assert format_number(value) == text
