@@ -32,10 +32,9 @@ using Signed = typename FloatTraits<Float>::Signed;
 template <class Float>
 using Unsigned = typename FloatTraits<Float>::Unsigned;
 
-/// Natural logarithm of a positive, normal number; at most 2 units in the last place off.
+/// Natural logarithm of a positive, normal number; at most 3 units in the last place off.
 ///
-/// x = 2^e m with m in [sqrt(1/2), sqrt(2)), log x = e log 2 + log m, and the log of 2 in two parts
-/// of which the first times e is exact.
+/// x = 2^e m with m in [sqrt(1/2), sqrt(2)); log x = e log 2 + log m.
 template <class Float>
 VAEXPRS_INLINE Float log_float(Float x) {
     using Int = Signed<Float>;
@@ -44,14 +43,13 @@ VAEXPRS_INLINE Float log_float(Float x) {
     const Float f = __builtin_bit_cast(Float, bits - (exponent << 23)) - 1.0f;
     const Float e = FloatTraits<Float>::convert(exponent);
 
-    Float tail = f * 0x1.641ca8p-4f + -0x1.244064p-3f;
-    tail = tail * f + 0x1.3173d8p-3f;
-    tail = tail * f + -0x1.538136p-3f;
-    tail = tail * f + 0x1.98d830p-3f;
-    tail = tail * f + -0x1.000384p-2f;
-    tail = tail * f + 0x1.5556d8p-2f;
+    // log(1 + f) = f + f^2 tail. In pairs of terms: a chain of eight would leave the core waiting.
     const Float square = f * f;
-    return e * 0x1.62ep-1f + (f + (square * (f * tail) - square * 0.5f + e * 0x1.0bfbe8p-15f));
+    const Float low = (f * 0x1.5556d8p-2f + -0.5f) + (f * 0x1.98d830p-3f + -0x1.000384p-2f) * square;
+    const Float high =
+        (f * 0x1.3173d8p-3f + -0x1.538136p-3f) + (f * 0x1.641ca8p-4f + -0x1.244064p-3f) * square;
+    const Float tail = low + high * (square * square);
+    return (tail * square + f) + e * 0x1.62e430p-1f;
 }
 
 /// Exponential for -87 <= x <= 88; at most 2 units in the last place off.
@@ -63,52 +61,45 @@ VAEXPRS_INLINE Float exp_float(Float x) {
     const Float n = shifted - 0x1.8p23f;
     const Float r = (x - n * 0x1.62ep-1f) - n * 0x1.0bfbe8p-15f;
 
-    Float p = r * 0x1.6ff122p-10f + 0x1.1257d4p-7f;
-    p = p * r + 0x1.5552fep-5f;
-    p = p * r + 0x1.555466p-3f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    const Float square = r * r;
+    const Float high = square * 0x1.6ff122p-10f + (r * 0x1.1257d4p-7f + 0x1.5552fep-5f);
+    const Float tail = high * square + (r * 0x1.555466p-3f + 0.5f);
+    const Float p = tail * square + (r + 1.0f);
     // 2^n by adding n to the exponent: the low bits of `shifted`, moved there.
     return __builtin_bit_cast(Float,
                               __builtin_bit_cast(Int, p) + (__builtin_bit_cast(Int, shifted) << 23));
 }
 
-/// Sine and cosine of an angle given as a fraction of a turn in 32 bits.
-///
-/// The two top bits choose the quarter, after half a quarter is added: what is left is an angle
-/// within an eighth of a turn of the middle of its quarter, on which short polynomials do. As the
-/// reduction is done in integers it is exact.
 template <class Float>
-struct SineCosine {
-    Float sine, cosine;
+struct Point {
+    Float x, y;
 };
 
+/// A point of the unit circle from 32 bits; uniform bits give a uniform point.
+///
+/// 30 bits are an angle within an eighth of a turn of 0, where short polynomials give cosine and
+/// sine; the sine has both signs. One bit is the sign of the cosine, and one exchanges x and y:
+/// that covers the circle once, with fewer steps than following the angle around it.
 template <class Float>
-VAEXPRS_INLINE SineCosine<Float> sine_cosine(Unsigned<Float> turn) {
+VAEXPRS_INLINE Point<Float> circle_point(Unsigned<Float> bits) {
     using Int = Signed<Float>;
-    const Unsigned<Float> quarter = (turn + 0x20000000u) >> 30;
-    // Quarter turns, in [-1/2, 1/2).
-    const Float x = FloatTraits<Float>::convert(__builtin_bit_cast(Int, turn - (quarter << 30))) * 0x1p-30f;
-    const Float square = x * x;
+    // In quarters of a turn, in [-1/2, 1/2).
+    const Float t = FloatTraits<Float>::convert(__builtin_bit_cast(Int, bits << 2)) * 0x1p-32f;
+    const Float square = t * t;
 
-    Float s = square * -0x1.33198ep-8f + 0x1.4680a4p-4f;
-    s = s * square + -0x1.4abc24p-1f;
-    s = s * square + 0x1.921fb6p+0f;
-    s = s * x;
-    Float c = square * 0x1.d47d48p-11f + -0x1.55b146p-6f;
-    c = c * square + 0x1.03c1aep-2f;
-    c = c * square + -0x1.3bd3ccp+0f;
-    c = c * square + 1.0f;
+    Float sine = square * -0x1.33198ep-8f + 0x1.4680a4p-4f;
+    sine = sine * square + -0x1.4abc24p-1f;
+    sine = sine * square + 0x1.921fb6p+0f;
+    sine = sine * t;
+    Float cosine = square * 0x1.d47d48p-11f + -0x1.55b146p-6f;
+    cosine = cosine * square + 0x1.03c1aep-2f;
+    cosine = cosine * square + -0x1.3bd3ccp+0f;
+    cosine = cosine * square + 1.0f;
+    cosine = __builtin_bit_cast(
+        Float, __builtin_bit_cast(Unsigned<Float>, cosine) ^ (bits << 1 & 0x80000000u));
 
-    // Quarters 1 and 3 swap sine and cosine; 2 and 3 negate the sine, 1 and 2 the cosine.
-    const auto odd = (quarter & 1u) != 0u;
-    const Int sine = __builtin_bit_cast(Int, odd ? c : s);
-    const Int cosine = __builtin_bit_cast(Int, odd ? s : c);
-    const Unsigned<Float> sine_sign = (quarter & 2u) << 30;
-    const Unsigned<Float> cosine_sign = ((quarter + 1u) & 2u) << 30;
-    return {__builtin_bit_cast(Float, sine ^ __builtin_bit_cast(Int, sine_sign)),
-            __builtin_bit_cast(Float, cosine ^ __builtin_bit_cast(Int, cosine_sign))};
+    const auto exchange = __builtin_bit_cast(Int, bits) < 0;
+    return {exchange ? sine : cosine, exchange ? cosine : sine};
 }
 
 }  // namespace vaexprs

@@ -36,7 +36,7 @@ struct SparseRow {
 using SparseKernel = std::size_t (*)(const ObservationRow& row, SparseRow out,
                                      std::uint32_t* scratch);
 inline constexpr std::size_t kBadMean = static_cast<std::size_t>(-1);
-inline constexpr std::size_t kScratchArrays = 13;
+inline constexpr std::size_t kScratchArrays = 14;
 
 /// Fills out[0 ... n) with tiled uniforms or normals of one cell.
 using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n,

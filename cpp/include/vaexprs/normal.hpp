@@ -20,15 +20,16 @@ struct NormalPair {
 
 /// Two independent float32 normals from two words; |z| <= 6.66, beyond which lies 3e-11.
 template <class Float>
-VAEXPRS_INLINE NormalPair<Float> box_muller(Unsigned<Float> radius_word, Unsigned<Float> turn) {
+VAEXPRS_INLINE NormalPair<Float> box_muller(Unsigned<Float> radius_bits,
+                                            Unsigned<Float> circle_bits) {
     using Traits = FloatTraits<Float>;
-    // In (0, 1]: 32 bits, of which float32 keeps the 24 that matter, most of them near 0 where the
+    // In (0, 1]: 31 bits, of which float32 keeps 24 that matter, most of them near 0, where the
     // tail of the normal comes from. The shift makes room for the sign of the conversion.
-    const auto bits = __builtin_bit_cast(Signed<Float>, radius_word >> 1);
+    const auto bits = __builtin_bit_cast(Signed<Float>, radius_bits >> 1);
     const Float u = (Traits::convert(bits) + 0.5f) * 0x1p-31f;
-    const Float radius = Traits::square_root(-2.0f * log_float(u));
-    const SineCosine<Float> angle = sine_cosine<Float>(turn);
-    return {radius * angle.cosine, radius * angle.sine};
+    const Float radius = Traits::square_root(log_float(u) * -2.0f);
+    const Point<Float> point = circle_point<Float>(circle_bits);
+    return {radius * point.x, radius * point.y};
 }
 
 /// Normal `site.index` of the row of tiled normals of a cell: words 0 and 1 of a block make the

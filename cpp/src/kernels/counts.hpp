@@ -15,29 +15,29 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-/// Candidates of a row and the state of their inversion, as arrays.
+/// Candidates of a row and the state of their inversion, as arrays. Those up to `slope` are moved
+/// together when candidates drop out.
 struct CountState {
     std::uint32_t* candidate;  ///< see filter.hpp
-    float* mean;
-    float* v;                  ///< the uniform
-    float* tolerance;          ///< bound of the error of `tail`
-    float* p;                  ///< weight times p(k), for the current k
-    float* tail;               ///< weight times P(X > k)
-    float* first;              ///< p(k) = p(k - 1) (first + slope (k - 1)) / k, as in count_law.hpp
+    std::uint32_t* which;      ///< where the candidate was when all were there
+    float* mean; std::uint32_t* candidate2; float* mean2;
+    float* p;      ///< weight times p(k), for the current k
+    float* tail;   ///< weight times P(X > k)
+    float* first;  ///< p(k) = p(k - 1) (first + slope (k - 1)) / k, as in count_law.hpp
     float* slope;
-    float* count;
-    std::uint32_t* pending;    ///< candidates whose inversion goes on
-    std::uint32_t* recheck;    ///< candidates that the reference must decide
-    std::uint32_t* done;       ///< candidates whose inversion ended late,
-    float* done_count;         ///< and their counts
+    float* v;                ///< the uniform
+    float* count;            ///< of all candidates
+    std::uint32_t* recheck;  ///< candidates that the reference must decide
+    std::uint32_t* done;     ///< candidates whose inversion ended late,
+    float* done_count;       ///< and their counts
 };
 
 VAEXPRS_INLINE CountState lay_out(std::uint32_t* scratch, std::size_t n_genes) {
     const auto words = [&](std::size_t i) { return scratch + i * (n_genes + kPadding); };
     const auto floats = [&](std::size_t i) { return reinterpret_cast<float*>(words(i)); };
-    static_assert(kScratchArrays == 13);
-    return {words(0),  floats(1), floats(2), floats(3), floats(4),  floats(5), floats(6),
-            floats(7), floats(8), words(9),  words(10), words(11), floats(12)};
+    static_assert(kScratchArrays == 14);
+    return {words(0), words(1), floats(2), words(12), floats(13), floats(3), floats(4),  floats(5),
+            floats(6), floats(7), floats(8), words(9),  words(10), floats(11)};
 }
 
 /// Bound of the error of tails in float32.
@@ -50,11 +50,80 @@ VAEXPRS_INLINE F32 tolerance_of(F32 mean) {
     return (mean + 1.0f) * 2e-6f;
 }
 
-/// The first 31 bits of v: a byte from the filter, the others keyed by the gene.
+/// The inversion of one vector of entries.
+struct Inversion {
+    F32 p, tail, first, slope, v, tolerance;
+    F32 count;
+    F32 above{};        ///< v less the last tail
+    I32 clear = ~I32{};  ///< where no tail was too close to tell
+
+    /// Compares v with the tail at k, then moves on to k + 1.
+    [[gnu::always_inline]] void step(float k) {
+        above = v - tail;
+        clear &= absolute(above) > tolerance;
+        count += above < 0.0f ? broadcast(1.0f) : F32{};
+        p *= (first + slope * k) * (1.0f / (k + 1.0f));
+        tail -= p;
+    }
+};
+
+/// How far along the work of a row is.
+struct Progress {
+    std::size_t n_pending = 0, n_recheck = 0, n_done = 0;
+};
+
+/// Appends lanes to the list of those that the reference must decide.
+VAEXPRS_INLINE void recheck(const CountState& s, Progress& progress, std::uint32_t lanes, U32 which) {
+    if (lanes == 0) [[likely]] return;
+    const Compaction compaction(lanes);
+    compaction.store(s.recheck + progress.n_recheck, which);
+    progress.n_recheck += compaction.count();
+}
+
+/// Appends lanes to those that are pending. Never ahead of what is read: lanes move to the front.
+VAEXPRS_INLINE void keep(const CountState& s, Progress& progress, std::uint32_t lanes, U32 candidate,
+                         U32 which, F32 mean, const Inversion& inversion) {
+    const Compaction compaction(lanes);
+    const std::size_t n = progress.n_pending;
+    compaction.store(s.candidate2 + n, candidate);
+    compaction.store(s.which + n, which);
+    compaction.store(s.mean2 + n, mean);
+    compaction.store(s.p + n, inversion.p);
+    compaction.store(s.tail + n, inversion.tail);
+    compaction.store(s.first + n, inversion.first);
+    compaction.store(s.slope + n, inversion.slope);
+    progress.n_pending += compaction.count();
+}
+
+/// Decides what can be told from the first byte of v alone: most of the candidates.
+static inline Progress invert_bytes(const CountState& s, std::size_t n) {
+    constexpr int kSteps = 3;
+    Progress progress;
+    for (std::size_t i = 0; i < n; i += kLanes) {
+        const U32 which = lane_numbers() + static_cast<std::uint32_t>(i);
+        const U32 candidate = load<U32>(s.candidate + i);
+        const F32 mean = load<F32>(s.mean + i);
+        Inversion inversion{load<F32>(s.p + i), load<F32>(s.tail + i), load<F32>(s.first + i), load<F32>(s.slope + i),
+                            // The middle of the values of v that begin with the byte.
+                            (to_float(__builtin_bit_cast(I32, candidate & 0xFFu)) + 0.5f) * 0x1p-8f,
+                            tolerance_of(mean) + 0x1p-9f, F32{}};
+        const Inversion start = inversion;
+        for (int step = 0; step < kSteps; ++step) inversion.step(static_cast<float>(step));
+        store(s.count + i, inversion.count);
+        const std::uint32_t here = bits_of(which < static_cast<std::uint32_t>(n));
+        const std::uint32_t large = here & bits_of(mean > reference::kLargeMean);
+        const std::uint32_t decided = bits_of(inversion.clear & (inversion.above > 0.0f));
+        recheck(s, progress, large, which);
+        keep(s, progress, here & ~large & ~decided, candidate, which, mean, start);
+    }
+    return progress;
+}
+
+/// Sets the first 31 bits of v: the byte from the filter, and bits that are keyed by the gene.
 static inline void refine(const ObservationRow& row, const CountState& s, std::size_t n) {
     const RowStream stream = row_stream(row.seed, Purpose::refinement, row.cell);
     for (std::size_t i = 0; i < n; i += kPairedLanes) {
-        const auto a = load<U32>(s.candidate + i), b = load<U32>(s.candidate + i + kLanes);
+        const auto a = load<U32>(s.candidate2 + i), b = load<U32>(s.candidate2 + i + kLanes);
         const Words<Paired> words = random_words(stream, {candidate_gene(a), candidate_gene(b)});
         const auto join = [](U32 candidate, U32 word) {
             const U32 bits = (candidate << 23 & 0x7F800000u) | word >> 9;
@@ -65,84 +134,30 @@ static inline void refine(const ObservationRow& row, const CountState& s, std::s
     }
 }
 
-/// Sets the tolerances; means too large for inversion go to the reference. Returns how many.
-static inline std::size_t set_tolerance(const CountState& s, std::size_t n) {
-    std::size_t n_large = 0;
+/// Takes kSteps steps from k with what is pending; what is then decided drops out.
+template <int kSteps>
+VAEXPRS_INLINE void invert(const CountState& s, float k, Progress& progress) {
+    const std::size_t n = progress.n_pending;
+    progress.n_pending = 0;
     for (std::size_t i = 0; i < n; i += kLanes) {
-        const F32 mean = load<F32>(s.mean + i);
-        store(s.tolerance + i, tolerance_of(mean));
-        const I32 large = mean > reference::kLargeMean;
-        if (const std::uint32_t bits = bits_of(large); bits != 0) [[unlikely]] {
-            // v = 2 is above every tail: the inversion has nothing to do with it.
-            store(s.v + i, large ? broadcast(2.0f) : load<F32>(s.v + i));
-            const Compaction compaction(bits);
-            compaction.store(s.recheck + n_large, lane_numbers() + static_cast<std::uint32_t>(i));
-            n_large += compaction.count();
-        }
-    }
-    return n_large;
-}
-
-/// Compares v with the tails at k, k + 1, ... k + kSteps - 1 and moves on to k + kSteps.
-///
-/// `n` entries are pending; returns how many still are. At the first call all candidates are, and
-/// the k are 0 ... kSteps.
-template <bool kStart, int kSteps>
-VAEXPRS_INLINE std::size_t advance(const CountState& s, std::size_t n, float k,
-                                   std::size_t& n_recheck, std::size_t& n_done) {
-    std::size_t n_pending = 0;
-    for (std::size_t i = 0; i < n; i += kLanes) {
+        const U32 which = load<U32>(s.which + i);
+        const U32 candidate = load<U32>(s.candidate2 + i);
+        const F32 mean = load<F32>(s.mean2 + i);
+        Inversion inversion{load<F32>(s.p + i), load<F32>(s.tail + i), load<F32>(s.first + i), load<F32>(s.slope + i),
+                            load<F32>(s.v + i), tolerance_of(mean), broadcast(k)};
+        for (int step = 0; step < kSteps; ++step) inversion.step(k + static_cast<float>(step));
         const U32 number = lane_numbers() + static_cast<std::uint32_t>(i);
-        const U32 which = kStart ? number : load<U32>(s.pending + i);
-        const F32 v = load<F32>(s.v + i);
-        const F32 tolerance = load<F32>(s.tolerance + i);
-        const F32 first = load<F32>(s.first + i);
-        const F32 slope = load<F32>(s.slope + i);
-        F32 p = load<F32>(s.p + i);
-        F32 tail = load<F32>(s.tail + i);
-        F32 count = broadcast(kStart ? k : k + 1.0f);
-        F32 above{};
-        I32 clear = ~I32{};
-        const auto compare = [&] {
-            above = v - tail;
-            clear &= absolute(above) > tolerance;
-            count += above < 0.0f ? broadcast(1.0f) : F32{};
-        };
-        if constexpr (kStart) compare();
-        for (int step = 0; step < kSteps; ++step) {
-            const float at = k + static_cast<float>(step);
-            p *= (first + slope * at) * (1.0f / (at + 1.0f));
-            tail -= p;
-            compare();
-        }
         const std::uint32_t here = bits_of(number < static_cast<std::uint32_t>(n));
-        const std::uint32_t unclear = here & ~bits_of(clear);
-        const std::uint32_t going_on = here & ~unclear & bits_of(above < 0.0f);
-        if constexpr (kStart) {
-            store(s.count + i, count);
-        } else {
-            const Compaction done(here & ~going_on);
-            done.store(s.done + n_done, which);
-            done.store(s.done_count + n_done, count);
-            n_done += done.count();
-        }
-        if (unclear != 0) [[unlikely]] {
-            const Compaction compaction(unclear);
-            compaction.store(s.recheck + n_recheck, which);
-            n_recheck += compaction.count();
-        }
-        // Never ahead of what is read: the kept lanes move towards the front.
-        const Compaction compaction(going_on);
-        compaction.store(s.pending + n_pending, which);
-        compaction.store(s.v + n_pending, v);
-        compaction.store(s.tolerance + n_pending, tolerance);
-        compaction.store(s.p + n_pending, p);
-        compaction.store(s.tail + n_pending, tail);
-        compaction.store(s.first + n_pending, first);
-        compaction.store(s.slope + n_pending, slope);
-        n_pending += compaction.count();
+        const std::uint32_t clear = bits_of(inversion.clear);
+        const std::uint32_t going_on = here & clear & bits_of(inversion.above < 0.0f);
+        const Compaction done(here & ~going_on);
+        done.store(s.done + progress.n_done, which);
+        done.store(s.done_count + progress.n_done, inversion.count);
+        progress.n_done += done.count();
+        recheck(s, progress, here & ~clear, which);
+        Compaction(going_on).store(s.v + progress.n_pending, inversion.v);
+        keep(s, progress, going_on, candidate, which, mean, inversion);
     }
-    return n_pending;
 }
 
 /// The candidates that turned out not to be zero, as a sparse row.
@@ -173,15 +188,16 @@ std::size_t sample_counts(const ObservationRow& row, SparseRow out, std::uint32_
     store(s.candidate + n + kLanes, U32{});
     store(s.mean + n, F32{});
 
-    refine(row, s, n);
     const Law law{row};
     law.prepare(s, n);
-    std::size_t n_recheck = set_tolerance(s, n), n_done = 0;
-    constexpr int kFirstSteps = 4, kSteps = 8;
-    std::size_t n_pending = advance<true, kFirstSteps>(s, n, 0.0f, n_recheck, n_done);
-    for (float k = kFirstSteps; n_pending > 0; k += kSteps) {
-        n_pending = advance<false, kSteps>(s, n_pending, k, n_recheck, n_done);
-    }
+    Progress progress = invert_bytes(s, n);
+    store(s.candidate2 + progress.n_pending, U32{});
+    store(s.candidate2 + progress.n_pending + kLanes, U32{});
+    refine(row, s, progress.n_pending);
+    constexpr int kFirst=3, kSteps = 8;
+    invert<kFirst>(s, 0.0f, progress);
+    for (float k = kFirst; progress.n_pending > 0; k += kSteps) invert<kSteps>(s, k, progress);
+    const std::size_t n_done = progress.n_done, n_recheck = progress.n_recheck;
     for (std::size_t i = 0; i < n_done; ++i) s.count[s.done[i]] = s.done_count[i];
     for (std::size_t i = 0; i < n_recheck; ++i) {
         s.count[s.recheck[i]] = law.exact(s.candidate[s.recheck[i]] >> 8);

@@ -71,9 +71,14 @@ VAEXPRS_INLINE F32 to_float(I32 x) {
     return __builtin_convertvector(x, F32);
 }
 
+#if defined(VAEXPRS_AVX512)
+/// The forms of intrinsics without a mask leave lanes undefined, in name, and GCC warns of that.
+inline constexpr __mmask16 kEveryLane = 0xFFFF;
+#endif
+
 VAEXPRS_INLINE F32 square_root(F32 x) {
 #if defined(VAEXPRS_AVX512)
-    return (F32)_mm512_sqrt_ps((__m512)x);
+    return (F32)_mm512_maskz_sqrt_ps(kEveryLane, (__m512)x);
 #elif defined(VAEXPRS_AVX2)
     return (F32)_mm256_sqrt_ps((__m256)x);
 #elif defined(__SSE2__)
@@ -102,10 +107,18 @@ struct vaexprs::FloatTraits<vaexprs::VAEXPRS_ISA::F32> {
 namespace vaexprs::VAEXPRS_ISA {
 
 VAEXPRS_INLINE F32 gather(const float* from, U32 index) {
+    // The instruction merges into a register. GCC sees that no lane is left to merge, and takes any
+    // register: one that is still being computed in the round of the loop before, say, so that the
+    // rounds wait for each other. A mask that it cannot see through makes it clear the register
+    // first. (Measured: a phase of the zero-inflated law takes 60 % less time.)
 #if defined(VAEXPRS_AVX512)
-    return (F32)_mm512_i32gather_ps((__m512i)index, from, 4);
+    __mmask16 mask = kEveryLane;
+    asm("" : "+Yk"(mask));
+    return (F32)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, (__m512i)index, from, 4);
 #elif defined(VAEXPRS_AVX2)
-    return (F32)_mm256_i32gather_ps(from, (__m256i)index, 4);
+    __m256 mask = (__m256)~U32{};
+    asm("" : "+x"(mask));
+    return (F32)_mm256_mask_i32gather_ps(_mm256_setzero_ps(), from, (__m256i)index, mask, 4);
 #else
     F32 values;
     for (std::uint32_t lane = 0; lane < kLanes; ++lane) values[lane] = from[index[lane]];
@@ -116,7 +129,8 @@ VAEXPRS_INLINE F32 gather(const float* from, U32 index) {
 /// kLanes bytes, each widened to 32 bits.
 VAEXPRS_INLINE U32 widen_bytes(const std::uint8_t* from) {
 #if defined(VAEXPRS_AVX512)
-    return (U32)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return (U32)_mm512_maskz_cvtepu8_epi32(kEveryLane, bytes);
 #elif defined(VAEXPRS_AVX2)
     return (U32)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
 #else
