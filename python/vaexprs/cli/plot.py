@@ -32,6 +32,9 @@ def plot(
     color: Annotated[
         str | None, typer.Option(help="obs column to colour by; by default the first shared one.")
     ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layer to read where cells have it.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the embedding.")] = 0,
     dpi: Annotated[int, typer.Option(min=20, max=1200, help="Resolution of a .png.")] = 150,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the figure.")] = False,
@@ -56,9 +59,11 @@ def plot(
                 "generated cells are drawn beside real ones: name the real cells with --real."
             )
         if method.casefold() == "heatmap":
-            figure = plot_heatmap({"real": str(real), "generated": what}, groupby=color)
+            figure = plot_heatmap(
+                {"real": str(real), "generated": what}, groupby=color, layer=layer, seed=seed
+            )
         else:
-            figure = plot_aug(what, method, real=str(real), color=color, seed=seed)
+            figure = plot_aug(what, method, real=str(real), color=color, layer=layer, seed=seed)
     else:
         figure = plot_vae(find_artifact(what))
     with whole_file(output, overwrite=overwrite) as partial:
