@@ -99,7 +99,7 @@ def cpp_tests(python: Path) -> None:
     build = ENVIRONMENTS / "cpp-tests"
     shutil.rmtree(build, ignore_errors=True)
     cmake, ctest = python.parent / "cmake", python.parent / "ctest"
-    options = ["-DVAEXPRS_BUILD_TESTS=ON", "-DVAEXPRS_BUILD_MODULE=OFF", "-DVAEXPRS_WERROR=ON"]
+    options = ["-DVAEXPRS_BUILD_TESTS=ON", "-DVAEXPRS_BUILD_PYTHON=OFF", "-DVAEXPRS_WERROR=ON"]
     run(cmake, "-S", ROOT, "-B", build, "-DCMAKE_BUILD_TYPE=Release", *options)
     run(cmake, "--build", build, "--parallel", "2")
     run(ctest, "--test-dir", build, "--output-on-failure")
