@@ -1,7 +1,8 @@
 #include "vaexprs/observation.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdio>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -13,53 +14,58 @@ namespace vaexprs {
 
 namespace {
 
-[[noreturn]] void refuse(const char* name, const char* expected, float got, std::size_t cell,
-                         std::size_t gene) {
-    throw std::invalid_argument(std::string(name) + ": expected " + expected + ", got " +
-                                std::to_string(got) + " at row " + std::to_string(cell) +
-                                ", column " + std::to_string(gene) + ".");
+/// The numbers that a parameter may have, both ends included.
+struct Support {
+    const char* text;
+    float low, high;
+};
+
+constexpr float kLargest = std::numeric_limits<float>::max();
+constexpr float kSmallest = std::numeric_limits<float>::denorm_min();
+constexpr Support kFinite{"finite values", -kLargest, kLargest};
+constexpr Support kPositive{"finite values > 0", kSmallest, kLargest};
+constexpr Support kNotNegative{"finite values >= 0", 0.0f, kLargest};
+constexpr Support kProbability{"probabilities in [0, 1]", 0.0f, 1.0f};
+constexpr Support kCountMean{"finite values >= 0 and < 2^63", 0.0f, 0x1.fffffep62f};
+
+[[noreturn]] void refuse(const char* name, const Support& support, float got, std::size_t row,
+                         std::size_t column) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%g", static_cast<double>(got));
+    throw std::invalid_argument(std::string(name) + ": expected " + support.text + ", got " +
+                                number + " at row " + std::to_string(row) + ", column " +
+                                std::to_string(column) + ".");
 }
 
-/// Throws at the first value of a parameter for which `valid` does not hold.
-template <class Valid>
-void check(const Observation& o, const ParameterRows& parameter, const char* name,
-           const char* expected, const Valid& valid) {
+/// Throws at the first value of a parameter that is outside its support.
+void check(const Observation& o, const Run& run, const ParameterRows& parameter, const char* name,
+           const Support& support) {
     if (parameter.data == nullptr) return;
-    const std::size_t n_rows = parameter.stride == 0 ? std::min<std::size_t>(o.n_cells, 1) : o.n_cells;
+    const std::size_t n_rows =
+        parameter.stride == 0 ? std::min<std::size_t>(o.n_cells, 1) : o.n_cells;
     for (std::size_t i = 0; i < n_rows; ++i) {
         const float* row = parameter.row(i);
-        // Without a way out of the loop the compiler makes vectors of it.
-        bool good = true;
-        for (std::uint32_t j = 0; j < o.n_genes; ++j) good &= valid(row[j]);
-        if (good) continue;
+        if (run.kernels->all_within(row, o.n_genes, support.low, support.high)) continue;
         for (std::uint32_t j = 0; j < o.n_genes; ++j) {
-            if (!valid(row[j])) refuse(name, expected, row[j], i, j);
+            if (!(row[j] >= support.low && row[j] <= support.high)) {
+                refuse(name, support, row[j], i, j);
+            }
         }
     }
 }
 
-constexpr auto is_finite = [](float x) { return std::abs(x) <= 0x1.fffffep127f; };
-constexpr auto is_positive = [](float x) { return (x > 0.0f) & (x <= 0x1.fffffep127f); };
-constexpr auto is_scale = [](float x) { return (x >= 0.0f) & (x <= 0x1.fffffep127f); };
-constexpr auto is_probability = [](float x) { return (x >= 0.0f) & (x <= 1.0f); };
-constexpr auto is_mean = [](float x) { return (x >= 0.0f) & (x < kMaxMean); };
-
-/// Everything but the means, which the kernels look at as they read them.
-void check_parameters(const Observation& o) {
-    check(o, o.scale, "scale", "finite values >= 0", is_scale);
-    check(o, o.inverse_dispersion, "inverse_dispersion", "finite values > 0", is_positive);
-    check(o, o.zero_logits, "zero_logits", "finite values", is_finite);
-    if (o.likelihood == Likelihood::gaussian) {
-        check(o, o.mean, "mean", "finite values", is_finite);
-    }
+/// Everything but the means of the sparse kernels, which look at them as they read them.
+void check_parameters(const Observation& o, const Run& run) {
+    check(o, run, o.scale, "scale", kNotNegative);
+    check(o, run, o.inverse_dispersion, "inverse_dispersion", kPositive);
+    check(o, run, o.zero_logits, "zero_logits", kFinite);
+    if (o.likelihood == Likelihood::gaussian) check(o, run, o.mean, "mean", kFinite);
 }
 
 /// Called when a kernel met a bad mean: finds it and throws.
-[[noreturn]] void throw_bad_mean(const Observation& o) {
-    if (o.likelihood == Likelihood::bernoulli) {
-        check(o, o.mean, "mean", "probabilities in [0, 1]", is_probability);
-    }
-    check(o, o.mean, "mean", "finite values >= 0 and < 2^63", is_mean);
+[[noreturn]] void throw_bad_mean(const Observation& o, const Run& run) {
+    check(o, run, o.mean, "mean",
+          o.likelihood == Likelihood::bernoulli ? kProbability : kCountMean);
     throw std::logic_error("a kernel refused a mean that is good");
 }
 
@@ -110,7 +116,7 @@ class RowSampler {
         const ObservationRow row = row_of(observation_, run_, i);
         if (kernel_ == nullptr) return gaussian(row, out);
         const std::size_t n = kernel_(row, out, scratch_);
-        if (n == kBadMean) throw_bad_mean(observation_);
+        if (n == kBadMean) throw_bad_mean(observation_, run_);
         return n;
     }
 
@@ -142,7 +148,7 @@ struct CsrPart {
 }  // namespace
 
 void sample_dense(const Observation& o, const Run& run, float* out) {
-    check_parameters(o);
+    check_parameters(o, run);
     parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
         if (o.likelihood == Likelihood::gaussian) {
@@ -164,7 +170,7 @@ void sample_dense(const Observation& o, const Run& run, float* out) {
 }
 
 Csr sample_csr(const Observation& o, const Run& run) {
-    check_parameters(o);
+    check_parameters(o, run);
     const std::size_t n_parts = parts_of(o.n_cells, run.n_threads);
     std::vector<CsrPart> parts(n_parts);
     std::vector<std::int64_t> indptr(o.n_cells + 1, 0);

@@ -1,6 +1,8 @@
 // The scalar reference as a table of kernels: what the fast ones are compared with, and what runs
 // where no faster one does.
 
+#include <algorithm>
+
 #include "kernel_tables.hpp"
 #include "vaexprs/normal.hpp"
 #include "vaexprs/observation.hpp"
@@ -67,9 +69,13 @@ void normal(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32
     for (std::uint32_t j = 0; j < n; ++j) out[j] = tiled_normal({seed, cell, j}, purpose);
 }
 
+bool all_within(const float* x, std::size_t n, float low, float high) {
+    return std::all_of(x, x + n, [=](float value) { return value >= low && value <= high; });
+}
+
 }  // namespace
 
-const Kernels kReferenceKernels = {"reference", bernoulli, poisson, nb,
-                                   zinb,        zigamma,   uniform, normal};
+const Kernels kReferenceKernels = {"reference", bernoulli, poisson, nb,        zinb,
+                                   zigamma,     uniform,   normal,  all_within};
 
 }  // namespace vaexprs

@@ -42,6 +42,9 @@ inline constexpr std::size_t kScratchArrays = 14;
 using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n,
                             float* out);
 
+/// Whether low <= x <= high for all of x[0 ... n).
+using CheckKernel = bool (*)(const float* x, std::size_t n, float low, float high);
+
 struct Kernels {
     const char* name;
     SparseKernel bernoulli;
@@ -51,6 +54,7 @@ struct Kernels {
     SparseKernel zigamma;
     FillKernel uniform;
     FillKernel normal;
+    CheckKernel all_within;
 };
 
 /// Kernels that this machine can run: the scalar reference first, then rising instruction sets.

@@ -1,22 +1,16 @@
-// The table of kernels of one instruction set. This file is compiled once for each: CMake sets the
-// flags, VAEXPRS_ISA, the namespace, and VAEXPRS_ISA_NAME, its name for people.
+// The table of kernels of one instruction set, and the kernels whose bits must be the same on all.
+//
+// The files of this folder are compiled once for each instruction set: CMake sets the flags,
+// VAEXPRS_ISA, the namespace, and VAEXPRS_ISA_NAME, its name for people.
 
-#include "../kernel_tables.hpp"
-#include "bernoulli.hpp"
-#include "count_laws.hpp"
+#include "check.hpp"
 #include "fill.hpp"
-#include "zigamma.hpp"
+#include "kernels_of_isa.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 
-extern const Kernels kKernels;
-const Kernels kKernels = {VAEXPRS_ISA_NAME,
-                          sample_bernoulli,
-                          sample_counts<PoissonLaw>,
-                          sample_counts<NegativeBinomialLaw>,
-                          sample_counts<ZeroInflatedLaw>,
-                          sample_zigamma,
-                          fill_uniform,
-                          fill_normal};
+const Kernels kKernels = {VAEXPRS_ISA_NAME, sample_bernoulli_row, sample_poisson_row,
+                          sample_nb_row,    sample_zinb_row,      sample_zigamma_row,
+                          fill_uniform,     fill_normal,          all_within};
 
 }  // namespace vaexprs::VAEXPRS_ISA
