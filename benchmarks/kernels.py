@@ -103,7 +103,7 @@ def csr(block: Block, case: Case) -> sp.csr_matrix:
 
 
 def nb_csr_vs_numpy(instruction_set: str | None = None) -> float:
-    """Negative binomial counts straight to CSR, against NumPy's and scipy's ``csr_matrix``."""
+    """Draw negative binomial counts straight to CSR, against NumPy's and scipy's ``csr_matrix``."""
     case = realistic_case()
     rng = np.random.Generator(np.random.PCG64(3))
     theta = case.inverse_dispersion.astype(float)
@@ -130,7 +130,7 @@ def nb_csr_avx2_vs_numpy() -> float | None:
 
 
 def nb_csr_vs_torch() -> float | None:
-    """Negative binomial counts straight to CSR, against torch's gamma-Poisson; None without torch."""
+    """Draw negative binomial counts to CSR, against torch's gamma-Poisson; None without torch."""
     try:
         import torch
     except ImportError:
@@ -156,7 +156,7 @@ def nb_csr_vs_torch() -> float | None:
 
 
 def nb_dense_vs_numpy() -> float:
-    """Dense negative binomial counts, against NumPy's."""
+    """Draw dense negative binomial counts, against NumPy's."""
     case = realistic_case()
     rng = np.random.Generator(np.random.PCG64(3))
     theta = case.inverse_dispersion.astype(float)
@@ -171,7 +171,7 @@ def nb_dense_vs_numpy() -> float:
 
 
 def poisson_csr_vs_numpy() -> float:
-    """Poisson counts straight to CSR, against NumPy's and scipy's ``csr_matrix``."""
+    """Draw Poisson counts straight to CSR, against NumPy's and scipy's ``csr_matrix``."""
     case = realistic_case()
     rng = np.random.Generator(np.random.PCG64(3))
     mean = case.mean.astype(float)
@@ -189,7 +189,7 @@ def poisson_csr_vs_numpy() -> float:
 
 
 def zinb_csr_vs_numpy() -> float:
-    """Zero-inflated negative binomial counts to CSR, against NumPy's draws and an inflation mask."""
+    """Draw zero-inflated counts straight to CSR, against NumPy's draws and a mask of zeros."""
     case = realistic_case()
     rng = np.random.Generator(np.random.PCG64(3))
     mean, theta = case.mean.astype(float), case.inverse_dispersion.astype(float)
@@ -218,7 +218,7 @@ def zinb_csr_vs_numpy() -> float:
 
 
 def normal_vs_numpy() -> float:
-    """Standard normals in float32, against NumPy's."""
+    """Fill with standard normals in float32, against NumPy's."""
     out = np.empty((64, 20_000), np.float32)
     rng = np.random.Generator(np.random.PCG64(3))
 

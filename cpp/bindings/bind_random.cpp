@@ -30,16 +30,17 @@ py::array_t<std::uint32_t> threefry(const py::array& counter, const py::array& k
 }
 
 Purpose parse_purpose(const std::string& name) {
-    if (name == "latent") return Purpose::latent;
-    if (name == "component") return Purpose::component;
-    if (name == "library") return Purpose::library;
-    if (name == "observation") return Purpose::observation;
-    if (name == "refinement") return Purpose::refinement;
-    if (name == "condition") return Purpose::condition;
-    throw py::value_error(
-        "purpose: expected 'latent', 'component', 'library', 'observation', 'refinement' or "
-        "'condition', got '" +
-        name + "'.");
+    constexpr std::pair<const char*, Purpose> kPurposes[] = {
+        {"latent", Purpose::latent},           {"component", Purpose::component},
+        {"library", Purpose::library},         {"observation", Purpose::observation},
+        {"refinement", Purpose::refinement},   {"condition", Purpose::condition},
+    };
+    std::string known;
+    for (const auto& [text, purpose] : kPurposes) {
+        if (name == text) return purpose;
+        known += (known.empty() ? "'" : ", '") + std::string(text) + "'";
+    }
+    throw py::value_error("purpose: expected one of " + known + ", got '" + name + "'.");
 }
 
 void uniform(py::array& out, const py::object& seed, const py::object& first_cell,
