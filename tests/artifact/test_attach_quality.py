@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vaexprs import artifact as module
 from vaexprs.artifact import attach_quality, load_artifact
+from vaexprs.artifact import load as module
 from vaexprs.errors import ArtifactError, OutputError
 
 SCORES = {"real_vs_generated_auc": 0.66, "genes": ["MS4A1", "β-actin"], "n": 3}

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaexprs import artifact, onnx_reader, onnx_shapes, onnx_wire
-from vaexprs.onnx_operators import OPERATORS
-from vaexprs.onnx_reader import read_model
-from vaexprs.onnx_shapes import check_shapes
+from vaexprs.artifact import load as artifact
+from vaexprs.artifact import reader, shapes, wire
+from vaexprs.artifact.operators import OPERATORS
+from vaexprs.artifact.reader import read_model
+from vaexprs.artifact.shapes import check_shapes
 from vaexprs.spec import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,10 +90,10 @@ def test_limits_are_those_of_the_code(text: str) -> None:
     plain = " ".join(text.split())
     assert f"more than {artifact.MAX_GENES:,} genes, {artifact.MAX_LATENT:,} latents" in plain
     assert f"{artifact.MAX_CONDITIONS:,} categories and {artifact.MAX_NODES:,} nodes" in plain
-    assert f"more than {onnx_wire.MAX_FIELDS:,} fields" in plain
-    assert f"exceed {onnx_reader.MAX_METADATA // 2**20} MiB" in plain
-    assert f"and {onnx_shapes.MODEST_WIDTH}, and *p*" in plain
-    assert f"more than {onnx_shapes.MAX_RESULTS} *w* values" in plain
+    assert f"more than {wire.MAX_FIELDS:,} fields" in plain
+    assert f"exceed {reader.MAX_METADATA // 2**20} MiB" in plain
+    assert f"and {shapes.MODEST_WIDTH}, and *p*" in plain
+    assert f"more than {shapes.MAX_RESULTS} *w* values" in plain
     opsets, irs = artifact.OPSETS, artifact.IR_VERSIONS
     assert f"of version {opsets[0]} to {opsets[-1]}" in plain
     assert f"`ir_version` {irs[0]} to {irs[-1]}" in plain

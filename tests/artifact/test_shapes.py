@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vaexprs.artifact import load_artifact
+from vaexprs.artifact.operators import CELLS, OPERATORS
+from vaexprs.artifact.reader import read_model
+from vaexprs.artifact.shapes import check_shapes
 from vaexprs.errors import ArtifactError
-from vaexprs.onnx_operators import CELLS, OPERATORS
-from vaexprs.onnx_reader import read_model
-from vaexprs.onnx_shapes import check_shapes
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

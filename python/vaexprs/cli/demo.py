@@ -90,9 +90,9 @@ def _trained(folder: Path, n_cells: int, seed: int) -> dict[str, Path]:
 
 def _shipped(folder: Path, n_cells: int, seed: int) -> dict[str, Path]:
     """Generate from a shipped artifact, which needs no training and no extra."""
+    from vaexprs.artifact.shipped import shipped_artifacts
     from vaexprs.errors import ArtifactError
     from vaexprs.exprs import write_exprs
-    from vaexprs.shipped import shipped_artifacts
 
     models = shipped_artifacts()
     if not models:

@@ -27,7 +27,7 @@ def inspect(
 ) -> None:
     """Print what MODEL generates, from which data it came, and how good it measured."""
     from vaexprs.artifact import load_artifact
-    from vaexprs.shipped import find_artifact
+    from vaexprs.artifact.shipped import find_artifact
 
     artifact = load_artifact(find_artifact(model))
     if as_json:

@@ -50,8 +50,8 @@ def plot(
             f"the figure's suffix must be .png, .pdf or .svg, not {output.suffix!r}."
         )
     require("matplotlib", extra="plot", purpose="Drawing a figure")
+    from vaexprs.artifact.shipped import find_artifact
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_vae
-    from vaexprs.shipped import find_artifact
 
     if Path(what).suffix in (".h5ad", ".zarr"):
         if real is None:

@@ -19,12 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from vaexprs import _core
 from vaexprs.artifact import Artifact, load_artifact
+from vaexprs.artifact.shipped import find_artifact
 from vaexprs.errors import ConditionError
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
 from vaexprs.generation.observation import CSR, draw, expected
 from vaexprs.generation.plan import Plan, make_plan
-from vaexprs.shipped import find_artifact
 from vaexprs.spec import GeneratorSpec
 
 __all__ = ["Block", "Generator", "Source"]

@@ -72,7 +72,7 @@ def plot_vae(
 def _spec(given: Any) -> GeneratorSpec:
     if isinstance(given, (str, os.PathLike)):
         from vaexprs.artifact import load_artifact
-        from vaexprs.shipped import find_artifact
+        from vaexprs.artifact.shipped import find_artifact
 
         return load_artifact(find_artifact(given)).spec
     spec = given if isinstance(given, GeneratorSpec) else getattr(given, "spec", None)

@@ -14,8 +14,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from vaexprs.artifact.reader import BOOL, INT64, ITEM_SIZES, Attribute, Node, Tensor
 from vaexprs.errors import ArtifactError
-from vaexprs.onnx_reader import BOOL, INT64, ITEM_SIZES, Attribute, Node, Tensor
 
 __all__ = ["CELLS", "OPERATORS", "Call", "Shape", "infer", "shown"]
 

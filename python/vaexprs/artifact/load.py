@@ -1,8 +1,8 @@
 """Artifacts: .onnx files that generate cells. Load one, and put scores into one.
 
 An artifact comes from anywhere, so nothing in it is trusted. `load_artifact` reads the file
-once and checks those very bytes: structure (`onnx_reader`), the shapes of everything the graph
-computes (`onnx_shapes`), and the promises in the metadata (`spec`). It needs neither onnx nor
+once and checks those very bytes: structure (`reader`), the shapes of everything the graph
+computes (`shapes`), and the promises in the metadata (`spec`). It needs neither onnx nor
 onnxruntime, and only bytes that passed are for a runtime. What is refused and why is written
 down in ``models/FORMAT.md``.
 """
@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from vaexprs.artifact.operators import OPERATORS
+from vaexprs.artifact.reader import FLOAT, ITEM_SIZES, TYPE_NAMES, Model, Tensor, Value, read_model
+from vaexprs.artifact.shapes import check_shapes
+from vaexprs.artifact.wire import encode_bytes
 from vaexprs.errors import ArtifactError
 from vaexprs.files import whole_file
-from vaexprs.onnx_operators import OPERATORS
-from vaexprs.onnx_reader import FLOAT, ITEM_SIZES, TYPE_NAMES, Model, Tensor, Value, read_model
-from vaexprs.onnx_shapes import check_shapes
-from vaexprs.onnx_wire import encode_bytes
 from vaexprs.spec import PREFIX, GeneratorSpec
 
 __all__ = ["Artifact", "attach_quality", "load_artifact"]

@@ -10,7 +10,8 @@ from vaexprs.errors import ArtifactError, near_matches
 __all__ = ["find_artifact", "shipped_artifacts"]
 
 # Installed, the models lie inside the package; in a checkout, at its top.
-_FOLDERS = (Path(__file__).parent / "models", Path(__file__).parents[2] / "models")
+_PACKAGE = Path(__file__).parents[1]
+_FOLDERS = (_PACKAGE / "models", _PACKAGE.parents[1] / "models")
 
 
 def shipped_artifacts() -> dict[str, Path]:

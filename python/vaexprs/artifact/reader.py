@@ -1,7 +1,7 @@
 """What an .onnx file says, read from its bytes without onnx, protobuf or onnxruntime.
 
 An artifact is untrusted input. So this knows the messages and fields that an artifact may hold
-and refuses all others (see `onnx_wire`): no other reader of the same bytes sees a part of the
+and refuses all others (see `wire`): no other reader of the same bytes sees a part of the
 model that was not looked at here. It says what is there; `artifact` decides what is served.
 
 Field numbers: ``onnx/onnx.proto`` of the ONNX standard.
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from vaexprs.artifact.wire import Schema, WireReader, text
 from vaexprs.errors import ArtifactError
-from vaexprs.onnx_wire import Schema, WireReader, text
 
 __all__ = ["Attribute", "Graph", "Model", "Node", "Tensor", "Value", "read_model"]
 

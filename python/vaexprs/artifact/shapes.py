@@ -2,7 +2,7 @@
 
 A model of a hundred bytes can ask a runtime for gigabytes, and a graph may mix the cells of a
 block, so that a cell would depend on its neighbours. Both are decided here: the shape of every
-result is inferred by the rules of `onnx_operators`, under which row ``i`` of an output depends on
+result is inferred by the rules of `operators`, under which row ``i`` of an output depends on
 row ``i`` of the inputs alone; and together the results must stay within `MAX_RESULTS` times what
 the widest layer needs.
 """
@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from vaexprs.artifact.operators import CELLS, Call, Shape, infer, shown
+from vaexprs.artifact.reader import MAX_AXES, Graph, Tensor
 from vaexprs.errors import ArtifactError
-from vaexprs.onnx_operators import CELLS, Call, Shape, infer, shown
-from vaexprs.onnx_reader import MAX_AXES, Graph, Tensor
 from vaexprs.spec import GeneratorSpec
 
 __all__ = ["check_shapes"]
