@@ -196,7 +196,7 @@ def sample_bernoulli_csr(
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
-    """Draw as `sample_bernoulli` does, without the zeros: data, indices that rise within each row, indptr."""
+    """Draw as `sample_bernoulli` does, without zeros: data, rising indices, indptr."""
 
 def sample_gaussian(
     mean: _Float32,
@@ -222,7 +222,7 @@ def sample_gaussian_csr(
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
-    """Draw as `sample_gaussian` does, without the zeros: data, indices that rise within each row, indptr."""
+    """Draw as `sample_gaussian` does, without zeros: data, rising indices, indptr."""
 
 def sample_poisson(
     mean: _Float32,
@@ -242,7 +242,7 @@ def sample_poisson_csr(
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
-    """Draw as `sample_poisson` does, without the zeros: data, indices that rise within each row, indptr."""
+    """Draw as `sample_poisson` does, without zeros: data, rising indices, indptr."""
 
 def sample_nb(
     mean: _Float32,
@@ -268,7 +268,7 @@ def sample_nb_csr(
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
-    """Draw as `sample_nb` does, without the zeros: data, indices that rise within each row, indptr."""
+    """Draw as `sample_nb` does, without zeros: data, rising indices, indptr."""
 
 def sample_zinb(
     mean: _Float32,
@@ -296,7 +296,7 @@ def sample_zinb_csr(
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
-    """Draw as `sample_zinb` does, without the zeros: data, indices that rise within each row, indptr."""
+    """Draw as `sample_zinb` does, without zeros: data, rising indices, indptr."""
 
 def sample_zigamma(
     mean: _Float32,
@@ -326,4 +326,4 @@ def sample_zigamma_csr(
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
-    """Draw as `sample_zigamma` does, without the zeros: data, indices that rise within each row, indptr."""
+    """Draw as `sample_zigamma` does, without zeros: data, rising indices, indptr."""

@@ -22,7 +22,6 @@ enum class Purpose : std::uint32_t {
     refinement = 5,   ///< further bits of an observation
     gamma = 6,        ///< attempts at a gamma variate
     poisson = 7,      ///< attempts at a Poisson variate
-    condition = 8,    ///< which combination of conditions a cell has
     condition = 8,    ///< where the sequence of conditions starts
 };
 
