@@ -92,6 +92,8 @@ def test_the_gap_points_to_the_worse_side():
     assert gap("recall", 0.7) == pytest.approx(-2)
     assert gap("density", 0.3) == pytest.approx(2)
     assert math.isnan(Score(CATALOGUE["mmd"], "", 0.1).gap)
+    assert Score(CATALOGUE["exact_copies"], "", 3.0, 0.0, 0.0).gap == math.inf
+    assert Score(CATALOGUE["exact_copies"], "", 0.0, 0.0, 0.0).gap == 0
 
 
 def test_bounds_hold():

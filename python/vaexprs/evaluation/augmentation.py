@@ -166,5 +166,4 @@ class _Source:
                 f"the augment callback was asked for {n} cells of category {self.category!r} and "
                 f"made {X.shape[0]}."
             )
-        basis = self.split.basis
-        return basis.components(basis.block(to_score_scale(X, self.data.scale)))
+        return self.split.basis.components_of(to_score_scale(X, self.data.scale))

@@ -14,6 +14,7 @@ __all__ = ["Basis"]
 #: Genes that principal components are found in.
 N_PCA_GENES = 2000
 N_COMPONENTS = 50
+ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,11 @@ class Basis:
     def components(self, block: Array) -> Array:
         """Return principal-component scores of cells given by `block`."""
         return np.asarray(self.pca.transform(block), dtype=np.float32)
+
+    def components_of(self, values: Matrix) -> Array:
+        """Return principal-component scores of any number of cells, densified in parts."""
+        parts = [
+            self.components(self.block(values[start : start + ROWS_AT_A_TIME]))
+            for start in range(0, values.shape[0], ROWS_AT_A_TIME)
+        ]
+        return np.concatenate(parts)

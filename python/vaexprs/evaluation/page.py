@@ -16,7 +16,7 @@ from vaexprs.evaluation.ranges import Score
 from vaexprs.evaluation.report import Report
 from vaexprs.evaluation.words import VERDICT_WORDS, format_number, summary
 
-__all__ = ["render"]
+__all__ = ["augmentation_caption", "render"]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _pictures(report: Report) -> dict[str, list[Picture]]:
         add(
             "utility",
             lambda: figures.draw_augmentation(report.augmentation),
-            _augmentation_caption(report),
+            augmentation_caption(report),
             "F1 of rare classes with real cells alone and topped up by four methods",
         )
     add(
@@ -186,7 +186,8 @@ def _pictures(report: Report) -> dict[str, list[Picture]]:
     return found
 
 
-def _augmentation_caption(report: Report) -> str:
+def augmentation_caption(report: Report) -> str:
+    """Say how classes were made rare, and what the generator had seen of them."""
     caption = (
         "Classes were made rare by keeping few of their real cells, and topped up to the median "
         "size of the others. Points are means over draws, bars their range. "

@@ -97,10 +97,16 @@ class Score:
 
     @property
     def gap(self) -> float:
-        """Distance from the control in half widths of the range, positive where worse."""
-        if not self.width > 0:
+        """Distance from the control in half widths of the range, positive where worse.
+
+        Infinite where the range has no width and the value is not the control.
+        """
+        away = self.value - self.control
+        if math.isnan(self.width) or math.isnan(away):
             return math.nan
-        gap = (self.value - self.control) / self.width
+        gap = away / self.width if self.width > 0 else math.copysign(math.inf, away)
+        if not self.width > 0 and away == 0:
+            gap = 0.0
         if self.kind.direction == "match":
             return abs(gap)
         return -gap if self.kind.direction == "higher" else gap

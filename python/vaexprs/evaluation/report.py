@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vaexprs.errors import require
 from vaexprs.evaluation.augmentation import AugmentationRow
 from vaexprs.evaluation.ranges import Score, Verdict
 from vaexprs.evaluation.telling import TellingGene
@@ -150,6 +151,8 @@ class Report:
         OutputError
             If the file exists and ``overwrite`` is false, or it cannot be written.
         """
+        for module in ("jinja2", "matplotlib"):
+            require(module, extra="evaluate", purpose="Writing a report")
         from vaexprs.evaluation.page import render
 
         text = render(self)

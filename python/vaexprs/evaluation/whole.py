@@ -58,18 +58,14 @@ class Split:
         else:
             test_cells = data.train.take(test)
         basis = Basis.fit(train_cells.values, seed=seed)
-
-        def components(cells: Cells) -> Array:
-            return basis.components(basis.block(cells.values))
-
         return cls(
             train=train_cells,
             test=test_cells,
             generated=data.generated,
             basis=basis,
-            train_components=components(train_cells),
-            test_components=components(test_cells),
-            generated_components=components(data.generated),
+            train_components=basis.components_of(train_cells.values),
+            test_components=basis.components_of(test_cells.values),
+            generated_components=basis.components_of(data.generated.values),
             held_out=held_out,
         )
 

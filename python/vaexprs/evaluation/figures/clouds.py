@@ -47,7 +47,7 @@ def draw_embedding(pictures: Pictures, name: str) -> Any:
         axes[0].scatter([], [], c=COLORS[side], s=22, label=NAMES[side])
     axes[0].legend(
         loc="lower right",
-        bbox_to_anchor=(1.02, 0.985),
+        bbox_to_anchor=(0.99, 0.985),
         ncols=2,
         handletextpad=0.0,
         columnspacing=0.6,

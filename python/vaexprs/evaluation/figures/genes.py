@@ -122,7 +122,7 @@ def draw_telling(genes: list[TellingGene], pictures: Pictures) -> Any:
     axis.invert_yaxis()
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1%}"))
     axis.set_title("Share of importance")
-    axis.legend(loc="lower right")
+    left.legend(loc="outside lower center", ncols=2)
 
     axes = np.atleast_1d(right.subplots(2, 4)).ravel()
     for axis in axes[len(shown) :]:

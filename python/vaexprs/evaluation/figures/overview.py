@@ -14,11 +14,13 @@ from vaexprs.evaluation.ranges import Score
 
 __all__ = ["draw_overview", "squeeze"]
 
+FARTHEST = 64.0
 _MARKS = {"within": "#0072B2", "better": "#009E73", "worse": "#D55E00", "off": "#D55E00"}
 
 
 def squeeze(gap: float) -> float:
-    """Put a gap in half widths on an axis that is linear to 1 and logarithmic beyond."""
+    """Put a gap in half widths on an axis that is linear to 1, logarithmic to 64, and ends."""
+    gap = min(max(gap, -FARTHEST), FARTHEST)
     return gap if abs(gap) <= 1 else math.copysign(1 + math.log2(abs(gap)), gap)
 
 
@@ -58,7 +60,11 @@ def draw_overview(scores: Sequence[Score]) -> Any:
         )  # fmt: skip
     steps = [2**power for power in range(int(limit))]
     ticks = [-1, 0, *[squeeze(step) for step in steps]]
-    labels = ["1", "control", *[f"{step:g}" for step in steps]]
+    labels = [
+        "1",
+        "control",
+        *[f"{step:g}" + (" and more" if step == FARTHEST else "") for step in steps],
+    ]
     axis.set_xticks(ticks, labels)
     axis.spines["left"].set_visible(False)
     axis.set_xlabel("distance from the control in half widths of its range; right is worse")
