@@ -64,9 +64,24 @@ void check_parameters(const Observation& o, const Run& run) {
 
 /// Called when a kernel met a bad mean: finds it and throws.
 [[noreturn]] void throw_bad_mean(const Observation& o, const Run& run) {
+    if (o.softmax.library != nullptr) {
+        throw std::invalid_argument("library: expected sizes below 2^63, whose shares are means.");
+    }
     check(o, run, o.mean, "mean",
           o.likelihood == Likelihood::bernoulli ? kProbability : kCountMean);
     throw std::logic_error("a kernel refused a mean that is good");
+}
+
+/// Writes the means of a row of logits, or throws.
+void softmax_row(const Observation& o, const Run& run, std::size_t i, float* out) {
+    const float library = o.softmax.library[i];
+    if (!(library >= 0.0f && library <= kCountMean.high)) {
+        refuse("library", kCountMean, library, i, 0);
+    }
+    if (!run.kernels->softmax(o.mean.row(i), o.softmax.bias, library, o.n_genes, out)) {
+        throw std::invalid_argument("logits: expected finite values, got others in row " +
+                                    std::to_string(i) + ".");
+    }
 }
 
 SparseKernel kernel_of(Likelihood likelihood, const Kernels& kernels) {
@@ -108,13 +123,21 @@ std::uint32_t* workspace(std::size_t n_words) {
 class RowSampler {
   public:
     RowSampler(const Observation& o, const Run& run)
-        : observation_(o), run_(run), scratch_(workspace(kScratchArrays * (o.n_genes + kPadding))) {
+        : observation_(o),
+          run_(run),
+          // One array more, for means that are made here.
+          scratch_(workspace((kScratchArrays + 1) * (o.n_genes + kPadding))),
+          means_(reinterpret_cast<float*>(scratch_ + kScratchArrays * (o.n_genes + kPadding))) {
         if (o.likelihood != Likelihood::gaussian) kernel_ = kernel_of(o.likelihood, *run.kernels);
     }
 
     std::size_t operator()(std::size_t i, SparseRow out) const {
-        const ObservationRow row = row_of(observation_, run_, i);
+        ObservationRow row = row_of(observation_, run_, i);
         if (kernel_ == nullptr) return gaussian(row, out);
+        if (observation_.softmax.library != nullptr) {
+            softmax_row(observation_, run_, i, means_);
+            row.mean = means_;
+        }
         const std::size_t n = kernel_(row, out, scratch_);
         if (n == kBadMean) throw_bad_mean(observation_, run_);
         return n;
@@ -137,6 +160,7 @@ class RowSampler {
     const Run& run_;
     SparseKernel kernel_ = nullptr;
     std::uint32_t* scratch_;
+    float* means_;
 };
 
 /// Consecutive rows in CSR, made by one thread.
@@ -146,6 +170,13 @@ struct CsrPart {
 };
 
 }  // namespace
+
+void softmax_means(const Observation& o, const Run& run, float* out) {
+    parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
+                  [&](std::size_t first, std::size_t last, std::size_t) {
+        for (std::size_t i = first; i < last; ++i) softmax_row(o, run, i, out + i * o.n_genes);
+    });
+}
 
 void sample_dense(const Observation& o, const Run& run, float* out) {
     check_parameters(o, run);

@@ -1,7 +1,10 @@
 #include "vaexprs/reference.hpp"
 
+#include <cmath>
+
 #include "vaexprs/count_law.hpp"
 #include "vaexprs/gamma.hpp"
+#include "vaexprs/gamma_float.hpp"
 #include "vaexprs/normal.hpp"
 #include "vaexprs/poisson.hpp"
 #include "vaexprs/uniform.hpp"
@@ -13,6 +16,14 @@ namespace {
 /// NB as a Poisson whose mean is a gamma variate; exact, and as quick for any mean.
 double gamma_poisson(Site site, double mean, double inverse_dispersion) {
     return draw_poisson(site, draw_gamma(site, inverse_dispersion) * (mean / inverse_dispersion));
+}
+
+/// The test of Marsaglia and Tsang, of numbers that are float32 but in float64.
+bool accepts(const GammaAttempt<float>& attempt, std::uint32_t word) {
+    if (attempt.root <= 0.0f) return false;
+    const double x = attempt.x, d = attempt.d, root = 1.0 + static_cast<double>(attempt.c) * x;
+    const double log_u = std::log(0x1p-32 * (word + 0.5));
+    return log_u < 0.5 * x * x + d * (1.0 - root * root * root + 3.0 * std::log(root));
 }
 
 }  // namespace
@@ -53,8 +64,14 @@ float zinb(Site site, float mean, float inverse_dispersion, float zero_logits) {
 
 float zigamma(Site site, float mean, float inverse_dispersion, float zero_logits) {
     if (!(observation_uniform(site) < weight_of(zero_logits))) return 0.0f;
-    const double scale = static_cast<double>(mean) / inverse_dispersion;
-    return static_cast<float>(draw_gamma(site, inverse_dispersion) * scale);
+    for (std::uint32_t attempt = 0;; ++attempt) {
+        const Words<std::uint32_t> words = random_words(site, Purpose::gamma, attempt);
+        const GammaAttempt<float> made = attempt_gamma(inverse_dispersion, words);
+        if (!accepts(made, words.w2)) continue;
+        const float scaled = made.value * (mean / inverse_dispersion);
+        return inverse_dispersion < 1.0f ? scaled * gamma_boost(inverse_dispersion, words.w3)
+                                         : scaled;
+    }
 }
 
 }  // namespace vaexprs::reference

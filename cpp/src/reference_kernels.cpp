@@ -7,6 +7,7 @@
 #include "vaexprs/normal.hpp"
 #include "vaexprs/observation.hpp"
 #include "vaexprs/reference.hpp"
+#include "vaexprs/softmax.hpp"
 #include "vaexprs/uniform.hpp"
 
 namespace vaexprs {
@@ -73,9 +74,27 @@ bool all_within(const float* x, std::size_t n, float low, float high) {
     return std::all_of(x, x + n, [=](float value) { return value >= low && value <= high; });
 }
 
+bool softmax(const float* logits, const float* bias, float library, std::size_t n, float* mean) {
+    float largest = -kLargestLogit;
+    for (std::size_t i = 0; i < n; ++i) {
+        mean[i] = bias == nullptr ? logits[i] : logits[i] + bias[i];
+        if (!(mean[i] <= kLargestLogit)) return false;
+        largest = std::max(largest, mean[i]);
+    }
+    if (!(largest > -kLargestLogit)) return false;
+    float sums[kSumLanes] = {};
+    for (std::size_t i = 0; i < n; ++i) {
+        mean[i] = share_of(mean[i], largest);
+        sums[i % kSumLanes] += mean[i];
+    }
+    const float scale = library / total_of(sums);
+    for (std::size_t i = 0; i < n; ++i) mean[i] *= scale;
+    return true;
+}
+
 }  // namespace
 
 const Kernels kReferenceKernels = {"reference", bernoulli, poisson, nb,        zinb,
-                                   zigamma,     uniform,   normal,  all_within};
+                                   zigamma,     uniform,   normal,  all_within, softmax};
 
 }  // namespace vaexprs

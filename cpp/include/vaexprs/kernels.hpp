@@ -45,6 +45,11 @@ using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t c
 /// Whether low <= x <= high for all of x[0 ... n).
 using CheckKernel = bool (*)(const float* x, std::size_t n, float low, float high);
 
+/// Means of one cell from logits: mean = library * softmax(logits + bias); `bias` may be null. False
+/// if a logit is NaN or +infinity, or all are -infinity.
+using SoftmaxKernel = bool (*)(const float* logits, const float* bias, float library, std::size_t n,
+                               float* mean);
+
 struct Kernels {
     const char* name;
     SparseKernel bernoulli;
@@ -55,6 +60,7 @@ struct Kernels {
     FillKernel uniform;
     FillKernel normal;
     CheckKernel all_within;
+    SoftmaxKernel softmax;
 };
 
 /// Kernels that this machine can run: the scalar reference first, then rising instruction sets.

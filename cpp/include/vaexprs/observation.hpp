@@ -21,14 +21,22 @@ struct ParameterRows {
     const float* row(std::size_t i) const { return data ? data + i * stride : nullptr; }
 };
 
+/// Where the decoder gives logits in place of means: those of a row are library * softmax(logits +
+/// bias).
+struct Softmax {
+    const float* library = nullptr;  ///< of each cell; null where the means are given
+    const float* bias = nullptr;     ///< of each gene, or null
+};
+
 struct Observation {
     Likelihood likelihood;
     std::size_t n_cells;
     std::uint32_t n_genes;  ///< below kMaxGenes
-    ParameterRows mean;
+    ParameterRows mean;  ///< or logits
     ParameterRows scale;
     ParameterRows inverse_dispersion;
     ParameterRows zero_logits;
+    Softmax softmax{};
 };
 
 /// Kernels keep a gene and a random byte in one word.
@@ -42,6 +50,9 @@ struct Csr {
     Buffer<std::int32_t> indices;  ///< rising within each row
     std::vector<std::int64_t> indptr;
 };
+
+/// Writes the means that logits stand for, n_cells x n_genes. Throws as below.
+void softmax_means(const Observation& observation, const Run& run, float* out);
 
 /// Draws into out, n_cells x n_genes. Throws std::invalid_argument, naming a parameter, where a
 /// value is outside its support; out may then be partly written.

@@ -104,4 +104,31 @@ class Compaction {
 #endif
 };
 
+/// For each lane how many of the chosen lanes are before it; of use at chosen lanes only.
+VAEXPRS_INLINE U32 rank_of(std::uint32_t bits) {
+#if defined(VAEXPRS_AVX512)
+    return (U32)_mm512_maskz_expand_epi32(static_cast<__mmask16>(bits), (__m512i)lane_numbers());
+#else
+    U32 rank{};
+    std::uint32_t before = 0;
+    for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
+        rank[lane] = before;
+        before += bits >> lane & 1u;
+    }
+    return rank;
+#endif
+}
+
+/// to[index] = value in the chosen lanes.
+VAEXPRS_INLINE void scatter(float* to, std::uint32_t bits, U32 index, F32 value) {
+#if defined(VAEXPRS_AVX512)
+    _mm512_mask_i32scatter_ps(to, static_cast<__mmask16>(bits), (__m512i)index, (__m512)value, 4);
+#else
+    for (; bits != 0; bits &= bits - 1) {
+        const auto lane = static_cast<std::uint32_t>(__builtin_ctz(bits));
+        to[index[lane]] = value[lane];
+    }
+#endif
+}
+
 }  // namespace vaexprs::VAEXPRS_ISA

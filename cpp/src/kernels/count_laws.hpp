@@ -3,13 +3,9 @@
 #pragma once
 
 #include "counts.hpp"
+#include "weight.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
-
-/// 1 / (1 + exp(zero_logits)), with an error below 3e-7.
-VAEXPRS_INLINE F32 weight_of(F32 zero_logits) {
-    return 1.0f / (exp_float(larger(smaller(zero_logits, 87.0f), -87.0f)) + 1.0f);
-}
 
 /// p = weight p(0), tail = weight (1 - p(0)) from t = -log p(0).
 VAEXPRS_INLINE void set_tail(const CountState& s, std::size_t i, F32 t, F32 weight) {

@@ -5,7 +5,6 @@
 #include "bernoulli.hpp"
 #include "count_laws.hpp"
 #include "kernels_of_isa.hpp"
-#include "zigamma.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 
@@ -23,10 +22,6 @@ std::size_t sample_nb_row(const ObservationRow& row, SparseRow out, std::uint32_
 
 std::size_t sample_zinb_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     return sample_counts<ZeroInflatedLaw>(row, out, scratch);
-}
-
-std::size_t sample_zigamma_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return sample_zigamma(row, out, scratch);
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA

@@ -12,6 +12,5 @@ std::size_t sample_bernoulli_row(const ObservationRow& row, SparseRow out, std::
 std::size_t sample_poisson_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
 std::size_t sample_nb_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
 std::size_t sample_zinb_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
-std::size_t sample_zigamma_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
 
 }  // namespace vaexprs::VAEXPRS_ISA

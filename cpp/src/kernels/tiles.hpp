@@ -18,9 +18,10 @@ VAEXPRS_INLINE RowStream row_stream(std::uint64_t seed, Purpose purpose, std::ui
             static_cast<std::uint32_t>(cell >> 32)};
 }
 
-VAEXPRS_INLINE Words<Paired> random_words(const RowStream& stream, Paired index) {
-    return threefry4x32(pair_of(stream.cell_low), pair_of(stream.cell_high), index, pair_of(0),
-                        stream.key);
+VAEXPRS_INLINE Words<Paired> random_words(const RowStream& stream, Paired index,
+                                          std::uint32_t attempt = 0) {
+    return threefry4x32(pair_of(stream.cell_low), pair_of(stream.cell_high), index,
+                        pair_of(attempt), stream.key);
 }
 
 /// Tiles are made by twos, so that there is a pair of vectors to fill on every instruction set.
