@@ -1,161 +1,321 @@
 """After training: make generated cells agree with the training cells, gene by gene.
 
 The prior is a fit to the posteriors and the decoder a fit by stochastic gradients: what is drawn
-from the one through the other is a little off in the mean of each gene. Here cells are drawn as
-generation will draw them, and gene means, zero shares and dispersions of each combination of
-categories are corrected where the training cells say so with enough evidence.
+from the one through the other is a little off in the mean of each gene, and more so in its
+dispersion. Here cells are drawn as generation will draw them, and the heads of the decoder are
+corrected where the training cells say so with enough evidence: first for the categories of each
+key, then for the combinations of categories that have cells enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
 from vaexprs.data import ExpressionData
-from vaexprs.spec import COUNT_LIKELIHOODS, LibraryLaw, Prior
-from vaexprs.training.cells import Scaling
-from vaexprs.training.dispersion import marginal_dispersion
-from vaexprs.training.initial import group_sums
+from vaexprs.spec import COUNT_LIKELIHOODS
+from vaexprs.training.dispersion import gamma_dispersion, marginal_dispersion
+from vaexprs.training.drawing import Draws
+from vaexprs.training.initial import group_sums, square
 from vaexprs.training.model import VAE, Head
-from vaexprs.training.priors import sample_prior
 
 __all__ = ["calibrate"]
 
-#: Cells at which a combination's correction is half trusted.
-_EVIDENCE = 20.0
-#: Largest correction of a log mean or a logit.
-_LARGEST = 3.0
-_ROUNDS = 3
-_DRAWS = 400
-_ROWS_PER_STEP = 512
+#: Largest correction of a log mean or a logit in one step, and steps for the last grouping.
+_LARGEST, _ROUNDS = 3.0, 3
+#: Cells that a zero share expected by the model counts for, against those observed.
+_ZERO_EVIDENCE = 2.0
+_TINY = 1e-12
 
 Array = NDArray[np.float64]
 
 
-def calibrate(
-    vae: VAE,
-    data: ExpressionData,
-    prior: Prior,
-    law: LibraryLaw | None,
-    scaling: Scaling | None,
-    seed: int,
-) -> None:
-    """Correct the decoder's heads in place so that its draws have the training cells' moments."""
-    conditions = data.conditions
-    n_groups = len(conditions.n_cells)
-    rng = np.random.default_rng(seed)
-    per_group = int(max(50, min(_DRAWS, 20_000 // n_groups)))
-    group = np.repeat(np.arange(n_groups), per_group)
-    z, library = sample_prior(prior, law, group, rng)
-    if library is None:
-        library = np.ones(len(group), np.float32)
-    draws = _Draws(vae, z, conditions.combinations[group], library, group, per_group)
-    if vae.shape.likelihood in COUNT_LIKELIHOODS:
-        _calibrate_counts(vae, data, draws)
+def calibrate(vae: VAE, data: ExpressionData, draws: Draws) -> None:
+    """Correct the decoder's heads in place so that its draws have the training cells' moments.
+
+    Parameters
+    ----------
+    vae
+        The model.
+    data
+        The cells that it was trained on.
+    draws
+        Draws from its prior.
+    """
+    groupings = _groupings(vae, data, draws)
+    likelihood = vae.shape.likelihood
+    for grouping in groupings:
+        last = grouping is groupings[-1]
+        for _ in range(_ROUNDS if last else 1):
+            if likelihood in COUNT_LIKELIHOODS:
+                _count_means(vae, data, draws, grouping)
+            elif likelihood == "zigamma":
+                _zero_shares(vae, data, draws, grouping)
+                _positive_means(vae, data, draws, grouping)
+            else:
+                _plain_means(vae, data, draws, grouping)
+    if likelihood == "nb":
+        _count_dispersions(vae, data, draws, groupings[-1])
+    elif likelihood == "zigamma":
+        _gamma_dispersions(vae, data, draws, groupings[-1])
+    elif likelihood == "gaussian":
+        _scales(vae, data, draws, groupings[-1])
 
 
-class _Draws:
-    """Latents drawn from the prior, the same number for each combination."""
+@dataclass
+class _Grouping:
+    """A partition of cells and draws, and the block of weights that tells its groups apart.
 
-    def __init__(
-        self,
-        vae: VAE,
-        z: NDArray[np.float32],
-        codes: NDArray[np.int32],
-        library: NDArray[np.float32],
-        group: NDArray[np.int64],
-        per_group: int,
-    ) -> None:
-        device = vae.decoder.member.device
-        self.vae, self.group, self.per_group = vae, group, per_group
-        self.n_groups = int(group.max()) + 1
-        self.z = torch.from_numpy(z).to(device)
-        one_hot = np.zeros((len(group), vae.shape.n_conditions), np.float32)
-        # the one-hot blocks stand side by side; member says where each category's column is
-        member = vae.decoder.member.cpu().numpy()
-        if vae.shape.n_combinations:
-            one_hot = member.T[group]
-        self.condition = torch.from_numpy(one_hot).to(device)
-        self.library = library
+    Groups without a row in the block are measured with the others but not corrected.
+    """
 
-    @torch.no_grad()
-    def heads(self) -> Iterator[tuple[int, dict[str, Array], NDArray[np.float32]]]:
-        """Decode combination by combination."""
-        for g in range(self.n_groups):
-            rows = slice(g * self.per_group, (g + 1) * self.per_group)
-            heads = self.vae.decoder(self.z[rows], self.condition[rows])
-            yield g, heads, self.library[rows]
+    cells: NDArray[np.int64]  # group of each cell
+    draws: NDArray[np.int64]  # group of each combination
+    weight: Array  # how many cells each draw of a combination stands for
+    block: str | None  # None: the bias
+    rows: NDArray[np.int64]  # row of each group in the block, or -1
 
+    @property
+    def n_groups(self) -> int:
+        return len(self.rows)
 
-def _calibrate_counts(vae: VAE, data: ExpressionData, draws: _Draws) -> None:
-    X, group, library = data.X, data.group, data.library
-    X = sparse.csr_matrix(X)
-    n_groups, n_genes = draws.n_groups, data.n_genes
-    group_library = np.bincount(group, library)
-    real = group_sums(X, group)  # (groups, G) counts
-    total = real.sum(0)
-    n_cells = np.bincount(group)[:, None]
-    # what the dispersion of counts adds to the error of a mean, from a first look
-    theta = np.exp(_bias(vae, "log_inverse_dispersion")) if _has(vae) else np.full(n_genes, 1e3)
-    correction = np.zeros((n_groups, n_genes))
-    for round_ in range(_ROUNDS):
-        made, variation, kept = _shares(draws, n_genes)
-        expected = made * group_library[:, None]
-        if round_ == 0:
-            ratio = np.log((real + 0.5) / (expected + 0.5))
-            error = 1 / (expected + 0.5) + (1 / theta + variation) / n_cells
-            trust = _trust(ratio, error)
-            goal = np.log(expected + 1e-12) + np.clip(ratio * trust, -_LARGEST, _LARGEST)
-        step = goal - np.log(expected + 1e-12)
-        correction += np.where(total > 0, np.clip(step, -_LARGEST, _LARGEST), 0)
-        _set(vae, "logits", correction)
-    if not _has(vae):
-        return
-    made, variation, kept = _shares(draws, n_genes)
-    rate = np.maximum(np.exp(goal) / group_library[:, None], 1e-12)
-    gene, deviation = marginal_dispersion(X, library, group, rate, variation)
-    head = _head(vae, "log_inverse_dispersion")
-    with torch.no_grad():
-        head.bias.copy_(torch.from_numpy(gene.astype(np.float32)))
-    _set(vae, "log_inverse_dispersion", deviation)
+    def moments(
+        self, draws: Draws, values: Callable[[dict[str, Tensor], Tensor], list[Tensor]]
+    ) -> list[Array]:
+        """Average functions of the heads over each group's draws, ``(n_groups, G)`` each."""
+        out: list[Array] = []
+        total = np.zeros(self.n_groups)
+        for combination, heads, library in draws.heads():
+            group, weight = self.draws[combination], self.weight[combination]
+            size = torch.from_numpy(library).to(heads["logits"].device)[:, None]
+            for i, value in enumerate(values(heads, size)):
+                if i == len(out):
+                    out.append(np.zeros((self.n_groups, value.shape[1])))
+                out[i][group] += weight * value.double().sum(0).cpu().numpy()
+            total[group] += weight * len(library)
+        return [value / total[:, None] for value in out]
 
 
-def _has(vae: VAE) -> bool:
-    return "log_inverse_dispersion" in vae.decoder.heads
+def _groupings(vae: VAE, data: ExpressionData, draws: Draws) -> list[_Grouping]:
+    """List the partitions to correct, from the coarsest to the finest."""
+    conditions = draws.spec.conditions
+    # a draw stands for as many cells as its combination has, divided by its draws
+    weight = conditions.n_cells / np.bincount(draws.group, minlength=draws.n_groups)
+    if not conditions.keys or vae.shape.embedding:
+        nothing = np.zeros(data.n_cells, np.int64)
+        one = np.zeros(draws.n_groups, np.int64)
+        return [_Grouping(nothing, one, weight, None, np.zeros(1, np.int64))]
+    found = []
+    start = 0
+    for key, size in enumerate(conditions.sizes):
+        rows = start + np.arange(size)
+        codes = data.codes[:, key].astype(np.int64)
+        found.append(
+            _Grouping(
+                codes, conditions.combinations[:, key].astype(np.int64), weight, "condition", rows
+            )
+        )
+        start += int(size)
+    if vae.shape.n_combinations:
+        member = vae.decoder.member.cpu().numpy().T  # (m, C)
+        starts = np.concatenate([[0], np.cumsum(conditions.sizes)[:-1]])
+        place = {tuple(np.flatnonzero(row)): i for i, row in enumerate(member)}
+        row = np.array([place.get(tuple(c + starts), -1) for c in conditions.combinations])
+        found.append(_Grouping(data.group, np.arange(len(row)), weight, "membership", row))
+    return found
 
 
-def _head(vae: VAE, name: str) -> Head:
+def _correct(vae: VAE, name: str, grouping: _Grouping, correction: Array) -> None:
+    """Add to a head what the groups of a grouping differ by."""
     head = vae.decoder.heads[name]
     assert isinstance(head, Head)
-    return head
+    values = torch.from_numpy(correction.astype(np.float32)).to(head.bias.device)
+    with torch.no_grad():
+        if grouping.block is None:
+            head.bias += values[0]
+            return
+        n_rows = vae.shape.n_conditions
+        if grouping.block == "membership":
+            n_rows = vae.shape.n_combinations
+        if grouping.block not in head.weight:
+            empty = torch.zeros(n_rows, len(head.bias), device=head.bias.device)
+            vae.decoder.add_block(name, grouping.block, empty)
+        kept = np.flatnonzero(grouping.rows >= 0)
+        head.weight[grouping.block][grouping.rows[kept]] += values[kept]
 
 
 def _bias(vae: VAE, name: str) -> Array:
-    return _head(vae, name).bias.detach().double().cpu().numpy()
+    head = vae.decoder.heads[name]
+    assert isinstance(head, Head)
+    return np.asarray(head.bias.detach().double().cpu().numpy())
 
 
-def _shares(draws: _Draws, n_genes: int) -> tuple[Array, Array, Array]:
-    """Mean and squared coefficient of variation of each gene's share, and what inflation keeps."""
-    mean = np.zeros((draws.n_groups, n_genes))
-    variation, kept = np.zeros_like(mean), np.ones_like(mean)
-    for g, heads, drawn in draws.heads():
-        share = torch.softmax(heads["logits"], -1).double()
-        if "zero_logits" in heads:
-            share = share * torch.sigmoid(-heads["zero_logits"])
-        weight = torch.from_numpy(drawn / drawn.sum()).double().to(share.device)[:, None]
-        first = (weight * share).sum(0)
-        mean[g] = first.cpu().numpy()
-        spread = ((share / first - 1) ** 2).mean(0)
-        variation[g] = spread.clamp(max=50.0).cpu().numpy()
-    return mean, variation, kept
+# ---- counts
+
+
+def _share(heads: dict[str, Tensor]) -> Tensor:
+    share = torch.softmax(heads["logits"], -1)
+    if "zero_logits" in heads:
+        share = share * torch.sigmoid(-heads["zero_logits"])
+    return share
+
+
+def _count_shares(draws: Draws, grouping: _Grouping) -> tuple[Array, Array]:
+    """Mean share of each gene in the counts, and its squared coefficient of variation."""
+    size, weighted, first, second = grouping.moments(
+        draws,
+        lambda heads, library: [
+            library,
+            (share := _share(heads)) * library,
+            share,
+            share.square(),
+        ],
+    )
+    variation = second / np.maximum(first**2, _TINY**2) - 1
+    return weighted / size, np.clip(variation, 0, 50)
+
+
+def _count_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+    group, library = grouping.cells, data.library
+    made, variation = _count_shares(draws, grouping)
+    expected = made * np.bincount(group, library, minlength=grouping.n_groups)[:, None]
+    real = group_sums(data.X, group, n_groups=grouping.n_groups)
+    theta = 1e3
+    if "log_inverse_dispersion" in vae.decoder.heads:
+        theta = np.exp(_bias(vae, "log_inverse_dispersion"))
+    n_cells = np.bincount(group, minlength=grouping.n_groups)[:, None]
+    ratio = np.log((real + 0.5) / (expected + 0.5))
+    error = 1 / (expected + 0.5) + (1 / theta + variation) / n_cells
+    step = ratio * _trust(ratio, error)
+    _correct(vae, "logits", grouping, np.where(real.sum(0) > 0, _limit(step), 0))
+
+
+def _count_dispersions(
+    vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping
+) -> None:
+    made, variation = _count_shares(draws, grouping)
+    gene, deviation = marginal_dispersion(
+        sparse.csr_matrix(data.X), data.library, grouping.cells, np.maximum(made, _TINY), variation
+    )
+    _correct_to(vae, "log_inverse_dispersion", gene)
+    if grouping.block is not None:
+        _correct(vae, "log_inverse_dispersion", grouping, deviation)
+
+
+# ---- continuous values with exact zeros
+
+
+def _zero_shares(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+    (expected,) = grouping.moments(draws, lambda heads, _: [torch.sigmoid(heads["zero_logits"])])
+    n_cells = np.bincount(grouping.cells, minlength=grouping.n_groups)[:, None]
+    positive = group_sums((data.X > 0).astype(np.float64), grouping.cells, grouping.n_groups)
+    target = (n_cells - positive + _ZERO_EVIDENCE * expected) / (n_cells + _ZERO_EVIDENCE)
+    step = _logit(target) - _logit(expected)
+    _correct(vae, "zero_logits", grouping, _limit(step))
+
+
+def _positive_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+    kept, mean, second = grouping.moments(
+        draws,
+        lambda heads, _: [
+            (keep := torch.sigmoid(-heads["zero_logits"])),
+            keep * (value := heads["logits"].clamp(max=60).exp()),
+            keep * value.square(),
+        ],
+    )
+    expected = mean / np.maximum(kept, _TINY)
+    variation = np.clip(second * kept / np.maximum(mean**2, _TINY**2) - 1, 0, 50)
+    positive = group_sums((data.X > 0).astype(np.float64), grouping.cells, grouping.n_groups)
+    real = group_sums(data.X, grouping.cells, grouping.n_groups) / np.maximum(positive, 1)
+    ratio = np.where(positive > 0, np.log(np.maximum(real, 1e-30) / np.maximum(expected, 1e-30)), 0)
+    theta = np.exp(_bias(vae, "log_inverse_dispersion"))
+    error = (1 / theta + variation) / np.maximum(positive, 0.1)
+    _correct(vae, "logits", grouping, _limit(ratio * _trust(ratio, error)))
+
+
+def _gamma_dispersions(
+    vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping
+) -> None:
+    mean, second = grouping.moments(
+        draws,
+        lambda heads, _: [(value := heads["logits"].clamp(max=60).exp()), value.square()],
+    )
+    variation = np.clip(second / np.maximum(mean**2, _TINY**2) - 1, 0, 50)
+    gene = gamma_dispersion(data.X, grouping.cells, grouping.n_groups, variation)
+    _correct_to(vae, "log_inverse_dispersion", gene)
+
+
+# ---- values without zeros of their own
+
+
+def _plain_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+    bernoulli = vae.shape.likelihood == "bernoulli"
+    link = torch.sigmoid if bernoulli else (lambda x: x)
+    expected, second = grouping.moments(
+        draws, lambda heads, _: [(value := link(heads["logits"])), value.square()]
+    )
+    assert draws.scaling is not None
+    shift, stretch = draws.scaling.shift, draws.scaling.stretch
+    n_cells = np.bincount(grouping.cells, minlength=grouping.n_groups)[:, None]
+    real = group_sums(data.X, grouping.cells, grouping.n_groups) / n_cells
+    real = np.where(stretch > 0, (real - shift) / np.where(stretch > 0, stretch, 1), expected)
+    if bernoulli:
+        target = (n_cells * real + expected) / (n_cells + 1)
+        step = _logit(target) - _logit(expected)
+    else:
+        noise = np.exp(2 * _bias(vae, "log_scale")) + second - expected**2
+        difference = real - expected
+        step = difference * _trust(difference, noise / n_cells)
+    _correct(vae, "logits", grouping, np.where(stretch > 0, _limit(step), 0))
+
+
+def _scales(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+    first, second = grouping.moments(
+        draws, lambda heads, _: [heads["logits"], heads["logits"].square()]
+    )
+    assert draws.scaling is not None
+    stretch = np.where(draws.scaling.stretch > 0, draws.scaling.stretch, 1)
+    n_cells = np.bincount(grouping.cells, minlength=grouping.n_groups)[:, None]
+    sums = group_sums(data.X, grouping.cells, grouping.n_groups)
+    squares = group_sums(square(data.X), grouping.cells, grouping.n_groups)
+    within = (squares - sums**2 / np.maximum(n_cells, 1)).sum(0)
+    freedom = max(data.n_cells - grouping.n_groups, 1)
+    latent = (n_cells * (second - first**2)).sum(0) / n_cells.sum()
+    variance = within / freedom / stretch**2
+    left = np.maximum(variance - latent, 0.05 * variance + 1e-8)
+    _correct_to(vae, "log_scale", 0.5 * np.log(left))
+
+
+# ---- small tools
+
+
+def _correct_to(vae: VAE, name: str, values: Array) -> None:
+    """Set the gene-wise part of a head and forget what groups added."""
+    head = vae.decoder.heads[name]
+    assert isinstance(head, Head)
+    with torch.no_grad():
+        head.bias.copy_(torch.from_numpy(values.astype(np.float32)))
+        for weight in head.weight.values():
+            weight.zero_()
+
+
+def _limit(step: Array) -> Array:
+    return np.clip(step, -_LARGEST, _LARGEST)
+
+
+def _logit(p: Array) -> Array:
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(p / (1 - p)))
 
 
 def _trust(ratio: Array, error: Array) -> Array:
-    """Share of a log ratio to believe: empirical Bayes, one spread for each combination."""
+    """Share of a difference to believe: empirical Bayes with one spread for each group."""
     spread = np.empty((len(ratio), 1))
     for g in range(len(ratio)):
         known = error[g] < 0.5
@@ -165,13 +325,4 @@ def _trust(ratio: Array, error: Array) -> Array:
         excess = ratio[g, known] ** 2 - error[g, known]
         weight = 1 / (error[g, known] + 0.05) ** 2
         spread[g] = np.clip((weight * excess).sum() / weight.sum(), 0.005, 1.0)
-    return spread / (spread + error)
-
-
-def _set(vae: VAE, name: str, correction: Array) -> None:
-    head = vae.decoder.heads[name]
-    assert isinstance(head, Head)
-    values = torch.from_numpy(correction.astype(np.float32)).to(head.bias.device)
-    if not vae.shape.n_combinations:
-        return
-    vae.decoder.add_membership(name, values)
+    return np.asarray(spread / (spread + error))

@@ -81,6 +81,12 @@ class Cells:
             parts = [features.inputs(data.X[start : start + _ROWS_PER_STEP]) for start in steps]
             self._inputs = torch.from_numpy(np.concatenate(parts)).to(device)
 
+    @property
+    def inputs(self) -> NDArray[np.float32]:
+        """Scores that the encoder reads, where it reads scores, ``(n_cells, n_inputs)``."""
+        assert self._inputs is not None
+        return self._inputs.cpu().numpy()
+
     def __len__(self) -> int:
         return self.data.n_cells
 

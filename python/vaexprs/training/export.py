@@ -45,10 +45,6 @@ def decoder_weights(vae: VAE, scaling: Scaling | None) -> DecoderWeights:
     for name, head in decoder.heads.items():
         bias = numpy(head.bias)  # type: ignore[arg-type]
         weight = {block: numpy(value) for block, value in head.weight.items()}  # type: ignore[operator, union-attr]
-        if shape.n_keys == 1 and "membership" in weight:
-            # with one key a cell's combination is its category
-            extra = numpy(decoder.member) @ weight.pop("membership")
-            weight["condition"] = weight.get("condition", 0) + extra
         if name == "log_scale" and scaling is not None:
             stretch = np.maximum(scaling.stretch, _SMALLEST_SCALE)
             bias = bias + np.log(stretch)

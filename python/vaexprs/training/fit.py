@@ -23,6 +23,8 @@ from vaexprs.spec import COUNT_LIKELIHOODS, Conditions, GeneratorSpec, Likelihoo
 from vaexprs.training import storage
 from vaexprs.training.calibration import calibrate as calibrate_decoder
 from vaexprs.training.cells import Cells, Scaling, split_cells
+from vaexprs.training.drawing import Draws
+from vaexprs.training.matching import match_scores
 from vaexprs.training.choices import choose_device, choose_latent, choose_likelihood
 from vaexprs.training.export import export_bytes, torch_outputs, write_atomically
 from vaexprs.training.features import Components, Features, cross_fit, feature_kind
@@ -40,8 +42,9 @@ __all__ = ["VAEFit", "fit_vae"]
 _log = logging.getLogger("vaexprs")
 #: Cells encoded or decoded together outside training.
 _ROWS_PER_STEP = 512
-#: More combinations of categories than this are corrected by their keys alone.
-_MOST_COMBINATIONS = 512
+#: Combinations of categories with so many cells have corrections of their own, at most so many.
+_CELLS_OF_OWN, _MOST_COMBINATIONS = 20, 64
+_MATCHING_STEPS = 3
 #: More categories than this share vectors of this width in the linear path.
 _MOST_CATEGORIES, _EMBEDDING = 256, 64
 
@@ -322,7 +325,7 @@ def fit_vae(
     features, components = _features(training, law, scaling, None if plain else n_latent, seed)
     if not plain and automatic:
         n_latent = features.n_inputs
-    n_combinations = len(data.conditions.n_cells) if data.keys else 0
+    members = _members(data)
     n_conditions = int(data.sizes.sum())
     shape = Architecture(
         likelihood=law,
@@ -331,7 +334,7 @@ def fit_vae(
         n_inputs=features.n_inputs,
         n_keys=len(data.keys),
         n_conditions=n_conditions,
-        n_combinations=n_combinations if n_combinations <= _MOST_COMBINATIONS else 0,
+        n_combinations=members.shape[1],
         encoder=encoder_layers,
         decoder=decoder_layers,
         linear_path=not plain,
@@ -349,7 +352,8 @@ def fit_vae(
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(seed)
         vae = VAE(shape).to(where)
-        _set_members(vae, data)
+        vae.decoder.member.copy_(torch.from_numpy(members))
+        _set_embedding(vae)
         set_initial_weights(vae, training, features, scaling, components)
     schedule = Schedule(epochs, batch_size, learning_rate, kl_weight, kl_warmup, patience, seed)
 
@@ -409,8 +413,24 @@ def _fit_generator(
     log_library = np.log(data.library) if fit.spec.is_counts else None
     prior = fit_prior(z, log_library, data.group, n_groups, seed)
     fit.spec = replace(fit.spec, prior=prior, library=law)
-    if calibrate:
-        calibrate_decoder(fit.vae, data, prior, law, fit.scaling, seed)
+    if not calibrate:
+        return
+    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
+    if fit.features.components is None:
+        return
+    scores = np.concatenate([part.inputs for part in parts])
+    known = scores if log_library is None else np.column_stack([scores, log_library])
+    for step in range(_MATCHING_STEPS):
+        draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed + step)
+        views = []
+        for view in range(2):
+            seen = fit.features.inputs(draws.observe(seed=2 * step + view))
+            views.append(
+                seen if log_library is None else np.column_stack([seen, np.log(draws.library)])
+            )
+        prior = match_scores(prior, draws.y, *views, draws.group, known, data.group)
+        fit.spec = replace(fit.spec, prior=prior)
+    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
 
 
 def _placeholder_library(data: ExpressionData, law: Likelihood) -> Any:
@@ -484,17 +504,24 @@ def _features(
     ), components
 
 
-def _set_members(vae: VAE, data: ExpressionData) -> None:
-    shape, decoder = vae.shape, vae.decoder
-    if shape.n_combinations:
-        combinations = data.conditions.combinations
-        starts = np.concatenate([[0], np.cumsum(data.sizes)[:-1]])
-        member = np.zeros((shape.n_conditions, shape.n_combinations), np.float32)
-        for column, codes in enumerate(combinations):
-            member[codes + starts, column] = 1.0
-        decoder.member.copy_(torch.from_numpy(member))
+def _members(data: ExpressionData) -> NDArray[np.float32]:
+    """Say which categories make up the combinations that get corrections of their own."""
+    conditions = data.conditions
+    kept = np.argsort(-conditions.n_cells, kind="stable")[:_MOST_COMBINATIONS]
+    kept = np.sort(kept[conditions.n_cells[kept] >= _CELLS_OF_OWN])
+    if len(data.keys) < 2:  # one key: its categories are the combinations
+        kept = kept[:0]
+    starts = np.concatenate([[0], np.cumsum(data.sizes)[:-1]]).astype(np.int64)
+    member = np.zeros((int(data.sizes.sum()), len(kept)), np.float32)
+    for column, codes in enumerate(conditions.combinations[kept]):
+        member[codes + starts, column] = 1.0
+    return member
+
+
+def _set_embedding(vae: VAE) -> None:
+    shape = vae.shape
     if shape.embedding:
-        decoder.embedding.copy_(
+        vae.decoder.embedding.copy_(
             torch.randn(shape.n_conditions, shape.embedding) / shape.embedding**0.5
         )
 

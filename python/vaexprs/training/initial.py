@@ -78,11 +78,13 @@ def _head(vae: VAE, name: str) -> Head:
     return head
 
 
-def group_sums(X: Any, group: NDArray[np.int64], weights: Array | None = None) -> Array:
+def group_sums(
+    X: Any, group: NDArray[np.int64], n_groups: int | None = None, weights: Array | None = None
+) -> Array:
     """Sum the rows of each group, weighted, without making a sparse matrix dense."""
     from scipy import sparse
 
-    n_groups = int(group.max()) + 1
+    n_groups = int(group.max()) + 1 if n_groups is None else n_groups
     values = np.ones(len(group)) if weights is None else weights
     indicator = sparse.csr_matrix(
         (values, (group, np.arange(len(group)))), shape=(n_groups, len(group))
@@ -108,7 +110,7 @@ def _counts(data: ExpressionData, features: Features) -> tuple[dict[str, Array],
     by_group = group_sums(X, group)  # (groups, G)
     rate = by_group / group_library[:, None]
     squares = np.asarray(square(X).sum(axis=0)).ravel()
-    cross = (rate * group_sums(X, group, library)).sum(0)
+    cross = (rate * group_sums(X, group, weights=library)).sum(0)
     mean_square = (rate**2 * np.bincount(group, library**2)[:, None]).sum(0)
     excess = squares - 2 * cross + mean_square - total
     # one gene of average overdispersion is worth as much as the data of a gene of 3 counts

@@ -166,11 +166,11 @@ class Decoder(nn.Module):
         self.register_buffer("embedding", torch.zeros(shape.n_conditions, shape.embedding))
         self.register_buffer("bound", torch.full((shape.n_latent,), torch.inf))
 
-    def add_membership(self, name: str, correction: Tensor) -> None:
-        """Add to a head what each combination of categories differs by, ``(n_combinations, G)``."""
+    def add_block(self, name: str, block: str, weight: Tensor) -> None:
+        """Let a head read one more block of features, ``(width, G)``; not trained."""
         head = self.heads[name]
         assert isinstance(head, Head)
-        head.weight["membership"] = nn.Parameter(correction, requires_grad=False)
+        head.weight[block] = nn.Parameter(weight, requires_grad=False)
 
     def features(self, z: Tensor, condition: Tensor) -> dict[str, Tensor]:
         """Compute the blocks of features that heads read."""

@@ -106,9 +106,9 @@ def read(path: str | os.PathLike[str]) -> Parts:
             if name.startswith("vae.")
         }
         for name, value in state.items():
-            parts = name.split(".")
-            if parts[-1] == "membership":
-                vae.decoder.add_membership(parts[2], value)
+            if name not in vae.state_dict():  # blocks that calibration added
+                _, _, head, _, block = name.split(".")
+                vae.decoder.add_block(head, block, value)
         vae.load_state_dict(state)
         features = Features(fit["feature_kind"], **_arrays(tensors, "features"))
         scaling = Scaling(**_arrays(tensors, "scaling")) if "scaling.shift" in tensors else None
