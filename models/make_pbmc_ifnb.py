@@ -4,7 +4,9 @@ Usage: ``python models/make_pbmc_ifnb.py PBMC_IFNB.h5ad [OUT.onnx]``
 
 The data: 2,800 cells of Kang et al. 2018 (GSE96583), UMI counts, with ``obs["cell_type"]`` (13
 types) and ``obs["condition"]`` (CTRL, STIM). The 2,000 genes with the largest normalised
-dispersion in log1p of counts per 10,000 are kept, which makes the file small.
+dispersion in log1p of counts per 10,000 are kept, which makes the file small. The model is
+trained with the defaults on four fifths of the cells, stratified, and scored on the last fifth;
+the scores go into the artifact.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ from pathlib import Path
 import anndata
 import numpy as np
 
-from vaexprs import fit_vae
+from vaexprs import fit_vae, gen_exprs
+from vaexprs.artifact import attach_quality
+from vaexprs.evaluation import evaluate
 
 N_GENES = 2000
+KEYS = ["cell_type", "condition"]
 
 
 def main() -> None:
-    """Train with the defaults and export."""
+    """Train, export, score, attach."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     target = Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parent / "pbmc_ifnb.onnx")
@@ -31,8 +36,17 @@ def main() -> None:
     mean = np.asarray(logged.mean(axis=0)).ravel()
     variance = np.asarray(logged.multiply(logged).mean(axis=0)).ravel() - mean**2
     keep = np.sort(np.argsort(-_excess(mean, variance))[:N_GENES])
-    vae = fit_vae(cells[:, keep].copy(), condition_keys=["cell_type", "condition"], seed=0)
-    print(vae.export(target, overwrite=True), f"{target.stat().st_size / 1e6:.2f} MB")
+    cells = cells[:, keep].copy()
+    # Every fifth cell of each combination, in the order of the file, is a test cell.
+    order = cells.obs.groupby(KEYS, observed=True).cumcount().to_numpy()
+    train, test = cells[order % 5 != 4].copy(), cells[order % 5 == 4].copy()
+    vae = fit_vae(train, condition_keys=KEYS, seed=0)
+    vae.export(target, overwrite=True)
+    generated = gen_exprs(target, train.n_obs, seed=1)
+    report = evaluate(train, generated, real_test=test, condition_keys=KEYS, seed=0, n_jobs=2)
+    attach_quality(target, report.quality())
+    report.to_html(target.with_suffix(".html"), overwrite=True)
+    print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
 def _excess(mean: np.ndarray, variance: np.ndarray, n_bins: int = 20) -> np.ndarray:

@@ -292,7 +292,8 @@ def check_range(
     if plan.total is not None and first_cell + n_cells > plan.total:
         raise ConditionError(
             f"cells {first_cell} to {first_cell + n_cells} were asked for, and the conditions lay "
-            f"out {plan.total} cells: lower the number of cells or ask for more."
+            f"out {plan.total} cells: lower the number of cells or ask for more. (A list is one "
+            "category for each cell; a set is a choice of categories.)"
         )
     return seed, first_cell, n_cells
 
