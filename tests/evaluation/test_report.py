@@ -145,7 +145,8 @@ def test_without_test_cells_the_report_says_so(simulate, quick):
     keys = {score.kind.key for score in report.scores}
     assert not keys & {"share_nearer_train", "membership_auc", "donor_membership_auc"}
     assert "exact_copies" in keys
-    assert math.isnan(report["leave_one_out_ratio"].control)
+    assert report["leave_one_out_ratio"].control == 1.0
+    assert report["whole_variance_ratio"].verdict == "within"
     assert report["nearest_real_agreement.cell_type"].control > 0.4
 
 

@@ -8,7 +8,7 @@ themselves are pure functions on arrays in `vaexprs.evaluation.metrics`.
 ``rounds``          who is compared with whom
 ``basis``           variable genes and principal components, of training cells alone
 ``scoring``         the scores of one round
-``whole``           scores of all cells at once
+``whole``           scores of all cells at once; ``small`` those for few training cells
 ``augmentation``    classes made rare and topped up
 ``ranges``          the range of real cells, and verdicts
 ``catalogue``       every score: its key, its direction, its meaning

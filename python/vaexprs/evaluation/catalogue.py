@@ -381,14 +381,16 @@ CATALOGUE: dict[str, ScoreKind] = _kinds(
         "Distance to the nearest training cell",
         "match",
         "Median distance of generated cells to the nearest training cell over the median distance "
-        "of a training cell to its nearest other; the control puts test cells in their place.",
+        "of a training cell to its nearest other; the control puts test cells in the place of "
+        "generated ones, or, without any, training cells left out one by one.",
     ),
     (
         "whole_variance_ratio",
         "whole",
         "Variance: median ratio",
         "match",
-        "Median over genes of the variance in all generated cells over that in all training cells.",
+        "Median over genes of the variance in all generated cells over that in all training "
+        "cells; the control draws training cells with return for both sides.",
     ),
     (
         "whole_zero_fraction_error",
@@ -396,6 +398,7 @@ CATALOGUE: dict[str, ScoreKind] = _kinds(
         "Zero fraction: absolute error",
         "lower",
         "Mean over genes of the absolute difference of the share of cells without the gene, all "
-        "generated against all training cells.",
+        "generated against all training cells; the control draws training cells with return for "
+        "both sides.",
     ),
 )

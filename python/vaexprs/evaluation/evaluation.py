@@ -26,8 +26,9 @@ from vaexprs.evaluation.scoring import (
     classifier_scores,
     round_scores,
 )
+from vaexprs.evaluation.small import small_data
 from vaexprs.evaluation.telling import TellingGene, telling_genes
-from vaexprs.evaluation.whole import CategoryRow, Split, agreement, copies, small_data, transfer
+from vaexprs.evaluation.whole import CategoryRow, Split, agreement, copies, transfer
 
 __all__ = ["evaluate"]
 

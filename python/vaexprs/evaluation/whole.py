@@ -1,11 +1,9 @@
-"""Scores that are computed once, on all cells: conditions, utility, copies, small data."""
+"""Scores that are computed once, on all cells: conditions, utility, copies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
@@ -13,14 +11,15 @@ from scipy.stats import norm
 from vaexprs.evaluation.basis import Basis
 from vaexprs.evaluation.catalogue import CATALOGUE
 from vaexprs.evaluation.cells import Cells, Evaluated
-from vaexprs.evaluation.metrics import conditions, marginals, privacy, utility
+from vaexprs.evaluation.metrics import conditions, privacy, utility
 from vaexprs.evaluation.metrics.arrays import Array
 from vaexprs.evaluation.ranges import LEVEL, Score
 from vaexprs.evaluation.rounds import LEAST_GENES_OF_A_DUPLICATE, stratified_halves
 
-__all__ = ["CategoryRow", "Split", "agreement", "copies", "small_data", "transfer"]
+__all__ = ["CategoryRow", "Split", "Z", "agreement", "binomial_variance", "copies", "transfer"]
 
-_Z = float(norm.ppf((1 + LEVEL) / 2))
+#: Half widths are as many standard deviations.
+Z = float(norm.ppf((1 + LEVEL) / 2))
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,9 @@ def agreement(split: Split, key: str) -> tuple[list[Score], list[CategoryRow]]:
     variance = 0.0
     for category in common:
         share, n_real = real[category]
-        spread = _binomial(share, n_real) * (1 / n_real + 1 / made[category][1])
+        spread = binomial_variance(share, n_real) * (1 / n_real + 1 / made[category][1])
         variance += (weights[category] / total) ** 2 * spread
-    width = _Z * math.sqrt(variance)
+    width = Z * math.sqrt(variance)
     kind = CATALOGUE["condition_agreement"]
     score = Score(
         kind,
@@ -166,7 +165,7 @@ def transfer(split: Split, key: str, *, n_resamples: int, seed: int) -> Score | 
                   for side, chosen in enumerate(rows)]  # fmt: skip
         tested = stratified_halves(everything, labels[2], rng)[0]
         differences.append(f1(1, halves[1], tested) - f1(0, halves[0], tested))
-    width = _Z * float(np.std(differences, ddof=1)) if n_resamples > 2 else math.nan
+    width = Z * float(np.std(differences, ddof=1)) if n_resamples > 2 else math.nan
     kind = CATALOGUE["transfer_f1"]
     return Score(kind, f"{kind.key}.{key}", value, control, width, of=key).judged()
 
@@ -187,67 +186,7 @@ def copies(train: Cells, generated: Cells) -> tuple[Score, int]:
     return score.judged(), len(made) - len(np.unique(made))
 
 
-def small_data(split: Split, keys: Sequence[str], *, max_cells: int, seed: int) -> Iterator[Score]:
-    """Compare generated with all training cells, each left out in turn for the control.
-
-    Distances are those of the variable genes, not of components: components of few cells follow
-    these cells so closely that every other cell looks near.
-    """
-    rng = np.random.default_rng([seed, 3])
-    blocks = {}
-    for name, cells in (("train", split.train), ("test", split.test),
-                        ("generated", split.generated)):  # fmt: skip
-        rows = np.arange(cells.n_cells)
-        if name != "train" and cells.n_cells > max_cells:
-            rows = np.sort(rng.choice(cells.n_cells, max_cells, replace=False))
-        blocks[name] = (split.basis.block(cells.values[rows]), rows)
-    train = blocks["train"][0]
-    distance, neighbor = privacy.nearest(blocks["generated"][0], train)
-    alone, other = privacy.leave_one_out(train)
-    base = float(np.median(alone))
-
-    if base > 0:
-        kind = CATALOGUE["leave_one_out_ratio"]
-        score = Score(kind, kind.key, float(np.median(distance)) / base)
-        if split.held_out:
-            held_out = privacy.nearest_distance(blocks["test"][0], train)
-            width = _median_width(held_out, len(distance), rng)
-            score = replace(
-                score, control=float(np.median(held_out)) / base, width=width / base
-            ).judged()
-        yield score
-    for key in keys:
-        labels = split.train.labels[key]
-        kind = CATALOGUE["nearest_real_agreement"]
-        same = labels[neighbor] == split.generated.labels[key][blocks["generated"][1]]
-        control = float((labels[other] == labels).mean())
-        n = len(labels)
-        width = _Z * math.sqrt(_binomial(control, n) * (1 / n + 1 / len(same)))
-        yield Score(
-            kind,
-            f"{kind.key}.{key}",
-            float(same.mean()),
-            control,
-            width,
-            of=key,
-        ).judged()
-    compared = marginals.compare_genes(
-        marginals.gene_statistics(split.train.values),
-        marginals.gene_statistics(split.generated.values),
-    )
-    for name in ("variance_ratio", "zero_fraction_error"):
-        kind = CATALOGUE[f"whole_{name}"]
-        yield Score(kind, kind.key, compared[name])
-
-
-def _binomial(share: float, n: int) -> float:
+def binomial_variance(share: float, n: int) -> float:
     """Variance of one cell, steadied so that a share of 0 or 1 in few cells has some."""
     steady = (share * n + 0.5) / (n + 1)
     return steady * (1 - steady)
-
-
-def _median_width(values: Array, n: int, rng: Any) -> float:
-    """Half width of the range of the median of n values of the same law, by bootstrap."""
-    ours = np.median(rng.choice(values, (500, len(values))), axis=1)
-    theirs = np.median(rng.choice(values, (500, min(n, 5000))), axis=1)
-    return _Z * float(np.std(ours - theirs))
