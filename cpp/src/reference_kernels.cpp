@@ -74,20 +74,34 @@ bool all_within(const float* x, std::size_t n, float low, float high) {
     return std::all_of(x, x + n, [=](float value) { return value >= low && value <= high; });
 }
 
-bool softmax(const float* logits, const float* bias, float library, std::size_t n, float* mean) {
-    float largest = -kLargestLogit;
-    for (std::size_t i = 0; i < n; ++i) {
-        mean[i] = bias == nullptr ? logits[i] : logits[i] + bias[i];
-        if (!(mean[i] <= kLargestLogit)) return false;
-        largest = std::max(largest, mean[i]);
-    }
-    if (!(largest > -kLargestLogit)) return false;
+/// Writes exponentials of out and their sum; false where one of out is not below the bound.
+bool exponentials(std::size_t n, float* out, float& total) {
     float sums[kSumLanes] = {};
+    bool good = true;
     for (std::size_t i = 0; i < n; ++i) {
-        mean[i] = share_of(mean[i], largest);
-        sums[i % kSumLanes] += mean[i];
+        good &= out[i] <= kLargestExponent;
+        out[i] = share_of(out[i] > kSmallestExponent ? out[i] : kSmallestExponent);
+        sums[i % kSumLanes] += out[i];
     }
-    const float scale = library / total_of(sums);
+    total = total_of(sums);
+    return good;
+}
+
+bool softmax(const float* logits, const float* bias, float library, std::size_t n, float* mean) {
+    const auto logit = [&](std::size_t i) { return bias == nullptr ? logits[i] : logits[i] + bias[i]; };
+    for (std::size_t i = 0; i < n; ++i) mean[i] = logit(i);
+    float total = 0.0f;
+    if (!exponentials(n, mean, total) || !(total >= kSmallestTotal)) {
+        float largest = -std::numeric_limits<float>::infinity();
+        for (std::size_t i = 0; i < n; ++i) {
+            if (!(logit(i) <= kLargestLogit)) return false;
+            largest = std::max(largest, logit(i));
+        }
+        if (!(largest >= -kLargestLogit)) return false;
+        for (std::size_t i = 0; i < n; ++i) mean[i] = logit(i) - largest;
+        exponentials(n, mean, total);
+    }
+    const float scale = library / total;
     for (std::size_t i = 0; i < n; ++i) mean[i] *= scale;
     return true;
 }

@@ -1,4 +1,4 @@
-"""Print the polynomial coefficients of ``cpp/include/vaexprs/float_math.hpp``.
+"""Print the polynomial coefficients of ``float_math.hpp`` and ``softmax.hpp``.
 
 Each polynomial is the minimax solution of a weighted problem, found by Remez exchange in 60
 digits; its coefficients are then rounded to float32 one at a time, from the lowest degree up,
@@ -97,6 +97,8 @@ def main() -> None:
     for degree in (5, 6):
         fit(f"exp, degree {degree}", mp.exp, lambda x: mp.exp(-x),
             -float(mp.log(2)) / 2, float(mp.log(2)) / 2, list(range(degree + 1)))
+    fit("exp2, degree 5", lambda x: mp.mpf(2) ** x, lambda x: mp.mpf(2) ** -x, -0.5, 0.5,
+        list(range(6)))
     fit("sin(pi/2 x)/x in x^2", odd, lambda s: 1 / odd(s), 0.0, 0.25, list(range(4)))
     fit("cos(pi/2 x) in x^2", lambda s: mp.cos(quarter * mp.sqrt(s)), lambda s: one,
         0.0, 0.25, list(range(5)))

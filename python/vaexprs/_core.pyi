@@ -178,6 +178,30 @@ def fill_one_hot(out: _Float32, codes: NDArray[np.int32], sizes: NDArray[np.int3
         Number of categories of each key, ``(n_keys,)``.
     """
 
+def softmax_means(
+    out: _Float32,
+    logits: _Float32,
+    library: _Float32,
+    bias: _Float32 | None = None,
+    *,
+    n_threads: SupportsIndex = 1,
+    instruction_set: str | None = None,
+) -> None:
+    """Fill `out` with ``library * softmax(logits + bias)``, row by row.
+
+    Quickest where logits with their bias are between -20 and 60. Shares of less than exp(-87) of
+    a row's largest are taken for that.
+
+    Parameters
+    ----------
+    out, logits
+        ``(n_cells, n_genes)``.
+    library
+        ``(n_cells,)``, not negative, below 2^63.
+    bias
+        ``(n_genes,)``.
+    """
+
 def sample_bernoulli(
     mean: _Float32,
     *,
@@ -229,16 +253,24 @@ def sample_poisson(
     *,
     seed: SupportsIndex,
     first_cell: SupportsIndex = 0,
+    library: _Float32 | None = None,
+    bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Float32:
-    """Draw Poisson counts with the given means in [0, 2^63), ``(n_cells, n_genes)``."""
+    """Draw Poisson counts with the given means in [0, 2^63), ``(n_cells, n_genes)``.
+
+    With `library`, ``(n_cells,)``, `mean` holds logits, and the means are what `softmax_means`
+    makes of them, `library` and `bias`. So with all laws of counts.
+    """
 
 def sample_poisson_csr(
     mean: _Float32,
     *,
     seed: SupportsIndex,
     first_cell: SupportsIndex = 0,
+    library: _Float32 | None = None,
+    bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
@@ -250,6 +282,8 @@ def sample_nb(
     *,
     seed: SupportsIndex,
     first_cell: SupportsIndex = 0,
+    library: _Float32 | None = None,
+    bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Float32:
@@ -265,6 +299,8 @@ def sample_nb_csr(
     *,
     seed: SupportsIndex,
     first_cell: SupportsIndex = 0,
+    library: _Float32 | None = None,
+    bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
@@ -277,6 +313,8 @@ def sample_zinb(
     *,
     seed: SupportsIndex,
     first_cell: SupportsIndex = 0,
+    library: _Float32 | None = None,
+    bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Float32:
@@ -293,6 +331,8 @@ def sample_zinb_csr(
     *,
     seed: SupportsIndex,
     first_cell: SupportsIndex = 0,
+    library: _Float32 | None = None,
+    bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:

@@ -1,8 +1,8 @@
 // Means of counts from the decoder's logits: a share of the library size for each gene.
 //
 // The runtime has operators for this. Here the row is still in cache when the draws are made from
-// it, the bias comes along for nothing, and one pass less is made. (Measured at 20,000 genes: 0.3 ns
-// per entry in place of 1.3 for the runtime's bias, Softmax and Mul.)
+// it, the bias comes along for nothing, and passes over memory are saved. (Measured at 20,000 genes:
+// 0.2 ns per entry in place of 1.3 for the runtime's bias, Softmax and Mul.)
 
 #pragma once
 
@@ -11,58 +11,93 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-/// kSumLanes partial results, as vectors of this instruction set.
-inline constexpr std::size_t kSums = kSumLanes / kLanes;
+/// The logits of a row, as they are.
+struct PlainLogits {
+    const float* logits;
 
-VAEXPRS_INLINE F32 biased(const float* logits, const float* bias, std::size_t i) {
-    return bias == nullptr ? load<F32>(logits + i) : load<F32>(logits + i) + load<F32>(bias + i);
+    F32 at(std::size_t i) const { return load<F32>(logits + i); }
+    float one(std::size_t i) const { return logits[i]; }
+};
+
+struct BiasedLogits {
+    const float* logits;
+    const float* bias;
+
+    F32 at(std::size_t i) const { return load<F32>(logits + i) + load<F32>(bias + i); }
+    float one(std::size_t i) const { return logits[i] + bias[i]; }
+};
+
+/// Logits less their largest.
+template <class Logits>
+struct LoweredLogits {
+    Logits logits;
+    float largest;
+
+    F32 at(std::size_t i) const { return logits.at(i) - largest; }
+    float one(std::size_t i) const { return logits.one(i) - largest; }
+};
+
+/// Writes exponentials and their sum; false where a logit is NaN or above kLargestExponent.
+template <class Logits>
+[[gnu::always_inline]] static inline bool exponentials(Logits logits, std::size_t n, float* out,
+                                                       float& total) {
+    constexpr std::size_t kSums = kSumLanes / kLanes;
+    const std::size_t whole = n - n % kSumLanes;
+    F32 sum[kSums] = {};
+    I32 good = ~I32{};
+    for (std::size_t i = 0; i < whole; i += kSumLanes) {
+        for (std::size_t k = 0; k < kSums; ++k) {
+            const F32 x = logits.at(i + k * kLanes);
+            good &= x <= kLargestExponent;
+            const F32 share = share_of(larger(x, kSmallestExponent));
+            sum[k] += share;
+            store(out + i + k * kLanes, share);
+        }
+    }
+    alignas(64) float sums[kSumLanes];
+    for (std::size_t k = 0; k < kSums; ++k) store(sums + k * kLanes, sum[k]);
+    bool rest = true;
+    for (std::size_t i = whole; i < n; ++i) {
+        const float x = logits.one(i);
+        rest &= x <= kLargestExponent;
+        out[i] = share_of(x > kSmallestExponent ? x : kSmallestExponent);
+        sums[i - whole] += out[i];
+    }
+    total = total_of(sums);
+    return rest && bits_of(good) == kAllLanes;
+}
+
+/// Finds the largest logit of an unusual row; false where one is NaN or +infinity, or all are
+/// -infinity.
+template <class Logits>
+static inline bool largest_of(Logits logits, std::size_t n, float& largest) {
+    largest = -std::numeric_limits<float>::infinity();
+    for (std::size_t i = 0; i < n; ++i) {
+        const float x = logits.one(i);
+        if (!(x <= kLargestLogit)) return false;
+        if (x > largest) largest = x;
+    }
+    return largest >= -kLargestLogit;
+}
+
+template <class Logits>
+[[gnu::always_inline]] static inline bool softmax_of(Logits logits, float library, std::size_t n,
+                                                     float* mean) {
+    float total = 0.0f;
+    if (!exponentials(logits, n, mean, total) || !(total >= kSmallestTotal)) [[unlikely]] {
+        float largest = 0.0f;
+        if (!largest_of(logits, n, largest)) return false;
+        exponentials(LoweredLogits<Logits>{logits, largest}, n, mean, total);
+    }
+    const float scale = library / total;
+    for (std::size_t i = 0; i < n; ++i) mean[i] *= scale;
+    return true;
 }
 
 static inline bool softmax(const float* logits, const float* bias, float library, std::size_t n,
                            float* mean) {
-    const std::size_t whole = n - n % kSumLanes;
-    const auto last = [&](std::size_t i) { return bias == nullptr ? logits[i] : logits[i] + bias[i]; };
-
-    F32 high[kSums];
-    for (F32& h : high) h = broadcast(-kLargestLogit);
-    I32 good = ~I32{};
-    for (std::size_t i = 0; i < whole; i += kSumLanes) {
-        for (std::size_t k = 0; k < kSums; ++k) {
-            const F32 x = biased(logits, bias, i + k * kLanes);
-            good &= x <= kLargestLogit;
-            high[k] = x > high[k] ? x : high[k];
-        }
-    }
-    float largest = -kLargestLogit;
-    bool rest_good = true;
-    for (const F32& h : high) {
-        for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
-            if (h[lane] > largest) largest = h[lane];
-        }
-    }
-    for (std::size_t i = whole; i < n; ++i) {
-        rest_good &= last(i) <= kLargestLogit;
-        if (last(i) > largest) largest = last(i);
-    }
-    if (!rest_good || bits_of(good) != kAllLanes || !(largest > -kLargestLogit)) return false;
-
-    alignas(64) float sums[kSumLanes];
-    F32 sum[kSums] = {};
-    for (std::size_t i = 0; i < whole; i += kSumLanes) {
-        for (std::size_t k = 0; k < kSums; ++k) {
-            const F32 x = biased(logits, bias, i + k * kLanes);
-            const F32 share = exp_float(larger(x - largest, kSmallestExponent));
-            sum[k] += share;
-            store(mean + i + k * kLanes, share);
-        }
-    }
-    for (std::size_t k = 0; k < kSums; ++k) store(sums + k * kLanes, sum[k]);
-    for (std::size_t i = whole; i < n; ++i) {
-        sums[i - whole] += mean[i] = share_of(last(i), largest);
-    }
-    const float scale = library / total_of(sums);
-    for (std::size_t i = 0; i < n; ++i) mean[i] *= scale;
-    return true;
+    if (bias == nullptr) return softmax_of(PlainLogits{logits}, library, n, mean);
+    return softmax_of(BiasedLogits{logits, bias}, library, n, mean);
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA
