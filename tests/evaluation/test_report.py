@@ -105,7 +105,7 @@ def test_names_in_the_page_are_escaped(simulate, quick):
 
 def test_the_verdict_does_not_flatter(reports):
     words = " ".join(summary(reports["bad"]))
-    assert re.search(r"\d+ of \d+ scores lie within the range of real cells; \d+ do not", words)
+    assert re.search(r"\d+ of \d+ scores lie within the range of real cells; \d+ do not \(", words)
     assert "tells generated from real cells with an AUC of" in words
     assert "Farthest outside" in words
     assert "could not show a difference, not that there is none" in words

@@ -22,7 +22,9 @@ guards against a D - M that is small by chance, and D itself bounds the choice f
 Everything is given the test cells, which both sides are compared with.
 
 With cells of the same law in place of generated ones, each of twelve kinds of scores lay outside
-its range in 3 to 10 % of 200 simulated data sets, 6 % on average.
+its range in 3 to 10 % of 200 simulated data sets, 6 % on average. With real cells in their place,
+27 times 800, 350 and 800 droplet cells of ten types drawn as training, test and "generated" cells,
+4.8 % of 999 scores of all kinds lay outside; at most 4 of 37 in one report.
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int
     if absent:
         shown = ", ".join(repr(name) for name in absent[:6]) + (", ..." if len(absent) > 6 else "")
         notes.append(
-            f"{len(absent)} of {len(set(pool.real_groups))} combinations of conditions are not "
-            f"compared, because one side has too few cells of them: {shown}."
+            f"Of {len(set(pool.real_groups))} combinations of conditions {len(absent)} cannot be "
+            f"compared, because one side has too few cells: {shown}."
         )
     return replace(pool, n_compared=n_compared, overlap=_overlap(pool, trial), notes=tuple(notes))
 

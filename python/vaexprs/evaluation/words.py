@@ -53,9 +53,9 @@ def summary(report: Report) -> list[str]:
         expected = judged * (1 - LEVEL)
         sentences.append(
             f"{counts['within']} of {judged} scores lie within the range of real cells; "
-            f"{outside} do not: {counts['worse']} are worse, {counts['off']} are unlike real cells "
-            f"in either direction, and {counts['better']} go beyond them. Real cells in the place "
-            f"of generated ones would be outside about {expected:.0f} times by chance."
+            f"{outside} do not ({counts['worse']} worse, {counts['off']} unlike real cells in "
+            f"either direction, {counts['better']} beyond real cells). Real cells in the place of "
+            f"generated ones would be outside about {expected:.0f} times by chance."
         )
     sentences += _classifier_sentence(report)
     outside_names = [
