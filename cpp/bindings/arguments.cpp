@@ -11,7 +11,8 @@ namespace {
 
 std::string shape_text(const std::vector<std::string>& lengths) {
     std::string text = "(";
-    for (std::size_t i = 0; i < lengths.size(); ++i) text += (i > 0 ? ", " : "") + lengths[i];
+    for (std::size_t i = 0; i < lengths.size(); ++i)
+        text += (i > 0 ? ", " : "") + lengths[i];
     return text + (lengths.size() == 1 ? ",)" : ")");
 }
 
@@ -33,7 +34,8 @@ std::uint64_t parse_unsigned(const py::object& value, const char* name, std::uin
 
 std::string describe(const py::array& array) {
     std::vector<std::string> lengths;
-    for (py::ssize_t i = 0; i < array.ndim(); ++i) lengths.push_back(std::to_string(array.shape(i)));
+    for (py::ssize_t i = 0; i < array.ndim(); ++i)
+        lengths.push_back(std::to_string(array.shape(i)));
     return std::string(py::str(array.dtype())) + " of shape " + shape_text(lengths);
 }
 
@@ -60,7 +62,8 @@ void check_array(const py::array& array, const char* name, const py::dtype& dtyp
                               ".");
     }
     if (writeable && !array.writeable()) {
-        throw py::value_error(std::string(name) + ": expected a writeable array, got a read-only one.");
+        throw py::value_error(std::string(name) +
+                              ": expected a writeable array, got a read-only one.");
     }
 }
 
@@ -105,7 +108,8 @@ Run parse_run(const py::object& seed, const py::object& first_cell, const py::ob
                                     std::numeric_limits<std::int64_t>::max(), "from 0 to 2^63 - 1");
     run.n_threads =
         static_cast<unsigned>(parse_unsigned(n_threads, "n_threads", 4096, "from 1 to 4096"));
-    if (run.n_threads == 0) throw py::value_error("n_threads: expected an integer from 1 to 4096, got 0.");
+    if (run.n_threads == 0)
+        throw py::value_error("n_threads: expected an integer from 1 to 4096, got 0.");
     run.kernels = &kernels_named(instruction_set.value_or(""));
     return run;
 }

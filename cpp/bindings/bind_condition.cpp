@@ -1,6 +1,7 @@
+#include "vaexprs/condition.hpp"
+
 #include "arguments.hpp"
 #include "module.hpp"
-#include "vaexprs/condition.hpp"
 
 namespace vaexprs::bindings {
 
@@ -15,7 +16,8 @@ void one_hot(py::array& out, const py::array& codes, const py::array& sizes) {
     const auto n_cells = static_cast<std::size_t>(codes.shape(0));
     check_range(s, static_cast<std::size_t>(n_keys), "sizes", 1, std::int64_t{1} << 31);
     py::ssize_t width = 0;
-    for (py::ssize_t key = 0; key < n_keys; ++key) width += s[key];
+    for (py::ssize_t key = 0; key < n_keys; ++key)
+        width += s[key];
     for (std::size_t i = 0; i < n_cells; ++i) {
         for (py::ssize_t key = 0; key < n_keys; ++key) {
             const std::int32_t code = c[static_cast<py::ssize_t>(i) * n_keys + key];

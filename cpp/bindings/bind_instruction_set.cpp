@@ -1,7 +1,8 @@
 #include <pybind11/stl.h>
 
-#include "module.hpp"
 #include "vaexprs/kernels.hpp"
+
+#include "module.hpp"
 
 namespace vaexprs::bindings {
 
@@ -14,7 +15,8 @@ void bind_instruction_set(pybind11::module_& module) {
         "instruction_sets",
         [] {
             std::vector<std::string> names;
-            for (const Kernels* kernels : available_kernels()) names.emplace_back(kernels->name);
+            for (const Kernels* kernels : available_kernels())
+                names.emplace_back(kernels->name);
             return names;
         },
         "Names of the kernels that this machine can run, from 'reference', the plain scalar twin\n"

@@ -1,8 +1,9 @@
 #include <pybind11/stl.h>
 
+#include "vaexprs/latent.hpp"
+
 #include "arguments.hpp"
 #include "module.hpp"
-#include "vaexprs/latent.hpp"
 
 namespace vaexprs::bindings {
 
@@ -26,10 +27,13 @@ void latent(py::array& out, const py::object& seed, const py::object& first_cell
 void check_offsets(std::span<const std::int64_t> offsets, std::size_t n_components) {
     bool good = offsets.size() >= 2 && offsets.front() == 0 &&
                 offsets.back() == static_cast<std::int64_t>(n_components);
-    for (std::size_t g = 0; good && g + 1 < offsets.size(); ++g) good = offsets[g] < offsets[g + 1];
+    for (std::size_t g = 0; good && g + 1 < offsets.size(); ++g)
+        good = offsets[g] < offsets[g + 1];
     if (!good) {
-        throw py::value_error("offsets: expected integers that rise from 0 to the number of "
-                              "components, " + std::to_string(n_components) + ".");
+        throw py::value_error(
+            "offsets: expected integers that rise from 0 to the number of "
+            "components, " +
+            std::to_string(n_components) + ".");
     }
 }
 
@@ -41,8 +45,10 @@ void check_weights(std::span<const double> weights, std::span<const std::int64_t
             total += weights[c] >= 0.0 ? weights[c] : std::numeric_limits<double>::quiet_NaN();
         }
         if (!(total > 0.0 && total <= std::numeric_limits<double>::max())) {
-            throw py::value_error("weights: expected values >= 0 with a positive, finite sum in "
-                                  "each group; group " + std::to_string(g) + " has none.");
+            throw py::value_error(
+                "weights: expected values >= 0 with a positive, finite sum in "
+                "each group; group " +
+                std::to_string(g) + " has none.");
         }
     }
 }
@@ -65,8 +71,8 @@ void latent_mixture(py::array& out, const py::array& group, const py::array& off
 
     const auto n_cells = static_cast<std::size_t>(out.shape(0));
     const auto size = static_cast<std::size_t>(n_components);
-    const Mixture mixture{row,  {o, static_cast<std::size_t>(offsets.shape(0))}, {w, size}, m, t,
-                          {f, size}};
+    const Mixture mixture{
+        row, {o, static_cast<std::size_t>(offsets.shape(0))}, {w, size}, m, t, {f, size}};
     check_offsets(mixture.offsets, size);
     check_weights(mixture.weights, mixture.offsets);
     check_range(f, size, "factor", 0, tril.shape(0));
@@ -83,8 +89,7 @@ py::array_t<float> reparameterized(const py::array& mean, const py::array& log_v
                                    const InstructionSet& instruction_set) {
     const Run run = parse_run(seed, first_cell, n_threads, instruction_set);
     const auto* m = input<float>(mean, "mean", {kAny, kAny});
-    const auto* v =
-        input<float>(log_variance, "log_variance", {mean.shape(0), mean.shape(1)});
+    const auto* v = input<float>(log_variance, "log_variance", {mean.shape(0), mean.shape(1)});
     const auto size = static_cast<std::size_t>(mean.size());
     check_finite(m, size, "mean");
     check_finite(v, size, "log_variance");
@@ -126,18 +131,19 @@ void bind_latent(py::module_& module) {
     module.def("fill_latent", latent, "out"_a, py::kw_only(), "seed"_a, "first_cell"_a = 0,
                "n_threads"_a = 1, "instruction_set"_a = py::none(),
                "Fill `out`, (n_cells, n_latent) float32, with standard normals.");
-    module.def("fill_latent_mixture", latent_mixture, "out"_a, "group"_a, "offsets"_a, "weights"_a,
-               "means"_a, "tril"_a, "factor"_a, py::kw_only(), "seed"_a, "first_cell"_a = 0,
-               "n_threads"_a = 1, "instruction_set"_a = py::none(),
-               "Fill `out`, (n_cells, n_dim) float32, with draws from the Gaussian mixture of each\n"
-               "cell's group: means[c] + tril[factor[c]] @ e, with c chosen by weight among\n"
-               "offsets[group]:offsets[group + 1] and the e that fill_latent would give.");
+    module.def(
+        "fill_latent_mixture", latent_mixture, "out"_a, "group"_a, "offsets"_a, "weights"_a,
+        "means"_a, "tril"_a, "factor"_a, py::kw_only(), "seed"_a, "first_cell"_a = 0,
+        "n_threads"_a = 1, "instruction_set"_a = py::none(),
+        "Fill `out`, (n_cells, n_dim) float32, with draws from the Gaussian mixture of each\n"
+        "cell's group: means[c] + tril[factor[c]] @ e, with c chosen by weight among\n"
+        "offsets[group]:offsets[group + 1] and the e that fill_latent would give.");
     module.def("reparameterize", reparameterized, "mean"_a, "log_variance"_a, py::kw_only(),
                "seed"_a, "first_cell"_a = 0, "n_threads"_a = 1, "instruction_set"_a = py::none(),
                "mean + exp(log_variance / 2) * e, (n_cells, n_latent) float32, with the e that\n"
                "fill_latent would give.");
-    module.def("fill_library", library, "out"_a, "group"_a, "location"_a, "scale"_a,
-               py::kw_only(), "seed"_a, "first_cell"_a = 0, "n_threads"_a = 1,
+    module.def("fill_library", library, "out"_a, "group"_a, "location"_a, "scale"_a, py::kw_only(),
+               "seed"_a, "first_cell"_a = 0, "n_threads"_a = 1,
                "Fill `out`, (n_cells,) float32, with exp(location[group] + scale[group] * e).");
 }
 

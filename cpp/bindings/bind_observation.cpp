@@ -1,8 +1,9 @@
 #include <pybind11/stl.h>
 
+#include "vaexprs/observation.hpp"
+
 #include "arguments.hpp"
 #include "module.hpp"
-#include "vaexprs/observation.hpp"
 
 namespace vaexprs::bindings {
 
@@ -145,14 +146,15 @@ void define(py::module_& module, const std::string& name, const std::string& law
                 "mean"_a, py::arg(names)..., py::kw_only(), "seed"_a, "first_cell"_a = 0,
                 "library"_a = py::none(), "bias"_a = py::none(), "n_threads"_a = 1,
                 "instruction_set"_a = py::none(),
-                (text + "\n\nWith `library`, one for each cell, `mean` holds logits, and the means are\n"
-                        "library * softmax(logits + bias).").c_str());
+                (text +
+                 "\n\nWith `library`, one for each cell, `mean` holds logits, and the means are\n"
+                 "library * softmax(logits + bias).")
+                    .c_str());
         }
     };
     define_one("sample_" + name, law + "\n\nReturns float32 values of the shape of `mean`.", dense);
     define_one("sample_" + name + "_csr",
-               law +
-                   "\n\nReturns the draws of sample_" + name +
+               law + "\n\nReturns the draws of sample_" + name +
                    " without their zeros, as (data, indices, indptr) of a CSR\n"
                    "matrix: float32, int32 rising within each row, int64.",
                csr);
@@ -163,30 +165,37 @@ void define(py::module_& module, const std::string& name, const std::string& law
 void bind_observation(py::module_& module) {
     define(module, "bernoulli", "1 with probability `mean`, else 0.",
            [](const py::array& mean) { return Call{Likelihood::bernoulli, &mean}; });
-    define(module, "gaussian", "Normal with mean `mean` and standard deviation `scale`.",
-           [](const py::array& mean, const py::array& scale) {
-               return Call{Likelihood::gaussian, &mean, &scale};
-           }, "scale");
-    define<Means::or_logits>(module, "poisson", "Poisson with mean `mean`.",
-           [](const py::array& mean) { return Call{Likelihood::poisson, &mean}; });
-    define<Means::or_logits>(module, "nb",
-           "Negative binomial with mean m and variance m + m^2 / inverse_dispersion.",
-           [](const py::array& mean, const py::array& inverse_dispersion) {
-               return Call{Likelihood::nb, &mean, nullptr, &inverse_dispersion};
-           }, "inverse_dispersion");
-    define<Means::or_logits>(module, "zinb",
-           "0 with probability sigmoid(zero_logits), else negative binomial.",
-           [](const py::array& mean, const py::array& inverse_dispersion,
-              const py::array& zero_logits) {
-               return Call{Likelihood::zinb, &mean, nullptr, &inverse_dispersion, &zero_logits};
-           }, "inverse_dispersion", "zero_logits");
-    define(module, "zigamma",
-           "0 with probability sigmoid(zero_logits), else gamma with mean m and variance\n"
-           "m^2 / inverse_dispersion.",
-           [](const py::array& mean, const py::array& inverse_dispersion,
-              const py::array& zero_logits) {
-               return Call{Likelihood::zigamma, &mean, nullptr, &inverse_dispersion, &zero_logits};
-           }, "inverse_dispersion", "zero_logits");
+    define(
+        module, "gaussian", "Normal with mean `mean` and standard deviation `scale`.",
+        [](const py::array& mean, const py::array& scale) {
+            return Call{Likelihood::gaussian, &mean, &scale};
+        },
+        "scale");
+    define<Means::or_logits>(
+        module, "poisson", "Poisson with mean `mean`.",
+        [](const py::array& mean) { return Call{Likelihood::poisson, &mean}; });
+    define<Means::or_logits>(
+        module, "nb", "Negative binomial with mean m and variance m + m^2 / inverse_dispersion.",
+        [](const py::array& mean, const py::array& inverse_dispersion) {
+            return Call{Likelihood::nb, &mean, nullptr, &inverse_dispersion};
+        },
+        "inverse_dispersion");
+    define<Means::or_logits>(
+        module, "zinb", "0 with probability sigmoid(zero_logits), else negative binomial.",
+        [](const py::array& mean, const py::array& inverse_dispersion,
+           const py::array& zero_logits) {
+            return Call{Likelihood::zinb, &mean, nullptr, &inverse_dispersion, &zero_logits};
+        },
+        "inverse_dispersion", "zero_logits");
+    define(
+        module, "zigamma",
+        "0 with probability sigmoid(zero_logits), else gamma with mean m and variance\n"
+        "m^2 / inverse_dispersion.",
+        [](const py::array& mean, const py::array& inverse_dispersion,
+           const py::array& zero_logits) {
+            return Call{Likelihood::zigamma, &mean, nullptr, &inverse_dispersion, &zero_logits};
+        },
+        "inverse_dispersion", "zero_logits");
     module.def("softmax_means", &softmax_means_into, "out"_a, "logits"_a, "library"_a,
                "bias"_a = py::none(), py::kw_only(), "n_threads"_a = 1,
                "instruction_set"_a = py::none(),

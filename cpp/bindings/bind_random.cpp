@@ -1,11 +1,12 @@
+#include <cmath>
+
 #include <pybind11/stl.h>
 
-#include <cmath>
+#include "vaexprs/random.hpp"
+#include "vaexprs/threefry.hpp"
 
 #include "arguments.hpp"
 #include "module.hpp"
-#include "vaexprs/random.hpp"
-#include "vaexprs/threefry.hpp"
 
 namespace vaexprs::bindings {
 
@@ -17,8 +18,8 @@ py::array_t<std::uint32_t> threefry(const py::array& counter, const py::array& k
     const auto* c = input<std::uint32_t>(counter, "counter", {kAny, 4});
     const py::ssize_t n = counter.shape(0);
     const bool shared = key.ndim() == 1;
-    const auto* k = shared ? input<std::uint32_t>(key, "key", {4})
-                           : input<std::uint32_t>(key, "key", {n, 4});
+    const auto* k =
+        shared ? input<std::uint32_t>(key, "key", {4}) : input<std::uint32_t>(key, "key", {n, 4});
     py::array_t<std::uint32_t> out({n, py::ssize_t{4}});
     std::uint32_t* o = out.mutable_data();
     const py::gil_scoped_release release;
@@ -31,9 +32,9 @@ py::array_t<std::uint32_t> threefry(const py::array& counter, const py::array& k
 
 Purpose parse_purpose(const std::string& name) {
     constexpr std::pair<const char*, Purpose> kPurposes[] = {
-        {"latent", Purpose::latent},           {"component", Purpose::component},
-        {"library", Purpose::library},         {"observation", Purpose::observation},
-        {"refinement", Purpose::refinement},   {"condition", Purpose::condition},
+        {"latent", Purpose::latent},         {"component", Purpose::component},
+        {"library", Purpose::library},       {"observation", Purpose::observation},
+        {"refinement", Purpose::refinement}, {"condition", Purpose::condition},
     };
     std::string known;
     for (const auto& [text, purpose] : kPurposes) {
@@ -99,7 +100,8 @@ py::array_t<std::int32_t> category(const py::array& weights, py::ssize_t n_cells
         throw py::value_error("weights: expected a positive, finite sum, got " +
                               std::to_string(total) + ".");
     }
-    if (n_cells < 0) throw py::value_error("n_cells: expected >= 0, got " + std::to_string(n_cells) + ".");
+    if (n_cells < 0)
+        throw py::value_error("n_cells: expected >= 0, got " + std::to_string(n_cells) + ".");
     py::array_t<std::int32_t> out(n_cells);
     std::int32_t* made = out.mutable_data();
     const std::span<const double> view(data, static_cast<std::size_t>(weights.size()));

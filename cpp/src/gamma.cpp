@@ -7,6 +7,27 @@
 
 namespace vaexprs {
 
+namespace {
+
+/// log(1 + y) - y, without cancellation where y is small.
+double log1p_minus(double y) {
+    if (std::abs(y) > 0.05) return std::log1p(y) - y;
+    double sum = 0.0, power = -y;
+    for (double n = 2.0;; n += 1.0) {
+        power *= -y;
+        const double next = sum - power / n;
+        if (next == sum) return sum;
+        sum = next;
+    }
+}
+
+}  // namespace
+
+// x^2 / 2 + d (1 - v + log v) with v = (1 + y)^3, arranged so that large d find nothing to cancel.
+double log_gamma_acceptance(double d, double y, double x) {
+    return 0.5 * x * x + d * (3.0 * log1p_minus(y) - 3.0 * y * y - y * y * y);
+}
+
 // G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", ACM Transactions on
 // Mathematical Software 26 (2000) 363-372. An attempt fails with probability below 0.05, and each
 // has words of its own, so that the number of attempts disturbs nobody else.
@@ -27,9 +48,8 @@ double draw_gamma(Site site, double shape) {
             std::sqrt(-2.0 * std::log(uniform_double(words.w0, words.w1))) * std::cos(turn);
         const double root = 1.0 + c * x;
         if (root <= 0.0) continue;
-        const double v = root * root * root;
         const double u = 0x1p-32 * (words.w3 + 0.5);
-        if (std::log(u) < 0.5 * x * x + d * (1.0 - v + std::log(v))) return boost * d * v;
+        if (std::log(u) < log_gamma_acceptance(d, c * x, x)) return boost * d * root * root * root;
     }
 }
 

@@ -13,11 +13,11 @@ namespace vaexprs {
 void fill_latent(float* out, std::size_t n_cells, std::uint32_t n_latent, const Run& run) {
     parallel_rows(n_cells, parts_of(n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
-        for (std::size_t i = first; i < last; ++i) {
-            run.kernels->normal(run.seed, Purpose::latent, run.first_cell + i, n_latent,
-                                out + i * n_latent);
-        }
-    });
+                      for (std::size_t i = first; i < last; ++i) {
+                          run.kernels->normal(run.seed, Purpose::latent, run.first_cell + i,
+                                              n_latent, out + i * n_latent);
+                      }
+                  });
 }
 
 void reparameterize(const float* mean, const float* log_variance, float* out, std::size_t n_cells,
@@ -34,30 +34,34 @@ void fill_latent_mixture(float* out, std::span<const std::int32_t> group, const 
                          const Run& run) {
     const std::vector<double> cumulative = cumulative_weights(mixture.weights, mixture.offsets);
     const std::size_t n_dim = mixture.n_dim;
-    parallel_rows(group.size(), parts_of(group.size(), run.n_threads),
-                  [&](std::size_t first, std::size_t last, std::size_t) {
-        std::vector<float> noise(n_dim);
-        for (std::size_t i = first; i < last; ++i) {
-            const std::uint64_t cell = run.first_cell + i;
-            const auto g = static_cast<std::size_t>(group[i]);
-            const auto begin = static_cast<std::size_t>(mixture.offsets[g]);
-            const auto end = static_cast<std::size_t>(mixture.offsets[g + 1]);
-            const std::size_t component =
-                begin + draw_category({run.seed, cell, 0}, Purpose::component,
-                                      std::span(cumulative).subspan(begin, end - begin));
-            run.kernels->normal(run.seed, Purpose::latent, cell, mixture.n_dim, noise.data());
+    parallel_rows(
+        group.size(), parts_of(group.size(), run.n_threads),
+        [&](std::size_t first, std::size_t last, std::size_t) {
+            std::vector<float> noise(n_dim);
+            for (std::size_t i = first; i < last; ++i) {
+                const std::uint64_t cell = run.first_cell + i;
+                const auto g = static_cast<std::size_t>(group[i]);
+                const auto begin = static_cast<std::size_t>(mixture.offsets[g]);
+                const auto end = static_cast<std::size_t>(mixture.offsets[g + 1]);
+                const std::size_t component =
+                    begin + draw_category({run.seed, cell, 0}, Purpose::component,
+                                          std::span(cumulative).subspan(begin, end - begin));
+                run.kernels->normal(run.seed, Purpose::latent, cell, mixture.n_dim, noise.data());
 
-            const float* mean = mixture.means + component * n_dim;
-            const float* row = mixture.tril +
-                               static_cast<std::size_t>(mixture.factor[component]) * n_dim * n_dim;
-            for (std::size_t j = 0; j < n_dim; ++j, row += n_dim) {
-                // Summed in float64 and in order: the same bits whatever the compiler makes of it.
-                double sum = mean[j];
-                for (std::size_t k = 0; k <= j; ++k) sum += static_cast<double>(row[k]) * noise[k];
-                out[i * n_dim + j] = static_cast<float>(sum);
+                const float* mean = mixture.means + component * n_dim;
+                const float* row =
+                    mixture.tril +
+                    static_cast<std::size_t>(mixture.factor[component]) * n_dim * n_dim;
+                for (std::size_t j = 0; j < n_dim; ++j, row += n_dim) {
+                    // Summed in float64 and in order: the same bits whatever the compiler makes of
+                    // it.
+                    double sum = mean[j];
+                    for (std::size_t k = 0; k <= j; ++k)
+                        sum += static_cast<double>(row[k]) * noise[k];
+                    out[i * n_dim + j] = static_cast<float>(sum);
+                }
             }
-        }
-    });
+        });
 }
 
 void fill_library(float* out, std::span<const std::int32_t> group, const float* location,

@@ -86,29 +86,31 @@ void softmax_row(const Observation& o, const Run& run, std::size_t i, float* out
 
 SparseKernel kernel_of(Likelihood likelihood, const Kernels& kernels) {
     switch (likelihood) {
-        case Likelihood::bernoulli: return kernels.bernoulli;
-        case Likelihood::poisson: return kernels.poisson;
-        case Likelihood::nb: return kernels.nb;
-        case Likelihood::zinb: return kernels.zinb;
-        case Likelihood::zigamma: return kernels.zigamma;
-        case Likelihood::gaussian: break;
+        case Likelihood::bernoulli:
+            return kernels.bernoulli;
+        case Likelihood::poisson:
+            return kernels.poisson;
+        case Likelihood::nb:
+            return kernels.nb;
+        case Likelihood::zinb:
+            return kernels.zinb;
+        case Likelihood::zigamma:
+            return kernels.zigamma;
+        case Likelihood::gaussian:
+            break;
     }
     throw std::logic_error("gaussian has no sparse kernel");
 }
 
 ObservationRow row_of(const Observation& o, const Run& run, std::size_t i) {
-    return {run.seed,
-            run.first_cell + i,
-            o.n_genes,
-            o.mean.row(i),
-            o.scale.row(i),
-            o.inverse_dispersion.row(i),
-            o.zero_logits.row(i)};
+    return {run.seed,       run.first_cell + i,          o.n_genes,           o.mean.row(i),
+            o.scale.row(i), o.inverse_dispersion.row(i), o.zero_logits.row(i)};
 }
 
 void gaussian_row(const ObservationRow& row, const Kernels& kernels, float* out) {
     kernels.normal(row.seed, Purpose::observation, row.cell, row.n_genes, out);
-    for (std::uint32_t j = 0; j < row.n_genes; ++j) out[j] = row.mean[j] + row.scale[j] * out[j];
+    for (std::uint32_t j = 0; j < row.n_genes; ++j)
+        out[j] = row.mean[j] + row.scale[j] * out[j];
 }
 
 /// Words of memory for one row's work, kept by the thread from call to call: fresh pages would cost
@@ -174,30 +176,32 @@ struct CsrPart {
 void softmax_means(const Observation& o, const Run& run, float* out) {
     parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
-        for (std::size_t i = first; i < last; ++i) softmax_row(o, run, i, out + i * o.n_genes);
-    });
+                      for (std::size_t i = first; i < last; ++i)
+                          softmax_row(o, run, i, out + i * o.n_genes);
+                  });
 }
 
 void sample_dense(const Observation& o, const Run& run, float* out) {
     check_parameters(o, run);
     parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
-        if (o.likelihood == Likelihood::gaussian) {
-            for (std::size_t i = first; i < last; ++i) {
-                gaussian_row(row_of(o, run, i), *run.kernels, out + i * o.n_genes);
-            }
-            return;
-        }
-        const RowSampler sample(o, run);
-        Buffer<std::int32_t> columns(o.n_genes + kPadding);
-        Buffer<float> values(o.n_genes + kPadding);
-        for (std::size_t i = first; i < last; ++i) {
-            float* row = out + i * o.n_genes;
-            const std::size_t n = sample(i, {columns.data(), values.data()});
-            std::fill_n(row, o.n_genes, 0.0f);
-            for (std::size_t k = 0; k < n; ++k) row[columns.data()[k]] = values.data()[k];
-        }
-    });
+                      if (o.likelihood == Likelihood::gaussian) {
+                          for (std::size_t i = first; i < last; ++i) {
+                              gaussian_row(row_of(o, run, i), *run.kernels, out + i * o.n_genes);
+                          }
+                          return;
+                      }
+                      const RowSampler sample(o, run);
+                      Buffer<std::int32_t> columns(o.n_genes + kPadding);
+                      Buffer<float> values(o.n_genes + kPadding);
+                      for (std::size_t i = first; i < last; ++i) {
+                          float* row = out + i * o.n_genes;
+                          const std::size_t n = sample(i, {columns.data(), values.data()});
+                          std::fill_n(row, o.n_genes, 0.0f);
+                          for (std::size_t k = 0; k < n; ++k)
+                              row[columns.data()[k]] = values.data()[k];
+                      }
+                  });
 }
 
 Csr sample_csr(const Observation& o, const Run& run) {

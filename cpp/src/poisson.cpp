@@ -14,7 +14,8 @@ namespace {
 double stirling_remainder(double k) {
     if (k < 16.0) {
         double factorial = 1.0;
-        for (double i = 2.0; i <= k; i += 1.0) factorial *= i;
+        for (double i = 2.0; i <= k; i += 1.0)
+            factorial *= i;
         return std::log(factorial) -
                ((k + 0.5) * std::log(k) - k + 0.5 * std::log(2.0 * std::numbers::pi));
     }

@@ -17,8 +17,9 @@ template <class Work>
 void for_each_row(std::size_t n_cells, const Run& run, const Work& work) {
     parallel_rows(n_cells, parts_of(n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
-        for (std::size_t i = first; i < last; ++i) work(i);
-    });
+                      for (std::size_t i = first; i < last; ++i)
+                          work(i);
+                  });
 }
 
 }  // namespace

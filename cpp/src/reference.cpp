@@ -21,9 +21,8 @@ double gamma_poisson(Site site, double mean, double inverse_dispersion) {
 /// The test of Marsaglia and Tsang, of numbers that are float32 but in float64.
 bool accepts(const GammaAttempt<float>& attempt, std::uint32_t word) {
     if (attempt.root <= 0.0f) return false;
-    const double x = attempt.x, d = attempt.d, root = 1.0 + static_cast<double>(attempt.c) * x;
-    const double log_u = std::log(0x1p-32 * (word + 0.5));
-    return log_u < 0.5 * x * x + d * (1.0 - root * root * root + 3.0 * std::log(root));
+    const double x = attempt.x, y = static_cast<double>(attempt.c) * x;
+    return std::log(0x1p-32 * (word + 0.5)) < log_gamma_acceptance(attempt.d, y, x);
 }
 
 }  // namespace
@@ -56,7 +55,8 @@ float zinb(Site site, float mean, float inverse_dispersion, float zero_logits) {
     const double v = observation_uniform(site);
     const double weight = weight_of(zero_logits);
     if (mean > kLargeMean) {
-        return v < weight ? static_cast<float>(gamma_poisson(site, mean, inverse_dispersion)) : 0.0f;
+        return v < weight ? static_cast<float>(gamma_poisson(site, mean, inverse_dispersion))
+                          : 0.0f;
     }
     const CountLaw law = negative_binomial_law(mean, inverse_dispersion, weight);
     return static_cast<float>(invert_upper_tail(v, law));

@@ -3,12 +3,13 @@
 
 #include <algorithm>
 
-#include "kernel_tables.hpp"
 #include "vaexprs/normal.hpp"
 #include "vaexprs/observation.hpp"
 #include "vaexprs/reference.hpp"
 #include "vaexprs/softmax.hpp"
 #include "vaexprs/uniform.hpp"
+
+#include "kernel_tables.hpp"
 
 namespace vaexprs {
 
@@ -63,11 +64,13 @@ std::size_t zigamma(const ObservationRow& row, SparseRow out, std::uint32_t*) {
 }
 
 void uniform(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n, float* out) {
-    for (std::uint32_t j = 0; j < n; ++j) out[j] = uniform_float(tiled_word({seed, cell, j}, purpose));
+    for (std::uint32_t j = 0; j < n; ++j)
+        out[j] = uniform_float(tiled_word({seed, cell, j}, purpose));
 }
 
 void normal(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n, float* out) {
-    for (std::uint32_t j = 0; j < n; ++j) out[j] = tiled_normal({seed, cell, j}, purpose);
+    for (std::uint32_t j = 0; j < n; ++j)
+        out[j] = tiled_normal({seed, cell, j}, purpose);
 }
 
 bool all_within(const float* x, std::size_t n, float low, float high) {
@@ -88,8 +91,11 @@ bool exponentials(std::size_t n, float* out, float& total) {
 }
 
 bool softmax(const float* logits, const float* bias, float library, std::size_t n, float* mean) {
-    const auto logit = [&](std::size_t i) { return bias == nullptr ? logits[i] : logits[i] + bias[i]; };
-    for (std::size_t i = 0; i < n; ++i) mean[i] = logit(i);
+    const auto logit = [&](std::size_t i) {
+        return bias == nullptr ? logits[i] : logits[i] + bias[i];
+    };
+    for (std::size_t i = 0; i < n; ++i)
+        mean[i] = logit(i);
     float total = 0.0f;
     if (!exponentials(n, mean, total) || !(total >= kSmallestTotal)) {
         float largest = -std::numeric_limits<float>::infinity();
@@ -98,17 +104,19 @@ bool softmax(const float* logits, const float* bias, float library, std::size_t 
             largest = std::max(largest, logit(i));
         }
         if (!(largest >= -kLargestLogit)) return false;
-        for (std::size_t i = 0; i < n; ++i) mean[i] = logit(i) - largest;
+        for (std::size_t i = 0; i < n; ++i)
+            mean[i] = logit(i) - largest;
         exponentials(n, mean, total);
     }
     const float scale = library / total;
-    for (std::size_t i = 0; i < n; ++i) mean[i] *= scale;
+    for (std::size_t i = 0; i < n; ++i)
+        mean[i] *= scale;
     return true;
 }
 
 }  // namespace
 
-const Kernels kReferenceKernels = {"reference", bernoulli, poisson, nb,        zinb,
+const Kernels kReferenceKernels = {"reference", bernoulli, poisson, nb,         zinb,
                                    zigamma,     uniform,   normal,  all_within, softmax};
 
 }  // namespace vaexprs

@@ -23,8 +23,8 @@ template <>
 struct FloatTraits<float> {
     using Signed = std::int32_t;
     using Unsigned = std::uint32_t;
-    [[gnu::always_inline]] static float convert(Signed x) { return static_cast<float>(x); }
-    [[gnu::always_inline]] static float square_root(float x) { return __builtin_sqrtf(x); }
+    VAEXPRS_INLINE_MEMBER static float convert(Signed x) { return static_cast<float>(x); }
+    VAEXPRS_INLINE_MEMBER static float square_root(float x) { return __builtin_sqrtf(x); }
 };
 
 template <class Float>
@@ -45,7 +45,8 @@ VAEXPRS_INLINE Float log_float(Float x) {
 
     // log(1 + f) = f + f^2 tail. In pairs of terms: a chain of eight would leave the core waiting.
     const Float square = f * f;
-    const Float low = (f * 0x1.5556d8p-2f + -0.5f) + (f * 0x1.98d830p-3f + -0x1.000384p-2f) * square;
+    const Float low =
+        (f * 0x1.5556d8p-2f + -0.5f) + (f * 0x1.98d830p-3f + -0x1.000384p-2f) * square;
     const Float high =
         (f * 0x1.3173d8p-3f + -0x1.538136p-3f) + (f * 0x1.641ca8p-4f + -0x1.244064p-3f) * square;
     const Float tail = low + high * (square * square);
@@ -66,8 +67,8 @@ VAEXPRS_INLINE Float exp_float(Float x) {
     const Float tail = high * square + (r * 0x1.555466p-3f + 0.5f);
     const Float p = tail * square + (r + 1.0f);
     // 2^n by adding n to the exponent: the low bits of `shifted`, moved there.
-    return __builtin_bit_cast(Float,
-                              __builtin_bit_cast(Int, p) + (__builtin_bit_cast(Int, shifted) << 23));
+    return __builtin_bit_cast(
+        Float, __builtin_bit_cast(Int, p) + (__builtin_bit_cast(Int, shifted) << 23));
 }
 
 template <class Float>

@@ -10,4 +10,7 @@ namespace vaexprs {
 /// the smallest float64.
 double draw_gamma(Site site, double shape);
 
+/// Logarithm of the probability with which Marsaglia and Tsang accept d (1 + y)^3, where y = c x.
+double log_gamma_acceptance(double d, double y, double x);
+
 }  // namespace vaexprs

@@ -13,3 +13,10 @@
 #else
 #define VAEXPRS_INLINE static inline
 #endif
+
+/// The same for members of classes, which cannot be static in this sense.
+#if defined(__GNUC__) || defined(__clang__)
+#define VAEXPRS_INLINE_MEMBER [[gnu::always_inline]] inline
+#else
+#define VAEXPRS_INLINE_MEMBER inline
+#endif

@@ -36,17 +36,17 @@ struct SparseRow {
 using SparseKernel = std::size_t (*)(const ObservationRow& row, SparseRow out,
                                      std::uint32_t* scratch);
 inline constexpr std::size_t kBadMean = static_cast<std::size_t>(-1);
-inline constexpr std::size_t kScratchArrays = 14;
+inline constexpr std::size_t kScratchArrays = 13;
 
 /// Fills out[0 ... n) with tiled uniforms or normals of one cell.
-using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n,
-                            float* out);
+using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
+                            std::uint32_t n, float* out);
 
 /// Whether low <= x <= high for all of x[0 ... n).
 using CheckKernel = bool (*)(const float* x, std::size_t n, float low, float high);
 
-/// Means of one cell from logits: mean = library * softmax(logits + bias); `bias` may be null. False
-/// if a logit is NaN or +infinity, or all are -infinity.
+/// Means of one cell from logits: mean = library * softmax(logits + bias); `bias` may be null.
+/// False if a logit is NaN or +infinity, or all are -infinity.
 using SoftmaxKernel = bool (*)(const float* logits, const float* bias, float library, std::size_t n,
                                float* mean);
 

@@ -32,7 +32,7 @@ struct Observation {
     Likelihood likelihood;
     std::size_t n_cells;
     std::uint32_t n_genes;  ///< below kMaxGenes
-    ParameterRows mean;  ///< or logits
+    ParameterRows mean;     ///< or logits
     ParameterRows scale;
     ParameterRows inverse_dispersion;
     ParameterRows zero_logits;

@@ -15,7 +15,8 @@ class JoiningThreads : public std::vector<std::thread> {
     JoiningThreads(const JoiningThreads&) = delete;
     JoiningThreads& operator=(const JoiningThreads&) = delete;
     ~JoiningThreads() {
-        for (std::thread& thread : *this) thread.join();
+        for (std::thread& thread : *this)
+            thread.join();
     }
 };
 
@@ -36,7 +37,8 @@ void parallel_rows(std::size_t n_rows, std::size_t n_parts, const Work& work) {
     {
         JoiningThreads threads;
         threads.reserve(n_parts - 1);
-        for (std::size_t part = 1; part < n_parts; ++part) threads.emplace_back(run, part);
+        for (std::size_t part = 1; part < n_parts; ++part)
+            threads.emplace_back(run, part);
         run(0);
     }
     for (const std::exception_ptr& failure : failures) {

@@ -12,7 +12,8 @@
 namespace vaexprs {
 
 /// float32 uniforms in the open interval, n_cells x n; support as uniform_float says.
-void fill_uniform(float* out, std::size_t n_cells, std::uint32_t n, Purpose purpose, const Run& run);
+void fill_uniform(float* out, std::size_t n_cells, std::uint32_t n, Purpose purpose,
+                  const Run& run);
 
 /// float64 uniforms in the open interval, n_cells x n; support as uniform_double says.
 void fill_uniform(double* out, std::size_t n_cells, std::uint32_t n, Purpose purpose,

@@ -1,4 +1,5 @@
-// The formulas that the softmax kernels and their scalar twin share, so that they give the same bits.
+// The formulas that the softmax kernels and their scalar twin share, so that they give the same
+// bits.
 
 #pragma once
 
@@ -10,14 +11,15 @@
 
 namespace vaexprs {
 
-/// The sum over a row is kept in this many partial sums, entry i in sum i % kSumLanes: a multiple of
-/// every vector's width, and enough for the core to overlap additions.
+/// The sum over a row is kept in this many partial sums, entry i in sum i % kSumLanes: a multiple
+/// of every vector's width, and enough for the core to overlap additions.
 inline constexpr std::size_t kSumLanes = 32;
 
 /// Logits up to here have exponentials whose sum over a row is finite.
 inline constexpr float kLargestExponent = 60.0f;
-/// Where the exponentials sum up to this (exp(-20)) or more, those that matter are exact. Otherwise,
-/// and where a logit is larger than above, the largest logit is found and taken off first.
+/// Where the exponentials sum up to this (exp(-20)) or more, those that matter are exact.
+/// Otherwise, and where a logit is larger than above, the largest logit is found and taken off
+/// first.
 inline constexpr float kSmallestTotal = 0x1p-29f;
 /// Logits below this are taken for it: they are no share worth drawing from.
 inline constexpr float kSmallestExponent = -87.0f;
@@ -27,8 +29,8 @@ inline constexpr float kLargestLogit = std::numeric_limits<float>::max();
 /// exp(x) for -87 <= x <= 60, but for a factor that is the same for all; relative error below
 /// 3e-7 + 6e-8 |x|, which is what rounding x itself to float32 does.
 ///
-/// 2^t with t = x log2(e): the nearest integer to t goes to the exponent, a polynomial has the rest.
-/// exp_float, more exact at large |x|, would take a third longer.
+/// 2^t with t = x log2(e): the nearest integer to t goes to the exponent, a polynomial has the
+/// rest. exp_float, more exact at large |x|, would take a third longer.
 template <class Float>
 VAEXPRS_INLINE Float share_of(Float x) {
     using Int = Signed<Float>;
@@ -39,14 +41,15 @@ VAEXPRS_INLINE Float share_of(Float x) {
     const Float low = (f * 0x1.c6a2d2p-5f + 0x1.ebf80ap-3f) * square;
     const Float high = (f * 0x1.656324p-10f + 0x1.3d5ac8p-7f) * (square * square);
     const Float p = (f * 0x1.62e438p-1f + 0x1.000002p+0f) + (low + high);
-    return __builtin_bit_cast(Float,
-                              __builtin_bit_cast(Int, p) + (__builtin_bit_cast(Int, shifted) << 23));
+    return __builtin_bit_cast(
+        Float, __builtin_bit_cast(Int, p) + (__builtin_bit_cast(Int, shifted) << 23));
 }
 
 /// Adds up the partial sums, which it overwrites.
 VAEXPRS_INLINE float total_of(float* sums) {
     for (std::size_t half = kSumLanes / 2; half > 0; half /= 2) {
-        for (std::size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+        for (std::size_t i = 0; i < half; ++i)
+            sums[i] += sums[i + half];
     }
     return sums[0];
 }

@@ -2,8 +2,9 @@
 
 #pragma once
 
-#include "filter.hpp"
 #include "vaexprs/reference.hpp"
+
+#include "filter.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 

@@ -15,7 +15,8 @@ static inline bool all_within(const float* x, std::size_t n, float low, float hi
         good &= (values >= low) & (values <= high);
     }
     bool rest = true;
-    for (; i < n; ++i) rest &= (x[i] >= low) & (x[i] <= high);
+    for (; i < n; ++i)
+        rest &= (x[i] >= low) & (x[i] <= high);
     return rest && bits_of(good) == kAllLanes;
 }
 

@@ -67,9 +67,7 @@ class Compaction {
 #endif
     }
 
-    std::uint32_t count() const {
-        return static_cast<std::uint32_t>(__builtin_popcount(bits_));
-    }
+    std::uint32_t count() const { return static_cast<std::uint32_t>(__builtin_popcount(bits_)); }
 
     /// Stores the kept lanes first; what is behind them up to the width of a vector is undefined.
     template <class Vector, class Number>
@@ -77,8 +75,8 @@ class Compaction {
         static_assert(sizeof(Number) == 4);
 #if defined(VAEXPRS_AVX512)
         // In a register and then stored: compress straight to memory is microcoded on some cores.
-        _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits_),
-                                                            (__m512i)vector));
+        _mm512_storeu_si512(
+            to, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits_), (__m512i)vector));
 #elif defined(VAEXPRS_AVX2)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
                             _mm256_permutevar8x32_epi32((__m256i)vector, order_));

@@ -8,7 +8,7 @@
 namespace vaexprs::VAEXPRS_ISA {
 
 /// p = weight p(0), tail = weight (1 - p(0)) from t = -log p(0).
-VAEXPRS_INLINE void set_tail(const CountState& s, std::size_t i, F32 t, F32 weight) {
+VAEXPRS_INLINE void set_tail(const CountArrays& s, std::size_t i, F32 t, F32 weight) {
     const F32 zero = exp_float(-smaller(t, 87.0f));
     store(s.p + i, weight * zero);
     store(s.tail + i, weight * (1.0f - zero));
@@ -17,7 +17,7 @@ VAEXPRS_INLINE void set_tail(const CountState& s, std::size_t i, F32 t, F32 weig
 struct PoissonLaw {
     const ObservationRow& row;
 
-    void prepare(const CountState& s, std::size_t n) const {
+    void prepare(const CountArrays& s, std::size_t n) const {
         for (std::size_t i = 0; i < n; i += kLanes) {
             const F32 mean = load<F32>(s.mean + i);
             store(s.first + i, mean);
@@ -35,13 +35,13 @@ struct PoissonLaw {
 struct NegativeBinomialLaw {
     const ObservationRow& row;
 
-    void prepare(const CountState& s, std::size_t n) const {
+    void prepare(const CountArrays& s, std::size_t n) const {
         for (std::size_t i = 0; i < n; i += kLanes) {
             const U32 gene = candidate_gene(load<U32>(s.candidate + i));
             const F32 mean = load<F32>(s.mean + i);
-            // Bounds that keep every step finite and normal; beyond them the law is the same to
-            // 1e-16 (a Poisson) or all zero.
-            const F32 theta = smaller(gather(row.inverse_dispersion, gene), 0x1p64f);
+            // Beyond 2^24 the law is that at 2^24 to within the tolerance, and y would lose it.
+            const F32 theta = smaller(gather(row.inverse_dispersion, gene), 0x1p24f);
+            // Means and thetas this small give zeros; the bound keeps all numbers finite.
             const F32 inverse = 1.0f / larger(mean + theta, 0x1p-100f);
             store(s.slope + i, mean * inverse);
             store(s.first + i, theta * (mean * inverse));
@@ -70,7 +70,7 @@ struct NegativeBinomialLaw {
 struct ZeroInflatedLaw {
     const ObservationRow& row;
 
-    void prepare(const CountState& s, std::size_t n) const {
+    void prepare(const CountArrays& s, std::size_t n) const {
         NegativeBinomialLaw{row}.prepare(s, n);
         for (std::size_t i = 0; i < n; i += kLanes) {
             const U32 gene = candidate_gene(load<U32>(s.candidate + i));

@@ -2,8 +2,9 @@
 
 #pragma once
 
-#include "tiles.hpp"
 #include "vaexprs/normal.hpp"
+
+#include "tiles.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 

@@ -6,9 +6,10 @@
 
 #pragma once
 
+#include "vaexprs/kernels.hpp"
+
 #include "compaction.hpp"
 #include "tiles.hpp"
-#include "vaexprs/kernels.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 

@@ -63,7 +63,8 @@ VAEXPRS_INLINE U32 broadcast(std::uint32_t x) {
 /// 0, 1, 2, ...
 VAEXPRS_INLINE U32 lane_numbers() {
     U32 numbers;
-    for (std::uint32_t lane = 0; lane < kLanes; ++lane) numbers[lane] = lane;
+    for (std::uint32_t lane = 0; lane < kLanes; ++lane)
+        numbers[lane] = lane;
     return numbers;
 }
 
@@ -84,7 +85,8 @@ VAEXPRS_INLINE F32 square_root(F32 x) {
 #elif defined(__SSE2__)
     return (F32)_mm_sqrt_ps((__m128)x);
 #else
-    for (std::uint32_t lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+    for (std::uint32_t lane = 0; lane < kLanes; ++lane)
+        x[lane] = __builtin_sqrtf(x[lane]);
     return x;
 #endif
 }
@@ -96,10 +98,8 @@ struct vaexprs::FloatTraits<vaexprs::VAEXPRS_ISA::F32> {
     using Signed = vaexprs::VAEXPRS_ISA::I32;
     using Unsigned = vaexprs::VAEXPRS_ISA::U32;
     using F32 = vaexprs::VAEXPRS_ISA::F32;
-    [[gnu::always_inline]] static F32 convert(Signed x) {
-        return vaexprs::VAEXPRS_ISA::to_float(x);
-    }
-    [[gnu::always_inline]] static F32 square_root(F32 x) {
+    VAEXPRS_INLINE_MEMBER static F32 convert(Signed x) { return vaexprs::VAEXPRS_ISA::to_float(x); }
+    VAEXPRS_INLINE_MEMBER static F32 square_root(F32 x) {
         return vaexprs::VAEXPRS_ISA::square_root(x);
     }
 };
@@ -121,7 +121,8 @@ VAEXPRS_INLINE F32 gather(const float* from, U32 index) {
     return (F32)_mm256_mask_i32gather_ps(_mm256_setzero_ps(), from, (__m256i)index, mask, 4);
 #else
     F32 values;
-    for (std::uint32_t lane = 0; lane < kLanes; ++lane) values[lane] = from[index[lane]];
+    for (std::uint32_t lane = 0; lane < kLanes; ++lane)
+        values[lane] = from[index[lane]];
     return values;
 #endif
 }
@@ -135,7 +136,8 @@ VAEXPRS_INLINE U32 widen_bytes(const std::uint8_t* from) {
     return (U32)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
 #else
     U32 values;
-    for (std::uint32_t lane = 0; lane < kLanes; ++lane) values[lane] = from[lane];
+    for (std::uint32_t lane = 0; lane < kLanes; ++lane)
+        values[lane] = from[lane];
     return values;
 #endif
 }
@@ -150,7 +152,8 @@ VAEXPRS_INLINE std::uint32_t bits_of(I32 mask) {
     return static_cast<std::uint32_t>(_mm_movemask_ps((__m128)mask));
 #else
     std::uint32_t bits = 0;
-    for (std::uint32_t lane = 0; lane < kLanes; ++lane) bits |= (mask[lane] & 1u) << lane;
+    for (std::uint32_t lane = 0; lane < kLanes; ++lane)
+        bits |= (mask[lane] & 1u) << lane;
     return bits;
 #endif
 }

@@ -6,13 +6,13 @@
 #include "check.hpp"
 #include "fill.hpp"
 #include "kernels_of_isa.hpp"
-#include "zigamma.hpp"
 #include "softmax.hpp"
+#include "zigamma.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 
-const Kernels kKernels = {VAEXPRS_ISA_NAME, sample_bernoulli_row, sample_poisson_row,
-                          sample_nb_row,    sample_zinb_row,      sample_zigamma,
-                          fill_uniform,     fill_normal,          all_within,           softmax};
+const Kernels kKernels = {
+    VAEXPRS_ISA_NAME, sample_bernoulli_row, sample_poisson_row, sample_nb_row, sample_zinb_row,
+    sample_zigamma,   fill_uniform,         fill_normal,        all_within,    softmax};
 
 }  // namespace vaexprs::VAEXPRS_ISA

@@ -2,8 +2,9 @@
 
 #pragma once
 
-#include "paired.hpp"
 #include "vaexprs/streams.hpp"
+
+#include "paired.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 

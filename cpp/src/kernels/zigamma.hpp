@@ -7,10 +7,11 @@
 
 #pragma once
 
-#include "check.hpp"
-#include "filter.hpp"
 #include "vaexprs/gamma_float.hpp"
 #include "vaexprs/reference.hpp"
+
+#include "check.hpp"
+#include "filter.hpp"
 #include "weight.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
@@ -127,7 +128,8 @@ static inline std::size_t sample_zigamma(const ObservationRow& row, SparseRow ou
     const auto words = [&](std::size_t i) { return scratch + i * (row.n_genes + kPadding); };
     GammaState s{words(0), reinterpret_cast<float*>(words(1)), words(2), words(3), words(4)};
     find_non_zeros(row, s);
-    for (std::uint32_t attempt = 0; s.n_pending > 0; ++attempt) attempt_round(row, s, attempt);
+    for (std::uint32_t attempt = 0; s.n_pending > 0; ++attempt)
+        attempt_round(row, s, attempt);
     for (std::size_t i = 0; i < s.n_recheck; ++i) {
         const std::uint32_t which = s.recheck[i], gene = s.gene[which];
         s.value[which] = reference::zigamma({row.seed, row.cell, gene}, row.mean[gene],
@@ -138,7 +140,8 @@ static inline std::size_t sample_zigamma(const ObservationRow& row, SparseRow ou
     for (std::size_t i = 0; i < s.n; i += kLanes) {
         const U32 number = lane_numbers() + static_cast<std::uint32_t>(i);
         const F32 value = load<F32>(s.value + i);
-        const Compaction kept(bits_of((value != 0.0f) & (number < static_cast<std::uint32_t>(s.n))));
+        const Compaction kept(
+            bits_of((value != 0.0f) & (number < static_cast<std::uint32_t>(s.n))));
         kept.store(out.columns + n, load<U32>(s.gene + i));
         kept.store(out.values + n, value);
         n += kept.count();
