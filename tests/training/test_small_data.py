@@ -194,9 +194,9 @@ def test_labels_that_are_no_strings(tiny, values, categories):
     adata = cells("nb", [30], treated=values)
     fit = fit_vae(adata, condition_keys="treated", **tiny)
     assert fit.spec.conditions.keys[0].categories == categories
-    made = gen_exprs(fit, 8, conditions={"treated": wanted}, n_threads=1)
-    wanted = str(int(values[0])) if isinstance(values[0], float) else str(values[0])
-    assert set(made.obs["treated"]) == {wanted}
+    asked = int(values[0]) if isinstance(values[0], float) else values[0]
+    made = gen_exprs(fit, 8, conditions={"treated": asked}, n_threads=1)
+    assert set(made.obs["treated"]) == {str(asked)}
     assert adata.obs["treated"].tolist() == values
 
 
