@@ -47,6 +47,8 @@ def refused(message: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -
 @pytest.mark.parametrize("suffix", ["", "_csr"])
 @pytest.mark.parametrize(("name", "arguments"), SAMPLERS)
 class TestSamplers:
+    """Every sampler refuses in the same words."""
+
     def test_numbers(self, name: str, arguments: tuple[Any, ...], suffix: str) -> None:
         sample = getattr(_core, f"sample_{name}{suffix}")
         refused("seed: expected an integer from 0 to 2^64 - 1, got -1", sample, *arguments, seed=-1)
@@ -79,7 +81,7 @@ class TestSamplers:
 
             def call(array: Any, message: str, i: int = i) -> None:
                 swapped = (*arguments[:i], array, *arguments[i + 1 :])
-                refused(message, sample, *swapped, seed=0)  # noqa: B023
+                refused(message, sample, *swapped, seed=0)
 
             array = arguments[i]
             expected = f"{parameter}: expected a C-contiguous array of float32 of shape ("
@@ -216,8 +218,8 @@ def test_library_and_reparameterize_arguments() -> None:
     refused("group: expected values from 0 to 1", _core.fill_library, out, group + np.int32(1),
             location, scale, seed=0)  # fmt: skip
     refused("scale: expected values >= 0", _core.fill_library, out, group, location, -scale, seed=0)
-    refused("location: expected finite", _core.fill_library, out, group, location * F(np.nan), scale,
-            seed=0)  # fmt: skip
+    nan = location * F(np.nan)
+    refused("location: expected finite", _core.fill_library, out, group, nan, scale, seed=0)
     mean = np.zeros((2, 3), F)
     refused("log_variance: expected a C-contiguous", _core.reparameterize, mean, mean[:1], seed=0)
     refused("mean: expected finite", _core.reparameterize, mean + F(np.nan), mean, seed=0)
