@@ -218,7 +218,7 @@ static inline std::size_t compact(const CountArrays& s, std::size_t n, SparseRow
 ///   prepare(arrays, n)  which sets p, tail, first and slope of the candidates for k = 0, and
 ///   exact(gene)         the reference.
 template <class Law>
-std::size_t sample_counts(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+static std::size_t sample_counts(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     constexpr float kMaxMean = 0x1p63f;
     const CountArrays s = lay_out(scratch, row.n_genes);
     const std::size_t n = filter_candidates(row, kMaxMean, s.candidate, s.mean);

@@ -1,0 +1,15 @@
+# Fails if object files of kernels define weak symbols, or global ones outside their namespace.
+foreach(object IN LISTS OBJECTS)
+  execute_process(COMMAND ${NM} --demangle --defined-only --extern-only ${object}
+    OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX REPLACE "\n$" "" symbols "${symbols}")
+  string(REPLACE ";" "," symbols "${symbols}")
+  string(REPLACE "\n" ";" symbols "${symbols}")
+  foreach(symbol IN LISTS symbols)
+    if(symbol MATCHES " [VvWwu] ")
+      message(SEND_ERROR "weak: ${symbol} in ${object}")
+    elseif(NOT symbol MATCHES " vaexprs::(x86_64_v[234]|baseline)::")
+      message(SEND_ERROR "outside the namespace: ${symbol} in ${object}")
+    endif()
+  endforeach()
+endforeach()
