@@ -19,7 +19,7 @@ Function = Callable[[mp.mpf], mp.mpf]
 def remez(
     function: Function, weight: Function, low: float, high: float, powers: list[int]
 ) -> tuple[list[mp.mpf], mp.mpf]:
-    """Return c minimising max ``|weight(x) (function(x) - sum c_i x**powers[i])|`` on an interval."""
+    """Return c with the least ``max |weight(x) (function(x) - sum c_i x**powers[i])|``."""
     n = len(powers)
     middle, half = mp.mpf(low + high) / 2, mp.mpf(high - low) / 2
     nodes = [middle - half * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / (n + 1)) for i in range(n + 1)]
@@ -34,10 +34,8 @@ def remez(
             target[row] = function(x)
         solution = mp.lu_solve(system, target)
         coefficients = [solution[i] for i in range(n)]
-        errors = [
-            weight(x) * (function(x) - sum(c * x**p for c, p in zip(coefficients, powers, strict=True)))
-            for x in grid
-        ]
+        terms = list(zip(coefficients, powers, strict=True))
+        errors = [weight(x) * (function(x) - sum(c * x**p for c, p in terms)) for x in grid]
         # One extremum from each run of errors of one sign.
         peaks: list[int] = []
         for i, error in enumerate(errors):
@@ -54,7 +52,9 @@ def remez(
     return coefficients, max(abs(error) for error in errors)
 
 
-def fit(name: str, function: Function, weight: Function, low: float, high: float, powers: list[int]) -> None:
+def fit(
+    name: str, function: Function, weight: Function, low: float, high: float, powers: list[int]
+) -> None:
     """Fit, round to float32 one coefficient at a time, and print."""
     rounded: list[tuple[int, float]] = []
     left = list(powers)
@@ -90,18 +90,39 @@ def main() -> None:
     one = mp.mpf(1)
     for degree in (6, 7):
         fit(
-            f"log, degree {degree}", log_tail,
+            f"log, degree {degree}",
+            log_tail,
             lambda f: one if f == 0 else abs(f**3 / mp.log1p(f)),
-            2**-0.5 - 1, 2**0.5 - 1, list(range(degree + 1)),
+            2**-0.5 - 1,
+            2**0.5 - 1,
+            list(range(degree + 1)),
         )
     for degree in (5, 6):
-        fit(f"exp, degree {degree}", mp.exp, lambda x: mp.exp(-x),
-            -float(mp.log(2)) / 2, float(mp.log(2)) / 2, list(range(degree + 1)))
-    fit("exp2, degree 5", lambda x: mp.mpf(2) ** x, lambda x: mp.mpf(2) ** -x, -0.5, 0.5,
-        list(range(6)))
+        fit(
+            f"exp, degree {degree}",
+            mp.exp,
+            lambda x: mp.exp(-x),
+            -float(mp.log(2)) / 2,
+            float(mp.log(2)) / 2,
+            list(range(degree + 1)),
+        )
+    fit(
+        "exp2, degree 5",
+        lambda x: mp.mpf(2) ** x,
+        lambda x: mp.mpf(2) ** -x,
+        -0.5,
+        0.5,
+        list(range(6)),
+    )
     fit("sin(pi/2 x)/x in x^2", odd, lambda s: 1 / odd(s), 0.0, 0.25, list(range(4)))
-    fit("cos(pi/2 x) in x^2", lambda s: mp.cos(quarter * mp.sqrt(s)), lambda s: one,
-        0.0, 0.25, list(range(5)))
+    fit(
+        "cos(pi/2 x) in x^2",
+        lambda s: mp.cos(quarter * mp.sqrt(s)),
+        lambda s: one,
+        0.0,
+        0.25,
+        list(range(5)),
+    )
 
 
 if __name__ == "__main__":

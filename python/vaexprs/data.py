@@ -88,17 +88,21 @@ class ExpressionData:
         """Number of values that are not zero."""
         return int(np.count_nonzero(self._values))
 
+    @property
+    def _has_implicit_zeros(self) -> bool:
+        return self._values.size < self.n_cells * self.n_genes
+
     @cached_property
     def minimum(self) -> float:
         """The smallest value."""
-        has_implicit_zeros = self.is_sparse and self._values.size < self.n_cells * self.n_genes
-        smallest = float(self._values.min()) if self._values.size else 0.0
-        return min(smallest, 0.0) if has_implicit_zeros else smallest
+        initial = 0.0 if self._has_implicit_zeros else np.inf
+        return float(self._values.min(initial=initial))
 
     @cached_property
     def maximum(self) -> float:
         """The largest value."""
-        return max(float(self._values.max()) if self._values.size else 0.0, self.minimum)
+        initial = 0.0 if self._has_implicit_zeros else -np.inf
+        return float(self._values.max(initial=initial))
 
     @cached_property
     def is_integer(self) -> bool:
@@ -296,7 +300,7 @@ def read_expression(
         if layer is not None:
             raise DataError("layer is for AnnData objects; pass the array that you mean.")
         matrix, source = data, "the array"
-        if type(data).__module__.startswith("pandas."):
+        if type(data).__module__.partition(".")[0] == "pandas":
             matrix, names = data.to_numpy(), [str(name) for name in data.columns]
             cells = [str(name) for name in data.index]
         else:
@@ -316,6 +320,7 @@ def read_expression(
         raise DataError(
             f"there is nothing to learn from: {source} holds {n_cells} cells x {n_genes} genes."
         )
+    _check_text(names, "gene names")
     _check_unique(names)
     if genes is not None and tuple(names) != genes:
         X, names = X[:, _positions(names, genes)], list(genes)
@@ -335,6 +340,7 @@ def read_expression(
         raise ConditionError(f"condition keys must be unique, got {wanted}.")
     keys, codes = [], []
     for index, name in enumerate(wanted):
+        _check_text([name], "condition keys")
         if name not in columns:
             raise ConditionError(f"no column {name!r} in obs: " + near_matches(name, columns))
         if len(columns[name]) != n_cells:
@@ -399,9 +405,11 @@ def _canonical(matrix: Any, source: str) -> Any:
         matrix = sparse.vstack(blocks, format="csr") if blocks else np.zeros(matrix.shape)
     try:
         if not sparse.issparse(matrix):
+            matrix = np.asarray(matrix)
+        if matrix.dtype.kind not in "biufO":
+            raise TypeError(f"its values are of type {matrix.dtype}")
+        if not sparse.issparse(matrix):
             return np.ascontiguousarray(matrix, dtype=np.float32)
-        if matrix.dtype.kind not in "biuf":
-            raise TypeError(f"values of type {matrix.dtype}")
     except (TypeError, ValueError) as error:
         raise DataError(f"{source} does not hold numbers: {error}.") from error
     csr = sparse.csr_matrix(matrix, dtype=np.float32)  # shares memory where nothing changes
@@ -410,6 +418,21 @@ def _canonical(matrix: Any, source: str) -> Any:
         csr.sum_duplicates()
         csr.eliminate_zeros()
     return csr
+
+
+def _check_text(names: Iterable[str], what: str) -> None:
+    """Refuse names that no file can hold."""
+    for name in names:
+        if "\0" in name or not _is_unicode(name):
+            raise DataError(f"{what} must be text, but {name!r} is none: rename it.")
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
 
 
 def _check_unique(names: Iterable[str]) -> None:
@@ -451,11 +474,12 @@ def _encode_labels(
         raw = categorical.codes.to_numpy().astype(np.int64)
     else:
         if pandas.api.types.is_float_dtype(series.dtype):
-            if (series != series.round()).any():
+            whole = np.isfinite(series) & (series == series.round())
+            if not whole.all():
                 raise DataError(
                     f"{name!r} holds numbers that are not whole, such as "
-                    f"{series[series != series.round()].iloc[0]:g}: a condition needs categories; "
-                    "make some with pandas.cut."
+                    f"{series[~whole].iloc[0]:g}: a condition needs categories; make some with "
+                    "pandas.cut."
                 )
             series = series.astype("int64")
         found = series.unique().tolist()
@@ -471,6 +495,7 @@ def _encode_labels(
         _log.info("%r: left out %d categories without cells", name, len(values) - len(used))
     categories = [str(values[code]) for code in used]
     codes = np.searchsorted(used, raw)
+    _check_text(categories, f"labels under {name!r}")
     if any(not category.strip() for category in categories):
         raise DataError(
             f"some labels under {name!r} are empty: name that category, or leave its cells out."

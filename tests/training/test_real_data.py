@@ -34,7 +34,7 @@ def timed_fit(*args, **kwargs):
 
 @pytest.fixture(scope="module")
 def pbmc(shared_data):
-    """The 2,000 most variable genes, and cells in three parts: to fit, to judge by, to test."""
+    """Keep the 2,000 most variable genes; part the cells: to fit, to judge by, to test."""
     cells = anndata.read_h5ad(shared_data / "pbmc_ifnb.h5ad")
     values = log_normalised(cells.X)
     genes = np.sort(np.argsort(-values.var(0))[:2000])
@@ -50,7 +50,7 @@ def pbmc(shared_data):
 
 @pytest.fixture(scope="module")
 def judge(pbmc):
-    """A classifier of cell types that never saw a cell of the fit or of the test."""
+    """Train a classifier of cell types on cells of neither the fit nor the test."""
     held_out = pbmc[1]
     scaler = StandardScaler()
     values = scaler.fit_transform(log_normalised(held_out.X))
