@@ -17,7 +17,9 @@ from typing import Any
 
 from vaexprs.errors import ArtifactError
 
-__all__ = ["MAX_FIELDS", "MAX_NUMBERS", "Schema", "WireReader", "encode_bytes", "text"]
+__all__ = [
+    "MAX_FIELDS", "MAX_NUMBERS", "Schema", "WireReader", "encode_bytes", "encode_header", "text",
+]  # fmt: skip
 
 #: Fields in a whole file. A decoder of a thousand nodes has some twenty thousand.
 MAX_FIELDS = 200_000
@@ -149,13 +151,17 @@ def text(message: dict[str, Any], name: str, what: str, limit: int = MAX_TEXT) -
 
 def encode_bytes(number: int, payload: bytes) -> bytes:
     """Encode a field of text, bytes or a message; `number` is below 16."""
+    return encode_header(number, len(payload)) + payload
+
+
+def encode_header(number: int, length: int) -> bytes:
+    """Encode what comes before a payload of so many bytes; `number` is below 16."""
     encoded = bytearray([number << 3 | _LENGTH])
-    length = len(payload)
     while length > 0x7F:
         encoded.append(length & 0x7F | 0x80)
         length >>= 7
     encoded.append(length)
-    return bytes(encoded) + payload
+    return bytes(encoded)
 
 
 def _varint(view: memoryview, at: int, what: str) -> tuple[int, int]:

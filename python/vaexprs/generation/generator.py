@@ -23,6 +23,7 @@ from vaexprs.artifact.shipped import find_artifact
 from vaexprs.errors import ConditionError
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
+from vaexprs.generation.lowering import lower
 from vaexprs.generation.observation import CSR, draw, expected
 from vaexprs.generation.plan import Plan, make_plan
 from vaexprs.spec import GeneratorSpec
@@ -123,8 +124,9 @@ class Generator:
         self.spec = artifact.spec
         self.sha256 = artifact.sha256
         self.path = artifact.path
-        # The artifact's bytes are let go here: the decoder has weights of its own.
-        self._decoder = Decoder(artifact, device=device)
+        graph = lower(artifact)
+        del artifact  # the decoder has weights of its own
+        self._decoder = Decoder(self.spec, graph, device=device, name=self.path or "the artifact")
         self.n_threads = n_threads or _available_cores()
         self.block_size = block_size or self._decoder.tile
 
@@ -249,19 +251,16 @@ class _Job:
             _core.fill_one_hot(inputs["condition"], codes, spec.conditions.sizes)
         if library is not None:
             inputs["library"] = library[:, None]
-        outputs = {
-            name: array if len(array) == 1 else array[here]
-            for name, array in self.decoder.decode(inputs).items()
-        }
+        parameters = self.decoder.decode(inputs).rows(here)
         return Block(
             first_cell=tile + here.start,
             codes=codes[here],
             unseen=self.plan.unseen[group[here]],
             z=z[here],
             library=None if library is None else library[here],
-            X=expected(spec, outputs)
+            X=expected(spec, parameters)
             if self.return_mean
-            else draw(spec, outputs, seed=self.seed, first_cell=tile + here.start),
+            else draw(spec, parameters, seed=self.seed, first_cell=tile + here.start),
         )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vaexprs import _core
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["CSR", "draw", "expected"]
+__all__ = ["CSR", "Parameters", "draw", "expected"]
 
 
 @dataclass(frozen=True)
@@ -72,33 +72,61 @@ class CSR:
         return dense
 
 
-def draw(
-    spec: GeneratorSpec,
-    outputs: dict[str, NDArray[np.float32]],
-    *,
-    seed: int,
-    first_cell: int,
-) -> CSR:
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the likelihood of consecutive cells, as the decoder gives them.
+
+    Attributes
+    ----------
+    arrays
+        The outputs of the graph by name, ``(n_cells, n_genes)`` or ``(1, n_genes)``, float32.
+    library
+        Where ``arrays["mean"]`` holds logits, for ``mean = library * softmax(logits + bias)``: the
+        library sizes, ``(n_cells,)``. None where it holds means.
+    bias
+        ``(n_genes,)``, or None.
+    """
+
+    arrays: dict[str, NDArray[np.float32]]
+    library: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
+
+    def rows(self, here: slice) -> Parameters:
+        """Return the parameters of some of the cells."""
+        arrays = {
+            name: array if len(array) == 1 and name != "mean" else array[here]
+            for name, array in self.arrays.items()
+        }
+        return Parameters(arrays, None if self.library is None else self.library[here], self.bias)
+
+
+def draw(spec: GeneratorSpec, parameters: Parameters, *, seed: int, first_cell: int) -> CSR:
     """Draw the values of consecutive cells from the likelihood.
 
     Where ``spec.observation`` is ``"mean"`` the mean is the value and nothing is drawn.
     """
     if spec.observation == "mean":
-        return CSR.from_dense(expected(spec, outputs))
-    sample = getattr(_core, f"sample_{spec.likelihood}_csr")
-    data, indices, indptr = sample(
-        *(outputs[name] for name in spec.outputs), seed=seed, first_cell=first_cell
-    )
-    return CSR(data, indices, indptr, (len(outputs["mean"]), spec.n_genes))
+        return CSR.from_dense(expected(spec, parameters))
+    arrays = [parameters.arrays[name] for name in spec.outputs]
+    options: dict[str, Any] = {"seed": seed, "first_cell": first_cell}
+    if parameters.library is not None:
+        options |= {"library": parameters.library, "bias": parameters.bias}
+    data, indices, indptr = getattr(_core, f"sample_{spec.likelihood}_csr")(*arrays, **options)
+    return CSR(data, indices, indptr, (len(arrays[0]), spec.n_genes))
 
 
-def expected(spec: GeneratorSpec, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]:
     """Return the expected values of the cells, ``(n_cells, n_genes)``, float32.
 
     Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean.
     """
-    if "zero_logits" not in outputs:
-        return outputs["mean"].copy()
-    # 1 - sigmoid(a) = sigmoid(-a), written with tanh, which does not overflow.
-    kept = 0.5 - 0.5 * np.tanh(0.5 * outputs["zero_logits"])
-    return np.asarray(outputs["mean"] * kept, dtype=np.float32)
+    given = parameters.arrays["mean"]
+    if parameters.library is None:
+        mean = given.copy()
+    else:
+        mean = np.empty_like(given)
+        _core.softmax_means(mean, given, parameters.library, parameters.bias)
+    if "zero_logits" in parameters.arrays:
+        # 1 - sigmoid(a) = sigmoid(-a), written with tanh, which does not overflow.
+        mean *= 0.5 - 0.5 * np.tanh(0.5 * parameters.arrays["zero_logits"])
+    return mean
