@@ -17,6 +17,7 @@ import numpy as np
 from synthetic import N_LATENT, synthetic_artifact
 from timing import ratio, side_by_side
 from vaexprs import Generator, _core, gen_exprs, write_exprs
+from vaexprs.generation.decoder import tile_size
 from vaexprs.generation.observation import CSR
 
 
@@ -79,6 +80,36 @@ def share_of_floor(n_genes: int, hidden: int, *, n_cells: int, repeats: int = 7)
 
     seconds = side_by_side({"floor": floor, "pipeline": pipeline}, repeats=repeats)
     return ratio(seconds["floor"], seconds["pipeline"])
+
+
+def int8_decode(n_genes: int = 20_000, hidden: int = 512, *, repeats: int = 15) -> float:
+    """Return how many times faster the decoder is with weights of 8 bits, on one core.
+
+    The decoder as the generator uses it: from latents to the logits that draws are made from.
+    """
+    exact = synthetic_artifact(n_genes, hidden)
+    rounded = synthetic_artifact(n_genes, hidden, precision="int8")
+    assert rounded.spec.precision["error"]["rms"] < 0.01, rounded.spec.precision
+    generators = {
+        "exact": Generator(exact, n_threads=1),
+        "rounded": Generator(rounded, n_threads=1),
+    }
+    means = [next(g.blocks(n_cells=64, return_mean=True)).X for g in generators.values()]
+    assert all(isinstance(mean, np.ndarray) for mean in means)
+    assert np.abs(means[1] / means[0] - 1).mean() < 0.01
+
+    rng = np.random.default_rng(0)
+    tile = tile_size(n_genes)
+    inputs = {
+        name: rng.normal(0, 0.5, (tile, width)).astype(np.float32)
+        for name, width in exact.spec.inputs.items()
+    }
+    decoders = {name: g._decoder for name, g in generators.items()}
+    seconds = side_by_side(
+        {name: lambda d=decoder: d.decode(inputs) for name, decoder in decoders.items()},
+        repeats=repeats,
+    )
+    return ratio(seconds["exact"], seconds["rounded"])
 
 
 def two_threads(n_genes: int = 2000, hidden: int = 128, *, n_cells: int = 40_960) -> float:

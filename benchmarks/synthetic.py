@@ -7,18 +7,27 @@ gene means are log-normal, so that about 90 % of the counts are zero at 5,000 co
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from vaexprs.artifact import Artifact, load_artifact
 from vaexprs.spec import ConditionKey, Conditions, GeneratorSpec, LibraryLaw, Prior
+from vaexprs.training.quantization import quantize
 
 N_LATENT = 10
 CELL_TYPES = tuple(f"type_{i}" for i in range(6))
 
 
-def synthetic_artifact(n_genes: int, hidden: int, *, seed: int = 0) -> Artifact:
+def synthetic_artifact(
+    n_genes: int,
+    hidden: int,
+    *,
+    precision: Literal["float32", "int8"] = "float32",
+    seed: int = 0,
+) -> Artifact:
     """Return an artifact with one hidden layer and a negative binomial likelihood."""
     rng = np.random.default_rng(seed)
     n_types = len(CELL_TYPES)
@@ -86,4 +95,6 @@ def synthetic_artifact(n_genes: int, hidden: int, *, seed: int = 0) -> Artifact:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     helper.set_model_props(model, spec.to_metadata())
+    if precision == "int8":
+        model = quantize(model, spec)
     return load_artifact(model.SerializeToString(deterministic=True))

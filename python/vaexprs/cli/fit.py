@@ -51,6 +51,10 @@ def fit(
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
     ] = "auto",
+    precision: Annotated[
+        Literal["float32", "int8"],
+        typer.Option(help="Weights of the artifact; int8 is smaller, faster and less exact."),
+    ] = "float32",
     save: Annotated[
         Path | None,
         typer.Option(metavar="FIT.safetensors", help="Also save the whole fit, encoder and all."),
@@ -69,10 +73,16 @@ def fit(
     """
     from vaexprs.files import check_output, whole_file
     from vaexprs.training import fit_vae
+    from vaexprs.training.quantization import NARROW
 
     for path in (output, save, history):
         if path is not None:
             check_output(path, overwrite=overwrite)
+    widths = _widths(hidden)
+    if precision == "int8" and max(widths[:1], default=0) < NARROW:
+        raise typer.BadParameter(
+            f"--precision int8 needs a first --hidden width of at least {NARROW}, got {hidden!r}."
+        )
     started = time.perf_counter()
     vae = fit_vae(
         read_cells(data),
@@ -80,7 +90,7 @@ def fit(
         layer=layer,
         likelihood=likelihood,
         n_latent=n_latent,
-        hidden=_widths(hidden),
+        hidden=widths,
         kl_weight=kl_weight,
         kl_warmup=kl_warmup,
         epochs=epochs,
@@ -92,7 +102,7 @@ def fit(
         device=device,
         progress=not quiet,
     )
-    vae.export(output, overwrite=overwrite)
+    vae.export(output, precision=precision, overwrite=overwrite)
     if save is not None:
         vae.save(save, overwrite=overwrite)
     if history is not None:
@@ -109,6 +119,7 @@ def fit(
             "n_genes": spec.n_genes,
             "n_latent": spec.n_latent,
             "conditions": {key.name: len(key.categories) for key in spec.conditions.keys},
+            "precision": precision,
             "epochs": len(vae.history["loss"]),
             "interrupted": vae.interrupted,
             "seconds": round(time.perf_counter() - started, 1),

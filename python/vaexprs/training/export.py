@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -17,8 +18,11 @@ from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec
 from vaexprs.training.cells import Scaling
 from vaexprs.training.graph import DecoderWeights, Head, build_model
 from vaexprs.training.model import VAE
+from vaexprs.training.quantization import quantize
 
-__all__ = ["decoder_weights", "export_bytes", "write_atomically"]
+__all__ = ["Precision", "decoder_weights", "export_bytes", "write_atomically"]
+
+Precision: TypeAlias = Literal["float32", "int8"]
 
 #: Largest difference between torch and onnxruntime, relative to the largest value of an output
 #: near it: float32 sums of a few hundred terms in another order.
@@ -61,17 +65,26 @@ def decoder_weights(vae: VAE, scaling: Scaling | None) -> DecoderWeights:
     )
 
 
-def export_bytes(vae: VAE, scaling: Scaling | None, spec: GeneratorSpec) -> bytes:
-    """Build the artifact and compare it with torch on random cells.
+def export_bytes(
+    vae: VAE, scaling: Scaling | None, spec: GeneratorSpec, precision: Precision = "float32"
+) -> bytes:
+    """Build the artifact in float32, compare it with torch on random cells, then quantise it.
 
     Raises
     ------
     VaexprsError
-        If onnxruntime and torch differ by more than float32 arithmetic explains.
+        If onnxruntime and torch differ by more than float32 arithmetic explains, or if int8 is
+        asked of a decoder that has nothing to quantise.
+    ValueError
+        If the precision is unknown.
     """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be 'float32' or 'int8', not {precision!r}.")
     model = build_model(decoder_weights(vae, scaling), spec)
     content: bytes = model.SerializeToString(deterministic=True)
     _check_parity(content, vae, scaling, spec)
+    if precision == "int8":
+        content = quantize(model, spec).SerializeToString(deterministic=True)
     return content
 
 
