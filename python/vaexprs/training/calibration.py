@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,7 +139,7 @@ def _correct(vae: VAE, name: str, grouping: _Grouping, correction: Array) -> Non
     values = torch.from_numpy(correction.astype(np.float32)).to(head.bias.device)
     with torch.no_grad():
         if grouping.block is None:
-            head.bias += values[0]
+            head.bias.add_(values[0])
             return
         n_rows = vae.shape.n_conditions
         if grouping.block == "membership":
@@ -186,7 +187,7 @@ def _count_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
     made, variation = _count_shares(draws, grouping)
     expected = made * np.bincount(group, library, minlength=grouping.n_groups)[:, None]
     real = group_sums(data.X, group, n_groups=grouping.n_groups)
-    theta = 1e3
+    theta: Any = 1e3
     if "log_inverse_dispersion" in vae.decoder.heads:
         theta = np.exp(_bias(vae, "log_inverse_dispersion"))
     n_cells = np.bincount(group, minlength=grouping.n_groups)[:, None]
@@ -196,9 +197,7 @@ def _count_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
     _correct(vae, "logits", grouping, np.where(real.sum(0) > 0, _limit(step), 0))
 
 
-def _count_dispersions(
-    vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping
-) -> None:
+def _count_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
     made, variation = _count_shares(draws, grouping)
     gene, deviation = marginal_dispersion(
         sparse.csr_matrix(data.X), data.library, grouping.cells, np.maximum(made, _TINY), variation
@@ -239,9 +238,7 @@ def _positive_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Gro
     _correct(vae, "logits", grouping, _limit(ratio * _trust(ratio, error)))
 
 
-def _gamma_dispersions(
-    vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping
-) -> None:
+def _gamma_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
     mean, second = grouping.moments(
         draws,
         lambda heads, _: [(value := heads["logits"].clamp(max=60).exp()), value.square()],

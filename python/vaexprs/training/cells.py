@@ -42,13 +42,14 @@ class Scaling:
             dense = isinstance(X, np.ndarray)
             low = X.min(axis=0) if dense else X.min(axis=0).toarray().ravel()
             high = X.max(axis=0) if dense else X.max(axis=0).toarray().ravel()
-            return cls(np.float32(low), np.float32(high - low))
+            return cls(low.astype(np.float32), (high - low).astype(np.float32))
         mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
         square = X.astype(np.float64)
         square = square**2 if isinstance(X, np.ndarray) else square.multiply(square)
         variance = np.asarray(square.mean(axis=0)).ravel() - mean**2
         varies = variance > 1e-10 * np.maximum(mean**2, 1e-10)
-        return cls(np.float32(mean), np.float32(np.sqrt(np.where(varies, variance, 0))))
+        deviation = np.sqrt(np.where(varies, variance, 0))
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale dense values."""

@@ -1,4 +1,4 @@
-"""Dispersions by marginal maximum likelihood, for each gene and each combination of categories.
+r"""Dispersions by marginal maximum likelihood, for each gene and each combination of categories.
 
 Within a combination a gene's counts vary because z does and because its law does. Draws from the
 prior tell the first, as the squared coefficient of variation ``k`` of the gene's share of the
@@ -7,7 +7,7 @@ counts; the marginal law is then close to a negative binomial with
 .. math:: 1 / \\theta_{marginal} = k + (1 + k) / \\theta,
 
 the square of the coefficient of variation of a product. The likelihood of the training counts
-under it is computed on a grid of :math:`\\theta`, pooled over combinations with a prior around the
+under it is computed on a grid of :math:`\theta`, pooled over combinations with a prior around the
 trend over all genes, then each combination may differ from its gene as far as its own counts say.
 """
 
@@ -139,7 +139,7 @@ def _trend(total: Array, level: Array) -> Array:
         weight = np.minimum(knowledge[part], 5.0) + 1e-3
         centres.append(level[part].mean())
         values.append((weight * best[part]).sum() / weight.sum())
-    return np.interp(level, centres, values)
+    return np.asarray(np.interp(level, centres, values))
 
 
 def gamma_dispersion(X: Any, group: NDArray[np.int64], n_groups: int, variation: Array) -> Array:

@@ -42,7 +42,7 @@ def decoder_weights(vae: VAE, scaling: Scaling | None) -> DecoderWeights:
         return tensor.detach().cpu().numpy().astype(np.float32)
 
     layers = tuple(
-        (numpy(dense.weight).T, numpy(dense.bias), layer.activation)  # type: ignore[operator, arg-type]
+        (numpy(dense.weight).T, numpy(dense.bias), layer.activation)  # type: ignore[arg-type]
         for dense, layer in zip(decoder.stack.dense, decoder.stack.layers, strict=True)
     )
     heads = {}
@@ -53,11 +53,12 @@ def decoder_weights(vae: VAE, scaling: Scaling | None) -> DecoderWeights:
             stretch = np.maximum(scaling.stretch, _SMALLEST_SCALE)
             bias = bias + np.log(stretch)
         heads[name] = Head(bias, weight)
-    bound = numpy(decoder.bound)
+    bound, ceiling = numpy(decoder.bound), numpy(decoder.ceiling)
     return DecoderWeights(
         layers=layers,
         heads=heads,
         bound=bound if np.isfinite(bound).all() else None,
+        ceiling=ceiling if np.isfinite(ceiling).all() else None,
         member=numpy(decoder.member),
         embedding=numpy(decoder.embedding) if shape.embedding else None,
         shift=None if scaling is None else scaling.shift,

@@ -59,7 +59,7 @@ class Features:
         """Apply ``f`` alone, keeping sparse what is sparse."""
         if self.kind == "identity":
             return X
-        factor = 1.0
+        factor: Any = 1.0
         if self.kind == "log_normalised":
             total = np.asarray(X.sum(axis=1)).reshape(-1, 1)
             factor = (TARGET_LIBRARY / np.maximum(total, 1e-12)).astype(np.float32)
@@ -77,7 +77,8 @@ class Features:
         if self.components is None:
             dense = values if isinstance(values, np.ndarray) else values.toarray()
             return np.asarray((dense - self.gene_shift) * self.gene_scale, dtype=np.float32)
-        assert self.offset is not None and self.score_scale is not None
+        assert self.offset is not None
+        assert self.score_scale is not None
         scores = values @ (self.components * self.gene_scale[:, None]) - self.offset
         return np.asarray(scores / self.score_scale, dtype=np.float32)
 

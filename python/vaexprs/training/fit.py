@@ -1,225 +1,43 @@
-"""`fit_vae`: from expression data to a `VAEFit`, which encodes, reconstructs, saves and exports."""
+"""`fit_vae`: from expression data to a `VAEFit`."""
 
 from __future__ import annotations
 
-import datetime
 import logging
-import os
-import platform
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from vaexprs._version import __version__
-from vaexprs.data import ExpressionData, concatenate, read_expression
-from vaexprs.errors import near_matches, require
-from vaexprs.spec import COUNT_LIKELIHOODS, Conditions, GeneratorSpec, Likelihood, Prior
-from vaexprs.training import storage
-from vaexprs.training.calibration import calibrate as calibrate_decoder
+from vaexprs.data import ExpressionData, read_expression
+from vaexprs.errors import near_matches
+from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec, Likelihood, Prior
+from vaexprs.training.assembly import (
+    describe,
+    features_of,
+    members_of,
+    provenance,
+    set_embedding,
+)
 from vaexprs.training.cells import Cells, Scaling, split_cells
-from vaexprs.training.drawing import Draws
-from vaexprs.training.matching import match_scores
 from vaexprs.training.choices import choose_device, choose_latent, choose_likelihood
-from vaexprs.training.export import Precision, export_bytes, torch_outputs, write_atomically
-from vaexprs.training.features import Components, Features, cross_fit, feature_kind
+from vaexprs.training.finishing import fit_generator
 from vaexprs.training.initial import set_initial_weights
 from vaexprs.training.layers import Layer, parse_layers
-from vaexprs.training.loop import History, Schedule, train
+from vaexprs.training.loop import Schedule, train
 from vaexprs.training.model import VAE, Architecture
-from vaexprs.training.priors import fit_library, fit_prior
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from vaexprs.training.priors import fit_library
+from vaexprs.training.settings import real, whole
+from vaexprs.training.vae_fit import VAEFit
 
 __all__ = ["VAEFit", "fit_vae"]
 
 _log = logging.getLogger("vaexprs")
-#: Cells encoded or decoded together outside training.
-_ROWS_PER_STEP = 512
-#: Combinations of categories with so many cells have corrections of their own, at most so many.
-_CELLS_OF_OWN, _MOST_COMBINATIONS = 20, 64
-_MATCHING_STEPS = 3
 #: More categories than this share vectors of this width in the linear path.
 _MOST_CATEGORIES, _EMBEDDING = 256, 64
-
-
-@dataclass(eq=False)
-class VAEFit:
-    """A trained model, ready to encode, reconstruct, be saved, and be exported.
-
-    Attributes
-    ----------
-    spec
-        What the exported artifact promises: genes, conditions, prior, provenance.
-    history
-        Losses of each epoch, in nats per cell: ``"loss"``, ``"reconstruction"``, ``"kl"``, with
-        validation cells also ``"val_loss"`` and so on, and ``"kl_weight"``.
-    interrupted
-        Whether Ctrl-C ended the training before its time.
-    """
-
-    spec: GeneratorSpec
-    history: History
-    interrupted: bool
-    vae: VAE = field(repr=False)
-    features: Features = field(repr=False)
-    scaling: Scaling | None = field(repr=False)
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def __repr__(self) -> str:
-        spec, keys = self.spec, ", ".join(self.spec.conditions.names) or "none"
-        epochs = len(self.history.get("loss", ()))
-        return (
-            f"VAEFit(likelihood={spec.likelihood!r}, n_genes={spec.n_genes}, "
-            f"n_latent={spec.n_latent}, conditions: {keys}, epochs={epochs}"
-            f"{', interrupted' if self.interrupted else ''})"
-        )
-
-    def encode(
-        self, data: Any, *, labels: Any = None, layer: str | None = None
-    ) -> NDArray[np.float32]:
-        """Return the posterior means of cells' latent variables.
-
-        Parameters
-        ----------
-        data
-            An AnnData or matrix with the genes and, for conditional models, the condition
-            columns that the model was trained with; genes are matched by name.
-        labels
-            Labels of an array's cells, as in `fit_vae`.
-        layer
-            Layer to read instead of ``X``.
-
-        Returns
-        -------
-        z : array, ``(n_cells, n_latent)``, float32
-        """
-        return self._posterior(self._cells(data, labels, layer))[0]
-
-    def reconstruct(self, data: Any, *, labels: Any = None, layer: str | None = None) -> AnnData:
-        """Encode cells, take the posterior mean, decode to expected expression.
-
-        Returns
-        -------
-        AnnData
-            Expected values in data units with the condition columns in ``obs``,
-            ``obs["source"] == "reconstruction"`` and the posterior means in ``obsm["z"]``.
-        """
-        anndata = require("anndata", extra="train", purpose="reconstruct")
-        pandas = require("pandas", extra="train", purpose="reconstruct")
-        cells = self._cells(data, labels, layer)
-        z, _ = self._posterior(cells)
-        blocks = []
-        for start in range(0, len(cells), _ROWS_PER_STEP):
-            rows = slice(start, start + _ROWS_PER_STEP)
-            inputs = {"z": z[rows], "condition": cells.condition[rows].cpu().numpy()}
-            inputs["library"] = cells.log_library[rows].exp().cpu().numpy()
-            outputs = torch_outputs(self.vae, self.scaling, inputs)
-            mean = outputs["mean"]
-            if "zero_logits" in outputs:
-                mean = mean / (1 + np.exp(outputs["zero_logits"]))
-            blocks.append(mean.astype(np.float32))
-        columns: dict[str, Any] = {
-            key.name: pandas.Categorical.from_codes(
-                cells.data.codes[:, index], list(key.categories), ordered=key.ordered
-            )
-            for index, key in enumerate(cells.data.keys)
-        }
-        columns["source"] = pandas.Categorical(["reconstruction"] * len(cells))
-        obs = pandas.DataFrame(columns, index=list(cells.data.obs_names))
-        var = pandas.DataFrame(index=list(self.spec.var_names))
-        return anndata.AnnData(np.concatenate(blocks), obs=obs, var=var, obsm={"z": z})
-
-    def artifact_bytes(self, *, precision: Precision = "float32") -> bytes:
-        """Return the artifact: one self-contained ONNX model. The same fit, the same bytes."""
-        return export_bytes(self.vae, self.scaling, self.spec, precision)
-
-    def export(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        precision: Precision = "float32",
-        overwrite: bool = False,
-    ) -> Path:
-        """Write the artifact, after a check that it computes what the trained model does.
-
-        Parameters
-        ----------
-        path
-            File to write.
-        precision
-            ``"float32"``, or ``"int8"`` for smaller files and faster generation where genes and
-            hidden units are many: the last layer's weights are rounded to 8 bits. The error that
-            makes in the means is measured and stored in the artifact, as ``spec.precision``.
-        overwrite
-            Replace an existing file.
-
-        Raises
-        ------
-        OutputError
-            If the file exists and `overwrite` is false, or it cannot be written; nothing is
-            left behind.
-        VaexprsError
-            If ``"int8"`` is asked of a decoder without a hidden layer of at least 64 units.
-        """
-        content = self.artifact_bytes(precision=precision)
-        return write_atomically(path, content, overwrite=overwrite)
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the whole fit, encoder included, to one ``.safetensors`` file (no pickle)."""
-        content = storage.to_bytes(
-            self.vae, self.features, self.scaling, self.spec, self.history, self.interrupted
-        )
-        return write_atomically(path, content, overwrite=overwrite)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> VAEFit:
-        """Read a fit that `save` wrote.
-
-        Raises
-        ------
-        ArtifactError
-            If the file is no saved fit.
-        """
-        where = choose_device(device)
-        parts = storage.read(path)
-        parts.vae.to(where).eval()
-        return cls(
-            parts.spec, parts.history, parts.interrupted, parts.vae, parts.features,
-            parts.scaling, where,
-        )  # fmt: skip
-
-    def _cells(self, data: Any, labels: Any, layer: str | None) -> Cells:
-        known = self.spec.conditions.keys
-        expression = read_expression(
-            data,
-            labels=labels,
-            condition_keys=[key.name for key in known],
-            layer=layer if layer is not None else self._layer_of(data),
-            known_keys=known,
-            genes=self.spec.var_names,
-        )
-        expression.check_for(self.spec.likelihood)
-        return Cells(expression, self.features, self.scaling, self.spec.likelihood, self.device)
-
-    def _layer_of(self, data: Any) -> str | None:
-        """Name the layer that the model was trained on, where the data have it."""
-        layer: str | None = self.spec.provenance.get("data", {}).get("layer")
-        return layer if layer is not None and layer in getattr(data, "layers", ()) else None
-
-    @torch.no_grad()
-    def _posterior(self, cells: Cells) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        self.vae.eval()
-        parts = [self.vae.encoder(batch) for _, batch in cells.batches(_ROWS_PER_STEP)]
-        mean = torch.cat([mean for mean, _ in parts]).cpu().numpy()
-        log_variance = torch.cat([log_variance for _, log_variance in parts]).cpu().numpy()
-        return mean, log_variance
 
 
 def fit_vae(
@@ -314,10 +132,17 @@ def fit_vae(
         If Ctrl-C came before one epoch was finished. Later it ends the training: the best
         weights so far are kept and the result has ``interrupted`` set.
     """
-    _check_numbers(
-        kl_weight=(kl_weight, 0, True), kl_warmup=(kl_warmup, 0, True), epochs=(epochs, 1, True),
-        batch_size=(batch_size, 1, True), learning_rate=(learning_rate, 0, False),
-    )  # fmt: skip
+    epochs, batch_size = whole("epochs", epochs, 1), whole("batch_size", batch_size, 1)
+    kl_weight = real("kl_weight", kl_weight, 0, inclusive=True)
+    kl_warmup = whole("kl_warmup", kl_warmup, 0)
+    learning_rate = real("learning_rate", learning_rate, 0, inclusive=False)
+    validation_split = real("validation_split", validation_split, 0, inclusive=True)
+    if validation_split >= 1:
+        raise ValueError(f"validation_split must be in [0, 1), got {validation_split}.")
+    patience = None if patience is None else whole("patience", patience, 1)
+    seed = whole("seed", seed, 0)
+    if n_latent is not None:
+        n_latent = whole("n_latent", n_latent, 1)
     where = choose_device(device)
     data = read_expression(adata, condition_keys=condition_keys, labels=labels, layer=layer)
     law, reason = _likelihood(data, likelihood)
@@ -327,10 +152,10 @@ def fit_vae(
 
     rng = np.random.default_rng(seed)
     if validation_data is not None:
-        training, validation = data, _validation(validation_data, data, layer)
-        validation.check_for(law)
-    elif not 0 <= validation_split < 1:
-        raise ValueError(f"validation_split must be in [0, 1), got {validation_split}.")
+        given = _validation(validation_data, data, layer)
+        given.check_for(law)
+        training: ExpressionData = data
+        validation: ExpressionData | None = given
     else:
         kept, held_out = split_cells(data.group, validation_split, rng)
         training = data.take(kept) if held_out.size else data
@@ -338,14 +163,13 @@ def fit_vae(
 
     automatic = n_latent is None
     n_latent = choose_latent(training.n_cells, data.n_genes) if n_latent is None else n_latent
-    _check_numbers(n_latent=(n_latent, 1, True))
     plain = encoder is not None or decoder is not None
     encoder_layers, decoder_layers = _layers(hidden, encoder, decoder, data.n_genes, law)
     scaling = Scaling.of(training, law)
-    features, components = _features(training, law, scaling, None if plain else n_latent, seed)
+    features, components = features_of(training, law, scaling, None if plain else n_latent, seed)
     if not plain and automatic:
         n_latent = features.n_inputs
-    members = _members(data)
+    members = members_of(data)
     n_conditions = int(data.sizes.sum())
     shape = Architecture(
         likelihood=law,
@@ -373,7 +197,7 @@ def fit_vae(
         torch.manual_seed(seed)
         vae = VAE(shape).to(where)
         vae.decoder.member.copy_(torch.from_numpy(members))
-        _set_embedding(vae)
+        set_embedding(vae)
         set_initial_weights(vae, training, features, scaling, components)
     schedule = Schedule(epochs, batch_size, learning_rate, kl_weight, kl_warmup, patience, seed)
 
@@ -382,10 +206,7 @@ def fit_vae(
         own = (components.scores / np.sqrt(components.total)).astype(np.float32)
     cells = Cells(training, features, scaling, law, where, inputs=own)
     others = Cells(validation, features, scaling, law, where) if validation else None
-    trained = train(
-        vae, cells, others, schedule,
-        progress=progress,
-    )  # fmt: skip
+    trained = train(vae, cells, others, schedule, progress=progress)
     if trained.interrupted:
         warnings.warn(
             f"training was interrupted after {len(trained.history['loss'])} epochs; the best "
@@ -402,8 +223,8 @@ def fit_vae(
             conditions=data.conditions,
             prior=Prior(),
             library=_placeholder_library(data, law),
-            provenance=_provenance(data, layer, settings, reason, trained.best_epoch),
-            architecture=_describe(shape),
+            provenance=provenance(data, layer, settings, reason, trained.best_epoch),
+            architecture=describe(shape),
         ),
         trained.history,
         trained.interrupted,
@@ -413,44 +234,8 @@ def fit_vae(
         where,
     )
     known = [cells] if validation_data is not None or others is None else [cells, others]
-    _fit_generator(fit, known, data.conditions, calibrate, seed)
+    fit_generator(fit, known, data.conditions, calibrate, seed)
     return fit
-
-
-def _fit_generator(
-    fit: VAEFit, parts: list[Cells], conditions: Conditions, calibrate: bool, seed: int
-) -> None:
-    """Fit the prior and the law of library sizes, then correct the decoder on their draws."""
-    data = concatenate([part.data for part in parts])
-    posteriors = [fit._posterior(part) for part in parts]
-    mean = np.concatenate([mean for mean, _ in posteriors])
-    log_variance = np.concatenate([log_variance for _, log_variance in posteriors])
-    rng = np.random.default_rng([seed, 1])
-    noise = rng.standard_normal(mean.shape)
-    z = mean + np.exp(0.5 * log_variance) * noise
-    n_groups = len(conditions.n_cells)
-    law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
-    log_library = np.log(data.library) if fit.spec.is_counts else None
-    prior = fit_prior(z, log_library, data.group, n_groups, seed)
-    fit.spec = replace(fit.spec, prior=prior, library=law)
-    if not calibrate:
-        return
-    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
-    if fit.features.components is None:
-        return
-    scores = np.concatenate([part.inputs for part in parts])
-    known = scores if log_library is None else np.column_stack([scores, log_library])
-    for step in range(_MATCHING_STEPS):
-        draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed + step)
-        views = []
-        for view in range(2):
-            seen = fit.features.inputs(draws.observe(seed=2 * step + view))
-            views.append(
-                seen if log_library is None else np.column_stack([seen, np.log(draws.library)])
-            )
-        prior = match_scores(prior, draws.y, *views, draws.group, known, data.group)
-        fit.spec = replace(fit.spec, prior=prior)
-    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
 
 
 def _placeholder_library(data: ExpressionData, law: Likelihood) -> Any:
@@ -498,54 +283,6 @@ def _layers(
     return encoder_layers, decoder_layers
 
 
-def _features(
-    data: ExpressionData, likelihood: Likelihood, scaling: Scaling | None, n_components: int | None,
-    seed: int,
-) -> tuple[Features, Components | None]:  # fmt: skip
-    kind = feature_kind(data, likelihood)
-    shift = np.zeros(data.n_genes, np.float32)
-    scale = np.ones(data.n_genes, np.float32)
-    if scaling is not None:
-        varies = scaling.stretch > 0
-        shift = np.where(varies, scaling.shift, 0).astype(np.float32)
-        scale = np.where(varies, 1 / np.where(varies, scaling.stretch, 1), 0).astype(np.float32)
-    features = Features(kind, shift, scale)
-    if n_components is None:
-        return features, None
-    values = features.transform(data.X)
-    scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
-    most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
-    components = cross_fit(scaled, most, seed)
-    return replace(
-        features,
-        components=components.vectors.astype(np.float32),
-        offset=(components.centre @ components.vectors).astype(np.float32),
-        score_scale=np.sqrt(components.total).astype(np.float32),
-    ), components
-
-
-def _members(data: ExpressionData) -> NDArray[np.float32]:
-    """Say which categories make up the combinations that get corrections of their own."""
-    conditions = data.conditions
-    kept = np.argsort(-conditions.n_cells, kind="stable")[:_MOST_COMBINATIONS]
-    kept = np.sort(kept[conditions.n_cells[kept] >= _CELLS_OF_OWN])
-    if len(data.keys) < 2:  # one key: its categories are the combinations
-        kept = kept[:0]
-    starts = np.concatenate([[0], np.cumsum(data.sizes)[:-1]]).astype(np.int64)
-    member = np.zeros((int(data.sizes.sum()), len(kept)), np.float32)
-    for column, codes in enumerate(conditions.combinations[kept]):
-        member[codes + starts, column] = 1.0
-    return member
-
-
-def _set_embedding(vae: VAE) -> None:
-    shape = vae.shape
-    if shape.embedding:
-        vae.decoder.embedding.copy_(
-            torch.randn(shape.n_conditions, shape.embedding) / shape.embedding**0.5
-        )
-
-
 def _validation(validation_data: Any, data: ExpressionData, layer: str | None) -> ExpressionData:
     labels = None
     if isinstance(validation_data, tuple):  # an array with its labels
@@ -558,60 +295,3 @@ def _validation(validation_data: Any, data: ExpressionData, layer: str | None) -
 
 def _is_binary(data: ExpressionData) -> bool:
     return data.is_integer and data.minimum >= 0 and data.maximum <= 1
-
-
-def _describe(shape: Architecture) -> dict[str, Any]:
-    """Describe the layers for people and plots."""
-
-    def layer(name: str, units: int, activation: str) -> dict[str, Any]:
-        return {"name": name, "units": units, "activation": activation}
-
-    encoder = [layer("scores" if shape.linear_path else "genes", shape.n_inputs, "linear")]
-    encoder += [
-        layer(f"hidden {i}", x.units, x.activation) for i, x in enumerate(shape.encoder, start=1)
-    ]
-    encoder.append(layer("z", shape.n_latent, "linear"))
-    link = {"bernoulli": "sigmoid", "gaussian": "linear", "zigamma": "exp"}
-    decoder = [layer("z", shape.n_latent, "linear")]
-    decoder += [
-        layer(f"hidden {i}", x.units, x.activation) for i, x in enumerate(shape.decoder, start=1)
-    ]
-    decoder.append(layer("mean", shape.n_genes, link.get(shape.likelihood, "softmax")))
-    return {
-        "layout": "linear path" if shape.linear_path else "plain",
-        "encoder": encoder,
-        "decoder": decoder,
-    }
-
-
-def _provenance(
-    data: ExpressionData, layer: str | None, settings: dict[str, Any], reason: str, best: int
-) -> dict[str, Any]:
-    # reproducible builds set the date: https://reproducible-builds.org/specs/source-date-epoch
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    now = (
-        datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
-        if epoch
-        else datetime.datetime.now(datetime.UTC)
-    )
-    return {
-        "vaexprs": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "date": now.isoformat(timespec="seconds"),
-        "data": {
-            "n_cells": data.n_cells,
-            "n_genes": data.n_genes,
-            "layer": layer,
-            "sha256": data.fingerprint(),
-        },
-        "training": {**settings, "likelihood_reason": reason, "best_epoch": best + 1},
-    }
-
-
-def _check_numbers(**limits: tuple[float, float, bool]) -> None:
-    for name, (value, low, inclusive) in limits.items():
-        bad = isinstance(value, bool) or not np.isreal(value) or not np.isfinite(value)
-        if bad or value < low or (value == low and not inclusive):
-            sign = ">=" if inclusive else ">"
-            raise ValueError(f"{name} must be a number {sign} {low}, got {value!r}.")

@@ -84,17 +84,20 @@ class DecoderWeights:
         ``log_scale``, ``zero_logits``.
     bound
         Soft bound of each latent, ``(n_latent,)``: ``bound * tanh(z / bound)``; None for none.
+    ceiling
+        Largest logit of each gene, ``(n_genes,)``; None for none.
     member
         Which categories make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
     embedding
         For many categories: vectors that stand for them in the heads, ``(n_conditions, width)``.
     shift, stretch
-        ``mean = shift + stretch * link(logits)`` for ``bernoulli`` and ``gaussian``, ``(n_genes,)``.
+        ``(n_genes,)``, ``mean = shift + stretch * link(logits)`` for ``bernoulli``, ``gaussian``.
     """
 
     layers: tuple[tuple[Array, Array, str], ...]
     heads: Mapping[str, Head]
     bound: Array | None = None
+    ceiling: Array | None = None
     member: Array | None = None
     embedding: Array | None = None
     shift: Array | None = None
@@ -253,13 +256,17 @@ def _outputs(
 ) -> None:
     """Write the links from the heads to the outputs in data units."""
     logits = heads["logits"]
+    if weights.ceiling is not None:
+        ceiling = builder.weight("ceiling", weights.ceiling.reshape(1, -1))
+        logits = builder.node("Min", [logits, ceiling], "logits")
     if spec.is_counts:
         share = builder.node("Softmax", [logits], "share", axis=-1)
         builder.node("Mul", [share, "library"], "mean")
     elif spec.likelihood == "zigamma":
         builder.node("Exp", [logits], "mean")
     else:
-        assert weights.shift is not None and weights.stretch is not None
+        assert weights.shift is not None
+        assert weights.stretch is not None
         x = logits
         if spec.likelihood == "bernoulli":
             x = builder.node("Sigmoid", [logits], "scaled")

@@ -19,7 +19,7 @@ from vaexprs.training.cells import Scaling
 from vaexprs.training.features import Components, Features
 from vaexprs.training.model import VAE, Head
 
-__all__ = ["DISPERSION_BOUNDS", "set_initial_weights"]
+__all__ = ["DISPERSION_BOUNDS", "set_ceiling", "set_initial_weights"]
 
 #: Bounds of the inverse dispersion: from wilder than any gene to as good as Poisson.
 DISPERSION_BOUNDS = (0.02, 1000.0)
@@ -27,6 +27,8 @@ DISPERSION_BOUNDS = (0.02, 1000.0)
 _NEVER = -30.0
 #: Counts of evidence (or cells) at which a gene's loadings are half trusted.
 _EVIDENCE = 50.0
+#: Largest mean of a gene, in units of its largest value.
+_ABOVE_LARGEST = 2.0
 
 Array = NDArray[np.float64]
 
@@ -70,6 +72,21 @@ def set_initial_weights(
                 _head(vae, "logits").weight["z"][j] = torch.from_numpy(
                     weight[:, j].astype(np.float32)
                 ).to(vae.decoder.member.device)
+
+
+def set_ceiling(vae: VAE, data: ExpressionData) -> None:
+    """Bound the mean of each gene where it goes through an exponential function.
+
+    Draws from the prior reach further than the cells did: no mean may be a few times the largest
+    value that was seen. The shares of counts are bounded by their sum.
+    """
+    if vae.shape.likelihood != "zigamma":
+        return
+    X = data.X
+    largest = X.max(axis=0) if isinstance(X, np.ndarray) else X.max(axis=0).toarray().ravel()
+    largest = np.where(largest > 0, largest, largest.max())
+    ceiling = np.log(_ABOVE_LARGEST * largest.astype(np.float64))
+    vae.decoder.ceiling.copy_(torch.from_numpy(ceiling.astype(np.float32)))
 
 
 def _head(vae: VAE, name: str) -> Head:

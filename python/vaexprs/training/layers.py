@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from vaexprs.errors import near_matches
 from vaexprs.training.graph import ACTIVATIONS
+from vaexprs.training.settings import whole
 
 __all__ = ["Layer", "Stack", "activation", "parse_layers"]
 
@@ -51,7 +54,7 @@ def parse_layers(layers: Any, *, name: str, default_activation: str = "relu") ->
     ValueError
         If a width is not a positive whole number or an activation is not known.
     """
-    if isinstance(layers, int):
+    if isinstance(layers, Integral) and not isinstance(layers, bool):
         layers = (layers,)
     if not isinstance(layers, Sequence) or isinstance(layers, str):
         raise ValueError(
@@ -65,8 +68,7 @@ def parse_layers(layers: Any, *, name: str, default_activation: str = "relu") ->
             units, function = layer
         else:
             units, function = layer, default_activation
-        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
-            raise ValueError(f"{name}: a layer's width must be a whole number >= 1, got {units!r}.")
+        units = whole(f"{name}: a layer's width", units, 1)
         if function not in ACTIVATIONS:
             raise ValueError(
                 f"{name}: unknown activation {function!r}: " + near_matches(function, ACTIVATIONS)
@@ -82,9 +84,7 @@ class Stack(nn.Module):
         super().__init__()
         self.layers = tuple(layers)
         widths = [n_inputs, *(layer.units for layer in layers)]
-        self.dense = nn.ModuleList(
-            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.dense = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.n_outputs = widths[-1]
         for dense, layer in zip(self.dense, self.layers, strict=True):
             assert isinstance(dense, nn.Linear)
@@ -94,6 +94,7 @@ class Stack(nn.Module):
             nn.init.zeros_(dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers, ``(n, n_inputs)`` to ``(n, n_outputs)``."""
         for dense, layer in zip(self.dense, self.layers, strict=True):
             x = activation(layer.activation)(dense(x))
         return x

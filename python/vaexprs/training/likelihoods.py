@@ -40,7 +40,7 @@ def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Normal law; ``log_scale`` is the logarithm of the standard deviation."""
+    """Compute that of normal values; ``log_scale`` is the logarithm of the standard deviation."""
     deviation = (x - mean) * (-log_scale).exp()
     return (-0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
 
@@ -63,14 +63,14 @@ def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
 
 
 def zinb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, zero_logits: Tensor) -> Tensor:
-    """Zero-inflated negative binomial: a zero with probability ``sigmoid(zero_logits)``, else NB."""
+    """Compute that of counts: zero with probability ``sigmoid(zero_logits)``, else as in NB."""
     dense = _nb_dense(x, log_mean, log_theta)
     dense = torch.where(x > 0, dense, torch.logaddexp(zero_logits, dense))
     return (dense - F.softplus(zero_logits)).sum(-1) + _nb_gammas(x, log_theta)
 
 
 def zigamma_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, zero_logits: Tensor) -> Tensor:
-    r"""A zero with probability ``sigmoid(zero_logits)``, else a gamma law of positive values.
+    r"""Compute that of values: zero with probability ``sigmoid(zero_logits)``, else gamma.
 
     The gamma law has the mean ``exp(log_mean)`` and the shape :math:`\theta`, so
     :math:`Var = \mu^2 / \theta`.
@@ -87,7 +87,7 @@ def zigamma_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, zero_logits
 
 
 def _nb_dense(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
-    """The terms that every entry has."""
+    """Compute the terms that every entry has."""
     theta = log_theta.exp()
     log_ratio = log_mean - log_theta
     # log(1 + mean / theta), by softplus, which holds for the smallest and the largest ratios
@@ -96,7 +96,7 @@ def _nb_dense(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
 
 
 def _nb_gammas(x: Tensor, log_theta: Tensor) -> Tensor:
-    """The terms that are zero where x is, summed over the genes of each cell."""
+    """Compute the terms that are zero where x is, summed over the genes of each cell."""
     row, column = torch.nonzero(x, as_tuple=True)
     value = x[row, column].double()  # differences of large numbers: float32 would lose them
     if log_theta.shape[0] == 1:

@@ -88,9 +88,11 @@ def train(
                         f"the loss is no longer finite in epoch {epoch + 1}: "
                         "try a smaller learning_rate."
                     )
-                # with no validation cells, the end of the training is the best there is
-                if validation is None or watched < best_loss:
-                    best_loss, done.best_epoch = watched, epoch
+                # with no validation cells, the end of the training is the best there is; while
+                # the weight of the KL rises, the loss that counts is not the one that is trained
+                early = epoch + 1 < min(schedule.warmup_epochs, schedule.epochs)
+                if validation is None or early or watched < best_loss:
+                    best_loss, done.best_epoch = np.inf if early else watched, epoch
                     best_weights = copy.deepcopy(vae.state_dict()) if validation else None
                 bar.show(epoch + 1, losses)
                 stale = epoch - done.best_epoch
@@ -153,7 +155,7 @@ def _run_epoch(
         with torch.no_grad():
             for name, head in vae.decoder.heads.items():
                 if name == "log_inverse_dispersion":
-                    head.bias.clamp_(low, high)  # type: ignore[operator, union-attr]
+                    head.bias.clamp_(low, high)  # type: ignore[operator]
         total += len(index) * _numbers([losses.loss, losses.reconstruction, losses.kl])
     return dict(zip(("loss", "reconstruction", "kl"), (total / len(cells)).tolist(), strict=True))
 

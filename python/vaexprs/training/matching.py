@@ -67,7 +67,8 @@ def match_scores(
     pooled_real = real.T @ real / max(len(real) - n_groups, 1)
     # the pooled correction as a linear map in the space of scores
     pull = _map(pooled_made, pooled_real)
-    means, tril = prior.means.astype(np.float64), []
+    means = prior.means.astype(np.float64)
+    tril: list[Array] = []
     factor = np.empty_like(prior.factor)
     for g in range(n_groups):
         own = slice(int(prior.offsets[g]), int(prior.offsets[g + 1]))
@@ -121,6 +122,8 @@ def _mixture_covariance(prior: Prior, own: slice) -> Array:
 
 def _map(old: Array, new: Array) -> Array:
     """Return a linear map that takes one covariance to another, within limits."""
+    if not np.trace(old) > 0:  # cells that nothing tells apart
+        return np.eye(len(old))
     floor = 1e-9 * np.trace(old) / len(old)
     root = np.linalg.cholesky(old + floor * np.eye(len(old)))
     inverse = np.linalg.inv(root)

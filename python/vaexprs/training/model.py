@@ -136,6 +136,7 @@ class Decoder(nn.Module):
     member: Tensor
     embedding: Tensor
     bound: Tensor
+    ceiling: Tensor
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -165,6 +166,7 @@ class Decoder(nn.Module):
         self.register_buffer("member", torch.zeros(shape.n_conditions, shape.n_combinations))
         self.register_buffer("embedding", torch.zeros(shape.n_conditions, shape.embedding))
         self.register_buffer("bound", torch.full((shape.n_latent,), torch.inf))
+        self.register_buffer("ceiling", torch.full((shape.n_genes,), torch.inf))
 
     def add_block(self, name: str, block: str, weight: Tensor) -> None:
         """Let a head read one more block of features, ``(width, G)``; not trained."""
@@ -189,7 +191,9 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, condition: Tensor) -> dict[str, Tensor]:
         """Return the heads, ``(n, G)`` or ``(1, G)`` for what belongs to the gene alone."""
         features = self.features(z, condition)
-        return {name: head(features) for name, head in self.heads.items()}
+        heads = {name: head(features) for name, head in self.heads.items()}
+        heads["logits"] = torch.minimum(heads["logits"], self.ceiling)
+        return heads
 
 
 class VAE(nn.Module):

@@ -21,9 +21,11 @@ __all__ = ["fit_library", "fit_prior", "sample_prior"]
 Array = NDArray[np.float64]
 
 #: A mixture gets one more component for each so many cells, up to the maximum.
-_CELLS_PER_COMPONENT = 40
-_MAX_COMPONENTS = 6
-_MAX_ITERATIONS = 100
+_CELLS_PER_COMPONENT = 25
+_MAX_COMPONENTS = 10
+#: Numbers of components that are tried, on at most so many cells, in so many folds.
+_TRIED, _MOST_JUDGED, _FOLDS = (1, 2, 3, 4, 6, 8, 10), 3000, 3
+_MAX_ITERATIONS, _STARTS, _LLOYD_STEPS = 50, 3, 5
 
 
 @dataclass
@@ -38,10 +40,10 @@ class _Mixture:
         for k, (weight, mean, tril) in enumerate(
             zip(self.weights, self.means, self.tril, strict=True)
         ):
-            solved = np.linalg.solve(tril, (y - mean).T)
+            solved = (y - mean) @ np.linalg.inv(tril).T
             out[:, k] = (
                 np.log(max(weight, 1e-300))
-                - 0.5 * (solved**2).sum(0)
+                - 0.5 * (solved**2).sum(1)
                 - np.log(np.diag(tril)).sum()
                 - 0.5 * y.shape[1] * np.log(2 * np.pi)
             )
@@ -142,61 +144,91 @@ def _pooled_covariance(y: Array, group: NDArray[np.int64], n_groups: int) -> Arr
     covariance = centred.T @ centred / freedom
     diagonal = np.maximum(np.diag(covariance), 1e-4)
     share = y.shape[1] / (y.shape[1] + freedom)
-    return (1 - share) * covariance + share * np.diag(diagonal) + 1e-6 * np.eye(y.shape[1])
+    pulled = (1 - share) * covariance + share * np.diag(diagonal)
+    return np.asarray(pulled + 1e-6 * np.eye(y.shape[1]))
 
 
 def _choose(cells: Array, pooled: Array, rng: np.random.Generator) -> _Mixture:
     """Choose the number of components by the likelihood of held-out cells."""
-    limit = int(np.clip(len(cells) // _CELLS_PER_COMPONENT, 1, _MAX_COMPONENTS))
-    if limit == 1:
+    most = int(np.clip(len(cells) // _CELLS_PER_COMPONENT, 1, _MAX_COMPONENTS))
+    if most == 1:
         return _fit_mixture(cells, 1, pooled, rng)
-    fold = rng.permutation(len(cells)) % 3
-    scores = np.zeros(limit)
-    for k in range(1, limit + 1):
-        for held_out in range(3):
-            mixture = _fit_mixture(cells[fold != held_out], k, pooled, rng)
-            scores[k - 1] += np.logaddexp.reduce(
-                mixture.log_prob(cells[fold == held_out]), axis=1
-            ).sum()
-        if k > 1 and scores[k - 1] < scores[k - 2]:
+    judged = cells if len(cells) <= _MOST_JUDGED else rng.permutation(cells)[:_MOST_JUDGED]
+    fold = rng.permutation(len(judged)) % _FOLDS
+    best, best_score, worse = 1, -np.inf, 0
+    for k in (k for k in _TRIED if k <= most):
+        score = 0.0
+        for held_out in range(_FOLDS):
+            mixture = _fit_mixture(judged[fold != held_out], k, pooled, rng)
+            log_prob = mixture.log_prob(judged[fold == held_out])
+            score += float(np.logaddexp.reduce(log_prob, axis=1).sum())
+        worse = worse + 1 if score < best_score else 0
+        if score > best_score:
+            best, best_score = k, score
+        if worse == 2:  # one more component may help where one did not
             break
-        best = k
     return _fit_mixture(cells, best, pooled, rng)
 
 
 def _fit_mixture(cells: Array, k: int, pooled: Array, rng: np.random.Generator) -> _Mixture:
-    """Fit a mixture by expectation-maximisation with covariances pulled to the pooled one."""
+    """Fit a mixture by expectation-maximisation.
+
+    Each covariance is pulled to the one that the components have in common, which is pulled to
+    the pooled one: where cells of one combination are of several kinds, the pooled covariance
+    spans the gaps between the kinds, and would fill them.
+    """
     n, n_dim = cells.shape
     strength = float(n_dim)
     responsibility = np.zeros((n, k))
-    # start: k-means++ centres (Arthur and Vassilvitskii 2007) in the pooled metric
-    white = np.linalg.solve(np.linalg.cholesky(pooled), cells.T).T
-    centres = [int(rng.integers(n))]
-    for _ in range(k - 1):
-        distance = np.min([((white - white[c]) ** 2).sum(1) for c in centres], axis=0)
-        centres.append(int(rng.choice(n, p=distance / distance.sum())))
-    nearest = np.argmin([((white - white[c]) ** 2).sum(1) for c in centres], axis=0)
-    responsibility[np.arange(n), nearest] = 1.0
+    responsibility[np.arange(n), _nearest(cells, k, rng)] = 1.0
     last = -np.inf
     for _ in range(_MAX_ITERATIONS):
         size = responsibility.sum(0) + 1e-9
         means = responsibility.T @ cells / size[:, None]
-        tril = np.empty((k, n_dim, n_dim))
+        scatter = np.empty((k, n_dim, n_dim))
         for component in range(k):
             centred = cells - means[component]
-            scatter = (responsibility[:, component, None] * centred).T @ centred
-            covariance = (scatter + strength * pooled) / (size[component] + strength)
-            tril[component] = np.linalg.cholesky(covariance)
-        mixture = _Mixture(size / size.sum(), means, tril)
+            scatter[component] = (responsibility[:, component, None] * centred).T @ centred
+        common = (scatter.sum(0) + strength * pooled) / (n + strength)
+        covariances = (scatter + strength * common) / (size + strength)[:, None, None]
+        mixture = _Mixture(size / size.sum(), means, np.linalg.cholesky(covariances))
         if k == 1:
-            return mixture
+            break
         log_prob = mixture.log_prob(cells)
         total = np.logaddexp.reduce(log_prob, axis=1)
         responsibility = np.exp(log_prob - total[:, None])
-        if abs(total.sum() - last) < 1e-4 * n:
+        if abs(total.sum() - last) < 1e-3 * n:
             break
         last = total.sum()
     return mixture
+
+
+def _nearest(cells: Array, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Start: the nearest of k-means++ centres (Arthur and Vassilvitskii 2007), best of a few."""
+    scale = np.maximum(cells.std(0), 1e-6)
+    scaled = cells / scale
+    best, least = np.zeros(len(cells), np.int64), np.inf
+    for _ in range(_STARTS if k > 1 else 1):
+        centres = scaled[rng.integers(len(cells))][None]
+        for _ in range(k - 1):
+            distance = _squares(scaled, centres).min(1)
+            total = distance.sum()
+            picked = rng.choice(len(cells), p=distance / total) if total > 0 else 0
+            centres = np.concatenate([centres, scaled[picked][None]])
+        for _ in range(_LLOYD_STEPS):
+            nearest = _squares(scaled, centres).argmin(1)
+            for c in np.unique(nearest):
+                centres[c] = scaled[nearest == c].mean(0)
+        distance = _squares(scaled, centres)
+        if distance.min(1).sum() < least:
+            least, best = float(distance.min(1).sum()), distance.argmin(1)
+    return best
+
+
+def _squares(x: Array, centres: Array) -> Array:
+    """Compute squared distances, ``(n, k)``."""
+    squares = (x**2).sum(1)[:, None] - 2 * x @ centres.T + (centres**2).sum(1)
+    return np.asarray(np.maximum(squares, 0))
 
 
 def sample_prior(

@@ -1,0 +1,65 @@
+"""After training: the latent prior, the law of library sizes, and what draws from them tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.data import concatenate
+from vaexprs.spec import Conditions
+from vaexprs.training.calibration import calibrate as calibrate_decoder
+from vaexprs.training.cells import Cells
+from vaexprs.training.drawing import Draws
+from vaexprs.training.initial import set_ceiling
+from vaexprs.training.matching import match_scores
+from vaexprs.training.priors import fit_library, fit_prior
+from vaexprs.training.vae_fit import VAEFit
+
+__all__ = ["fit_generator"]
+
+_MATCHING_STEPS = 3
+
+
+def fit_generator(
+    fit: VAEFit, parts: list[Cells], conditions: Conditions, calibrate: bool, seed: int
+) -> None:
+    """Fit the prior and the law of library sizes, then correct the decoder on their draws."""
+    data = concatenate([part.data for part in parts])
+    set_ceiling(fit.vae, data)
+    posteriors = [fit.posterior(part) for part in parts]
+    mean = np.concatenate([mean for mean, _ in posteriors])
+    log_variance = np.concatenate([log_variance for _, log_variance in posteriors])
+    rng = np.random.default_rng([seed, 1])
+    noise = rng.standard_normal(mean.shape)
+    z = mean + np.exp(0.5 * log_variance) * noise
+    n_groups = len(conditions.n_cells)
+    law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
+    log_library = np.log(data.library) if fit.spec.is_counts else None
+    prior = fit_prior(z, log_library, data.group, n_groups, seed)
+    fit.spec = replace(fit.spec, prior=prior, library=law)
+    if not calibrate:
+        return
+    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
+    if fit.features.components is None:
+        return
+    scores = np.concatenate([part.inputs for part in parts])
+    known = scores if log_library is None else np.column_stack([scores, log_library])
+    known = known.astype(np.float64)
+    for step in range(_MATCHING_STEPS):
+        draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed + step)
+        first, second = (
+            _scores(fit, draws.observe(seed=2 * step + view), draws) for view in range(2)
+        )
+        prior = match_scores(prior, draws.y, first, second, draws.group, known, data.group)
+        fit.spec = replace(fit.spec, prior=prior)
+    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
+
+
+def _scores(fit: VAEFit, X: Any, draws: Draws) -> NDArray[np.float64]:
+    """Score drawn cells as the encoder would see them; for counts with their log library size."""
+    assert fit.features.components is not None
+    seen = fit.features.inputs(X).astype(np.float64)
+    return np.column_stack([seen, np.log(draws.library)]) if fit.spec.is_counts else seen
