@@ -643,3 +643,11 @@ def test_progress_goes_to_stderr(simulated, tiny, capfd):
     assert "training" in err
     assert "loss" in err
     assert "5/5" in err
+
+
+def test_the_best_epoch_comes_after_the_warm_up(simulated, tiny):
+    """While the KL's weight rises the network still leans on what the full weight will forbid."""
+    options = {**tiny, "epochs": 12, "kl_warmup": 8, "patience": 2}
+    fit = fit_vae(simulated, learning_rate=0.1, **options)
+    assert fit.spec.provenance["training"]["best_epoch"] >= 8
+    assert len(fit.history["loss"]) >= 10
