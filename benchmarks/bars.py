@@ -70,8 +70,8 @@ def generated_scores(
     """Score generated cells against test cells, in bases fitted on the training cells."""
     basis = Basis.fit(train.values, seed=seed)
     scores = _compare(basis, generated, test, seed, forests)
-    sides = {name: basis.components(basis.block(cells.values))
-             for name, cells in (("train", train), ("test", test), ("made", generated))}  # fmt: skip
+    named = {"train": train, "test": test, "made": generated}
+    sides = {name: basis.components(basis.block(cells.values)) for name, cells in named.items()}
     judge = conditions.category_classifier(sides["train"], train.labels)
     scores["agreement"] = accuracy_score(generated.labels, judge.predict(sides["made"]))
     scores["transfer"] = utility.transfer_f1(

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vaexprs.training.priors import fit_prior, sample_prior  # noqa: E402
+from vaexprs.training.priors import fit_prior, sample_prior
 
 pytestmark = pytest.mark.torch
 
