@@ -7,18 +7,31 @@ returns figures for ``speed.py``.
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
 
 from synthetic import N_LATENT, synthetic_artifact
 from timing import ratio, side_by_side
 from vaexprs import Generator, _core, gen_exprs, write_exprs
 from vaexprs.generation.decoder import tile_size
 from vaexprs.generation.observation import CSR
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cells(generator: Generator, n_cells: int, seed: int = 0) -> list[CSR]:
@@ -44,42 +57,78 @@ def _check(generator: Generator, rows: list[CSR], n_cells: int) -> None:
 def share_of_floor(n_genes: int, hidden: int, *, n_cells: int, repeats: int = 7) -> float:
     """Return the pipeline's speed, on one core, as a share of what its parts alone would take.
 
-    The floor: the decoder's two matrix products at the speed of a plain float32 GEMM, the
-    sampling kernel on decoded means, and writing the result to memory once.
+    The floor: the decoder's two matrix products at the machine's float32 peak, the sampling
+    kernel on decoded means, and writing the result to memory once. The peak is that of NumPy's
+    BLAS or of the runtime's own product, whichever is quicker here.
     """
     generator = Generator(synthetic_artifact(n_genes, hidden), n_threads=1)
     _check(generator, _cells(generator, n_cells), n_cells)
     size = generator.block_size
     n_blocks = n_cells // size
-    rng = np.random.default_rng(0)
-    n_inputs = N_LATENT + generator.spec.conditions.n_conditions
-    seen = rng.normal(size=(size, n_inputs)).astype(np.float32)
-    first = rng.normal(size=(n_inputs, hidden)).astype(np.float32)
-    activations = rng.normal(size=(size, hidden)).astype(np.float32)
-    last = rng.normal(size=(hidden, n_genes)).astype(np.float32)
-    inner = np.empty((size, hidden), np.float32)
-    outer = np.empty((size, n_genes), np.float32)
     plan = generator.plan()
     block = next(generator.blocks(plan, n_cells=size, return_mean=True))
     assert isinstance(block.X, np.ndarray)
+    rng = np.random.default_rng(0)
     theta = np.exp(rng.uniform(np.log(0.5), np.log(10), (1, n_genes))).astype(np.float32)
     rows = _core.sample_nb_csr(block.X, theta, seed=0)
     kept = [np.empty_like(part) for part in rows]
+    n_inputs = N_LATENT + generator.spec.conditions.n_conditions
+    products = [
+        _products(size, inputs, units) for inputs, units in ((n_inputs, hidden), (hidden, n_genes))
+    ]
 
-    def floor() -> None:
+    def draws() -> None:
         for i in range(n_blocks):
-            np.matmul(seen, first, out=inner)
-            np.matmul(activations, last, out=outer)
             _core.sample_nb_csr(block.X, theta, seed=0, first_cell=i * size)
             for target, part in zip(kept, rows, strict=True):
                 np.copyto(target, part)
+
+    def decode(engine: str) -> None:
+        for _ in range(n_blocks):
+            for product in products:
+                product[engine]()
 
     def pipeline() -> None:
         for _ in generator.blocks(plan, n_cells=n_blocks * size):
             pass
 
-    seconds = side_by_side({"floor": floor, "pipeline": pipeline}, repeats=repeats)
-    return ratio(seconds["floor"], seconds["pipeline"])
+    tasks = {name: partial(decode, name) for name in products[0]}
+    seconds = side_by_side(
+        {**tasks, "draws": draws, "pipeline": pipeline}, repeats=repeats, clock=time.thread_time
+    )
+    peak = min((seconds[name] for name in tasks), key=statistics.median)
+    floor = [a + b for a, b in zip(peak, seconds["draws"], strict=True)]
+    return ratio(floor, seconds["pipeline"])
+
+
+def _products(rows: int, inputs: int, units: int) -> dict[str, Callable[[], object]]:
+    """Return ways to compute one matrix product of that size in float32, on one core."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(rows, inputs)).astype(np.float32)
+    b = rng.normal(size=(inputs, units)).astype(np.float32)
+    out = np.empty((rows, units), np.float32)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["a", "b"], ["out"])],
+        "product",
+        [value("a", TensorProto.FLOAT, a.shape)],
+        [value("out", TensorProto.FLOAT, out.shape)],
+        [numpy_helper.from_array(b, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    binding, result = session.io_binding(), np.empty_like(out)
+    binding.bind_input("a", "cpu", 0, np.float32, a.shape, a.ctypes.data)
+    binding.bind_output("out", "cpu", 0, np.float32, result.shape, result.ctypes.data)
+    # The binding knows the arrays by their addresses: they are kept with what runs it.
+    return {
+        "blas": lambda: np.matmul(a, b, out=out),
+        "runtime": lambda _keep=(a, result): session.run_with_iobinding(binding),
+    }
 
 
 def int8_decode(n_genes: int = 20_000, hidden: int = 512, *, repeats: int = 15) -> float:
@@ -106,13 +155,14 @@ def int8_decode(n_genes: int = 20_000, hidden: int = 512, *, repeats: int = 15) 
     }
     decoders = {name: g._decoder for name, g in generators.items()}
     seconds = side_by_side(
-        {name: lambda d=decoder: d.decode(inputs) for name, decoder in decoders.items()},
+        {name: partial(decoder.decode, inputs) for name, decoder in decoders.items()},
         repeats=repeats,
+        clock=time.thread_time,
     )
     return ratio(seconds["exact"], seconds["rounded"])
 
 
-def two_threads(n_genes: int = 2000, hidden: int = 128, *, n_cells: int = 40_960) -> float:
+def two_threads(n_genes: int, hidden: int, *, n_cells: int, repeats: int = 7) -> float:
     """Return how many times faster two threads are than one."""
     artifact = synthetic_artifact(n_genes, hidden)
     one, two = Generator(artifact, n_threads=1), Generator(artifact, n_threads=2)
@@ -121,8 +171,52 @@ def two_threads(n_genes: int = 2000, hidden: int = 128, *, n_cells: int = 40_960
         for _ in generator.blocks(n_cells=n_cells):
             pass
 
-    seconds = side_by_side({"one": lambda: run(one), "two": lambda: run(two)}, repeats=5)
+    seconds = side_by_side({"one": partial(run, one), "two": partial(run, two)}, repeats=repeats)
     return ratio(seconds["one"], seconds["two"])
+
+
+def scvi_version(python: str | None) -> str:
+    """Return the version of scvi-tools that an interpreter has; fail if it has none."""
+    if python is None:
+        return "not installed"
+    code = "from importlib.metadata import version; print(version('scvi-tools'))"
+    done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def scvi(python: str, n_genes: int, hidden: int, *, n_cells: int, repeats: int = 3) -> float:
+    """Return how many times faster than scvi-tools' ``posterior_predictive_sample`` we are.
+
+    It runs in a process of its own, by the interpreter given, with a model of the same widths
+    and cells of the same sparsity, on one core; see ``scvi_peer.py``. The ratio is of cells per
+    second, in turns.
+    """
+    generator = Generator(synthetic_artifact(n_genes, hidden), n_threads=1)
+    ours = 16 * n_cells
+    _check(generator, _cells(generator, n_cells), n_cells)
+    script = Path(__file__).with_name("scvi_peer.py")
+    arguments = [python, str(script), str(n_genes), str(hidden), str(N_LATENT), str(n_cells)]
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own
+    ) as peer:
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+
+        def theirs() -> None:
+            peer.stdin.write("sample\n")
+            peer.stdin.flush()
+            answer = peer.stdout.readline()
+            if not answer:
+                raise RuntimeError(f"{script.name} stopped with {peer.wait()}")
+            zeros = float(answer)
+            assert 0.8 < zeros < 0.95, zeros
+
+        seconds = side_by_side(
+            {"ours": lambda: _cells(generator, ours), "theirs": theirs}, repeats=repeats
+        )
+        peer.stdin.close()
+    return ratio(seconds["theirs"], seconds["ours"]) * ours / n_cells
 
 
 def h5ad(n_genes: int = 20_000, hidden: int = 128, *, n_cells: int = 2048) -> float:

@@ -63,7 +63,7 @@ template <class T>
 py::array_t<T> to_numpy(Buffer<T>&& buffer) {
     const auto size = static_cast<py::ssize_t>(buffer.size());
     T* data = buffer.release();
-    const py::capsule owner(data, [](void* memory) { std::free(memory); });
+    const py::capsule owner(data, give_back_memory);
     return py::array_t<T>({size}, {static_cast<py::ssize_t>(sizeof(T))}, data, owner);
 }
 

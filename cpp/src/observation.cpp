@@ -214,7 +214,7 @@ Csr sample_csr(const Observation& o, const Run& run) {
         CsrPart& made = parts[part];
         const std::size_t row_room = o.n_genes + kPadding;
         for (std::size_t i = first; i < last; ++i) {
-            if (made.data.room() < row_room) {
+            if (std::min(made.data.room(), made.indices.room()) < row_room) {
                 // As much as the rows so far let expect, and a row to spare.
                 const std::size_t per_row = i > first ? made.data.size() / (i - first) : 0;
                 const std::size_t room = (last - i) * (per_row + per_row / 16) + row_room;

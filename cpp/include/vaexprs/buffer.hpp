@@ -1,17 +1,16 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 #include <type_traits>
 #include <utility>
+
+#include "vaexprs/recycling.hpp"
 
 namespace vaexprs {
 
 /// A growing array of plain numbers, without initialisation, that can give its memory away.
 ///
-/// std::vector would write zeros before values, and cannot hand its memory to NumPy. Large blocks
-/// grow and shrink by remapping pages in the usual allocators, not by copying.
+/// std::vector would write zeros before values, and cannot hand its memory to NumPy.
 template <class T>
 class Buffer {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -24,7 +23,7 @@ class Buffer {
         swap(other);
         return *this;
     }
-    ~Buffer() { std::free(data_); }
+    ~Buffer() { give_back_memory(data_); }
 
     T* data() { return data_; }
     const T* data() const { return data_; }
@@ -40,9 +39,10 @@ class Buffer {
     void make_room(std::size_t n) {
         if (room() < n) reallocate(size_ + n);
     }
+    /// Gives back what is not needed, where it is much.
     void shrink_to_fit() { reallocate(size_); }
 
-    /// Gives the memory away: whoever takes it calls std::free.
+    /// Gives the memory away: whoever takes it calls give_back_memory.
     T* release() {
         size_ = capacity_ = 0;
         return std::exchange(data_, nullptr);
@@ -57,10 +57,9 @@ class Buffer {
     void reallocate(std::size_t capacity) {
         // Never null, so that an empty array has an address too.
         const std::size_t bytes = (capacity > 0 ? capacity : 1) * sizeof(T);
-        void* grown = std::realloc(data_, bytes);
-        if (grown == nullptr) throw std::bad_alloc();
-        data_ = static_cast<T*>(grown);
-        capacity_ = capacity;
+        std::size_t granted = 0;
+        data_ = static_cast<T*>(resize_memory(data_, size_ * sizeof(T), bytes, granted));
+        capacity_ = granted / sizeof(T);
     }
 
     T* data_ = nullptr;
