@@ -23,6 +23,9 @@ __all__ = ["describe", "features_of", "members_of", "provenance", "set_embedding
 
 #: Combinations of categories with so many cells have corrections of their own, at most so many.
 _CELLS_OF_OWN, _MOST_COMBINATIONS = 20, 64
+#: Sum of the absolute inputs of a cell, where the encoder reads all genes.
+_REACH = 300.0
+_ROWS_PER_STEP = 512
 
 
 def features_of(
@@ -39,7 +42,7 @@ def features_of(
         scale = np.where(varies, 1 / np.where(varies, scaling.stretch, 1), 0).astype(np.float32)
     features = Features(kind, shift, scale)
     if n_components is None:
-        return features, None
+        return _within_reach(features, data), None
     values = features.transform(data.X)
     scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
     most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
@@ -50,6 +53,21 @@ def features_of(
         offset=(components.centre @ components.vectors).astype(np.float32),
         score_scale=np.sqrt(components.total).astype(np.float32),
     ), components
+
+
+def _within_reach(features: Features, data: ExpressionData) -> Features:
+    """Centre the genes that an encoder reads, and scale them so that its first steps stay small.
+
+    A step of Adam moves each weight by the learning rate, and so a unit by that times the sum of
+    the absolute inputs: 20,000 genes of logged RPKM would throw it off by ten in one step.
+    """
+    centre = np.asarray(features.transform(data.X).mean(axis=0), np.float32).ravel()
+    centred = replace(features, gene_shift=centre)
+    total = 0.0
+    for start in range(0, data.n_cells, _ROWS_PER_STEP):
+        total += float(np.abs(centred.inputs(data.X[start : start + _ROWS_PER_STEP])).sum())
+    reach = total / data.n_cells
+    return replace(centred, gene_scale=features.gene_scale * np.float32(min(1, _REACH / reach)))
 
 
 def members_of(data: ExpressionData) -> NDArray[np.float32]:
