@@ -135,7 +135,7 @@ def table(scvi_python: str | None) -> list[Line]:
         Line("threads_2_vs_1", "two threads against one", two_threads, 1.8),
         Line(
             "h5ad_vs_anndata_gzip",
-            "to a compressed .h5ad, against generating then anndata's gzip",
+            "to a compressed .h5ad, against generating then anndata's gzip, all cores",
             pipeline.h5ad,
             6,
         ),

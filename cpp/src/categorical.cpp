@@ -19,6 +19,7 @@ std::vector<double> cumulative_weights(std::span<const double> weights,
 }
 
 std::size_t draw_category(Site site, Purpose purpose, std::span<const double> cumulative) {
+    if (cumulative.size() == 1) return 0;
     const Words<std::uint32_t> words = random_words(site, purpose);
     const double target = uniform_double(words.w0, words.w1) * cumulative.back();
     // The first sum above the target belongs to a category of positive weight; there is one, as
