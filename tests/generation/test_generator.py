@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -199,6 +204,18 @@ def test_leaving_early_stops_the_workers(model: Any) -> None:
     blocks = generator.blocks(n_cells=10**9)
     next(blocks)
     blocks.close()  # returns at once, though a billion cells were asked for
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ctrl_c_ends_a_block_of_any_size_within_a_second(model: Any, n_threads: int) -> None:
+    generator = Generator(model, n_threads=n_threads, block_size=10**8)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    started = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(generator.blocks(n_cells=10**9))
+    assert time.perf_counter() - started < 1.3
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,9 @@ def test_rows_of_the_graph_do_not_depend_on_the_batch(fits, likelihood):
         assert np.array_equal(np.concatenate(parts), whole)
 
 
-def test_cells_depend_on_seed_and_index_alone(fits):
-    artifact = load_artifact(fits().artifact_bytes(precision="int8"))
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_cells_depend_on_seed_and_index_alone(fits, precision):
+    artifact = load_artifact(fits().artifact_bytes(precision=precision))
     assert lower(artifact).gives_logits
     assert lower(artifact).bias is not None
 

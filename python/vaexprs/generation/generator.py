@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -198,6 +199,7 @@ class Generator:
             while window:
                 yield window.popleft().result()
         finally:
+            job.stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -212,12 +214,18 @@ class _Job:
     library: NDArray[np.float32] | None
     library_start: int
     return_mean: bool
+    #: Set when nobody waits for blocks any more: one under way ends after its tile.
+    stopped: Event = field(default_factory=Event)
 
     def block(self, start: int, stop: int) -> Block:
         """Generate the cells ``start`` to ``stop`` from the tiles that hold them."""
         size = self.decoder.tile
         tiles = range(start - start % size, stop, size)
-        parts = [self._part(tile, tile + size, start, stop) for tile in tiles]
+        parts = []
+        for tile in tiles:
+            if self.stopped.is_set():
+                raise CancelledError
+            parts.append(self._part(tile, tile + size, start, stop))
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
