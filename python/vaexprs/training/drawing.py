@@ -7,7 +7,7 @@ counts are drawn by the kernels that generation uses.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,10 +52,12 @@ class Draws:
     condition: NDArray[np.float32]
 
     @classmethod
-    def of(cls, vae: VAE, scaling: Scaling | None, spec: GeneratorSpec, seed: int) -> Draws:
+    def of(
+        cls, vae: VAE, scaling: Scaling | None, spec: GeneratorSpec, seed: int, most: int = _MOST
+    ) -> Draws:
         """Draw from the prior of a spec, more for combinations with more cells."""
         sizes = spec.conditions.n_cells
-        wanted = np.clip(2 * sizes, _FEWEST, _MOST)
+        wanted = np.clip(max(2, most // 200) * sizes, _FEWEST, most)
         wanted = np.maximum(np.minimum(wanted, _IN_ALL // len(sizes)), 20)
         group = np.repeat(np.arange(len(sizes)), wanted)
         rng = np.random.default_rng(seed)
@@ -75,6 +77,15 @@ class Draws:
         if not self.spec.is_counts:
             return self.z.astype(np.float64)
         return np.column_stack([self.z, np.log(self.library)]).astype(np.float64)
+
+    def moved_to(self, y: NDArray[np.float64]) -> Draws:
+        """Return the same draws with other latents and library sizes, given as `y` gives them."""
+        if not self.spec.is_counts:
+            return replace(self, z=y.astype(np.float32))
+        law = self.spec.library
+        assert law is not None
+        library = np.clip(np.exp(y[:, -1]), law.minimum[self.group], law.maximum[self.group])
+        return replace(self, z=y[:, :-1].astype(np.float32), library=library.astype(np.float32))
 
     @torch.no_grad()
     def heads(self) -> Iterator[tuple[int, dict[str, Tensor], NDArray[np.float32]]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.data import concatenate
+from vaexprs.data import ExpressionData, concatenate
 from vaexprs.spec import Conditions
 from vaexprs.training.calibration import calibrate as calibrate_decoder
 from vaexprs.training.cells import Cells
@@ -16,11 +16,13 @@ from vaexprs.training.drawing import Draws
 from vaexprs.training.initial import set_ceiling
 from vaexprs.training.matching import match_scores
 from vaexprs.training.priors import fit_library, fit_prior
+from vaexprs.training.sizes import SizeLaw, detected
 from vaexprs.training.vae_fit import VAEFit
 
 __all__ = ["fit_generator"]
 
 _MATCHING_STEPS = 3
+_SIZE_STEPS, _SIZE_DRAWS = 3, 1500
 
 
 def fit_generator(
@@ -55,7 +57,18 @@ def fit_generator(
         )
         prior = match_scores(prior, draws.y, first, second, draws.group, known, data.group)
         fit.spec = replace(fit.spec, prior=prior)
+    if fit.spec.is_counts:
+        _match_sizes(fit, data, seed)
     calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
+
+
+def _match_sizes(fit: VAEFit, data: ExpressionData, seed: int) -> None:
+    """Give drawn cells as many detected genes as the training cells have."""
+    draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed, most=_SIZE_DRAWS)
+    law = SizeLaw(draws.y, detected(draws.observe(seed)), draws.group, detected(data.X), data.group)
+    for _ in range(_SIZE_STEPS):
+        law.compare(detected(draws.moved_to(law.moved_draws()).observe(seed)))
+    fit.spec = replace(fit.spec, prior=law.moved_prior(fit.spec.prior))
 
 
 def _scores(fit: VAEFit, X: Any, draws: Draws) -> NDArray[np.float64]:
