@@ -15,10 +15,12 @@ from scipy import sparse
 from sklearn.metrics import accuracy_score
 
 from vaexprs.evaluation.basis import Basis
-from vaexprs.evaluation.metrics import conditions, marginals, structure, utility
+from vaexprs.evaluation.metrics import conditions, marginals, privacy, structure, utility
 from vaexprs.evaluation.metrics.discriminators import discriminate
 
-__all__ = ["Labelled", "control_scores", "generated_scores", "split_rows"]
+__all__ = [
+    "Labelled", "control_scores", "generated_scores", "split_rows", "whole_scores",
+]  # fmt: skip
 
 N_CLASSIFIER_GENES, N_CORRELATED_GENES = 500, 100
 
@@ -121,3 +123,30 @@ def _compare(
     cells = [marginals.cell_statistics(cells.counts) for cells in (test, made)]
     ks = marginals.compare_cells(cells[0], cells[1])
     return scores | {"library": ks["library_ks"], "detected": ks["genes_detected_ks"]}
+
+
+def whole_scores(real: Labelled, made: Labelled) -> tuple[dict[str, float], dict[str, float]]:
+    """Score generated cells against all real cells, where these are too few to be split.
+
+    Values are scored on ``log1p`` of what was given. The control leaves each real cell out of its
+    own neighbours.
+    """
+    values = [cells.counts.astype(np.float64).log1p().tocsr() for cells in (real, made)]
+    basis = Basis.fit(values[0])
+    ours, theirs = (basis.components(basis.block(x)) for x in (values[1], values[0]))
+    far, nearest = privacy.nearest(ours, theirs)
+    own, neighbour = privacy.leave_one_out(theirs)
+    genes = [marginals.gene_statistics(x) for x in values]
+    varies = genes[0].variance > 0
+    ratio = float(np.median(genes[1].variance[varies] / genes[0].variance[varies]))
+    prints = [privacy.fingerprints(cells.counts) for cells in (made, real)]
+    scores = {
+        "zeros": float(np.abs(genes[0].zero_fraction - genes[1].zero_fraction).mean()),
+        "agreement": float((real.labels[nearest] == made.labels).mean()),
+        "variance_low": ratio,
+        "variance_high": ratio,
+        "distance": float(np.median(far) / np.median(own)),
+        "copies": float(privacy.count_copies(*prints)),
+    }
+    control = {"agreement": float((real.labels[neighbour] == real.labels).mean()), "distance": 1.0}
+    return scores, control

@@ -58,6 +58,7 @@ def fit_generator(
         prior = match_scores(prior, draws.y, first, second, draws.group, known, data.group)
         fit.spec = replace(fit.spec, prior=prior)
     if fit.spec.is_counts:
+        calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
         _match_sizes(fit, data, seed)
     calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
 

@@ -83,9 +83,7 @@ class SizeLaw:
             gap = wanted - np.quantile(size[self.made == g], _LEVELS)
             moved = self.start[g] + self.moved[g] + self.trust[g] * gap
             # noise of counts widens the edges of a law; what asks for less than none is shared out
-            rising = np.maximum.accumulate(moved)
-            falling = np.minimum.accumulate(moved[::-1])[::-1]
-            self.moved[g] = (rising + falling) / 2 - self.start[g]
+            self.moved[g] = _rising(moved) - self.start[g]
 
     def _shift(self, g: int, place: Array) -> Array:
         """Return how a combination moves what lies at some places, ``(n, n_dim)``."""
@@ -138,6 +136,20 @@ def _centre(values: Array, group: NDArray[np.int64]) -> Array:
     columns = values.reshape(len(values), -1).T
     means = np.stack([np.bincount(group, column) / n for column in columns], axis=1)
     return np.asarray(values - means[group].reshape(values.shape))
+
+
+def _rising(values: Array) -> Array:
+    """Return the nearest values that do not fall: neighbours that do are pooled."""
+    sums: list[float] = []
+    sizes: list[int] = []
+    for value in values:
+        sums.append(float(value))
+        sizes.append(1)
+        while len(sums) > 1 and sums[-2] / sizes[-2] > sums[-1] / sizes[-1]:
+            total, size = sums.pop(), sizes.pop()
+            sums[-1] += total
+            sizes[-1] += size
+    return np.repeat(np.array(sums) / np.array(sizes), sizes)
 
 
 def _normal_parts(n: int) -> Array:
