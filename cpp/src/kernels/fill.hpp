@@ -2,13 +2,16 @@
 
 #pragma once
 
+#include <algorithm>
+
 #include "vaexprs/normal.hpp"
 
 #include "tiles.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 
-/// Calls convert(words, to) for each two tiles of a row; the last ones go by way of a copy.
+/// Calls convert(words, n_words, to) for each two tiles of a row, of which n_words are asked for;
+/// the last ones go by way of a copy.
 template <class Convert>
 VAEXPRS_INLINE void fill_row(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
                              std::uint32_t n, float* out, const Convert& convert) {
@@ -18,34 +21,37 @@ VAEXPRS_INLINE void fill_row(std::uint64_t seed, Purpose purpose, std::uint64_t 
     for (std::uint32_t first = 0, i = 0; first < n; first += kTwoTilesWords, ++i) {
         fill_two_tiles(stream, i, words);
         const std::uint32_t left = n - first;
-        convert(words, left >= kTwoTilesWords ? out + first : made);
+        convert(words, std::min(left, kTwoTilesWords), left >= kTwoTilesWords ? out + first : made);
         if (left < kTwoTilesWords) std::memcpy(out + first, made, left * sizeof(float));
     }
 }
 
 static inline void fill_uniform(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
                                 std::uint32_t n, float* out) {
-    fill_row(seed, purpose, cell, n, out, [](const std::uint32_t* words, float* to) {
-        for (std::uint32_t i = 0; i < kTwoTilesWords; i += kLanes) {
-            const U32 word = load<U32>(words + i);
-            store(to + i, (to_float(__builtin_bit_cast(I32, word >> 9)) + 0.5f) * 0x1p-23f);
-        }
-    });
+    fill_row(seed, purpose, cell, n, out,
+             [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
+                 for (std::uint32_t i = 0; i < n_words; i += kLanes) {
+                     const U32 word = load<U32>(words + i);
+                     store(to + i,
+                           (to_float(__builtin_bit_cast(I32, word >> 9)) + 0.5f) * 0x1p-23f);
+                 }
+             });
 }
 
 static inline void fill_normal(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
                                std::uint32_t n, float* out) {
-    fill_row(seed, purpose, cell, n, out, [](const std::uint32_t* words, float* to) {
-        // Positions 0 and 1 of the blocks of a tile make a pair, 2 and 3 another.
-        for (std::uint32_t half = 0; half < kTwoTilesWords; half += 2 * kTileBlocks) {
-            for (std::uint32_t i = half; i < half + kTileBlocks; i += kLanes) {
-                const NormalPair<F32> normals =
-                    box_muller<F32>(load<U32>(words + i), load<U32>(words + i + kTileBlocks));
-                store(to + i, normals.first);
-                store(to + i + kTileBlocks, normals.second);
-            }
-        }
-    });
+    fill_row(seed, purpose, cell, n, out,
+             [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
+                 // Positions 0 and 1 of the blocks of a tile make a pair, 2 and 3 another.
+                 for (std::uint32_t half = 0; half < n_words; half += 2 * kTileBlocks) {
+                     for (std::uint32_t i = half; i < half + kTileBlocks; i += kLanes) {
+                         const NormalPair<F32> normals = box_muller<F32>(
+                             load<U32>(words + i), load<U32>(words + i + kTileBlocks));
+                         store(to + i, normals.first);
+                         store(to + i + kTileBlocks, normals.second);
+                     }
+                 }
+             });
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA
