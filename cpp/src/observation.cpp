@@ -72,16 +72,18 @@ void check_parameters(const Observation& o, const Run& run) {
     throw std::logic_error("a kernel refused a mean that is good");
 }
 
-/// Writes the means of a row of logits, or throws.
-void softmax_row(const Observation& o, const Run& run, std::size_t i, float* out) {
+/// Writes the shares of a row of logits and returns the factor that makes means of them, or throws.
+float softmax_row(const Observation& o, const Run& run, std::size_t i, float* out) {
     const float library = o.softmax.library[i];
     if (!(library >= 0.0f && library <= kCountMean.high)) {
         refuse("library", kCountMean, library, i, 0);
     }
-    if (!run.kernels->softmax(o.mean.row(i), o.softmax.bias, library, o.n_genes, out)) {
+    float factor = 0.0f;
+    if (!run.kernels->softmax(o.mean.row(i), o.softmax.bias, library, o.n_genes, out, factor)) {
         throw std::invalid_argument("logits: expected finite values, got others in row " +
                                     std::to_string(i) + ".");
     }
+    return factor;
 }
 
 SparseKernel kernel_of(Likelihood likelihood, const Kernels& kernels) {
@@ -148,7 +150,7 @@ class RowSampler {
         ObservationRow row = row_of(observation_, run_, i);
         if (kernel_ == nullptr) return gaussian(row, out);
         if (observation_.softmax.library != nullptr) {
-            softmax_row(observation_, run_, i, means_);
+            row.factor = softmax_row(observation_, run_, i, means_);
             row.mean = means_;
         }
         prefetch_row(observation_, i + 1);
@@ -188,8 +190,12 @@ struct CsrPart {
 void softmax_means(const Observation& o, const Run& run, float* out) {
     parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
-                      for (std::size_t i = first; i < last; ++i)
-                          softmax_row(o, run, i, out + i * o.n_genes);
+                      for (std::size_t i = first; i < last; ++i) {
+                          float* row = out + i * o.n_genes;
+                          const float factor = softmax_row(o, run, i, row);
+                          for (std::uint32_t j = 0; j < o.n_genes; ++j)
+                              row[j] *= factor;
+                      }
                   });
 }
 

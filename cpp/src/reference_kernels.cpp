@@ -20,7 +20,7 @@ std::size_t sample_row(const ObservationRow& row, SparseRow out, float limit, bo
                        const Draw& draw) {
     std::size_t n = 0;
     for (std::uint32_t gene = 0; gene < row.n_genes; ++gene) {
-        const float mean = row.mean[gene];
+        const float mean = row.mean_of(gene);
         if (!(mean >= 0.0f && (mean < limit || (closed && mean == limit)))) return kBadMean;
         const float value = draw(Site{row.seed, row.cell, gene}, gene);
         if (value == 0.0f) continue;
@@ -33,32 +33,32 @@ std::size_t sample_row(const ObservationRow& row, SparseRow out, float limit, bo
 
 std::size_t bernoulli(const ObservationRow& row, SparseRow out, std::uint32_t*) {
     return sample_row(row, out, 1.0f, true, [&](Site site, std::uint32_t gene) {
-        return reference::bernoulli(site, row.mean[gene]);
+        return reference::bernoulli(site, row.mean_of(gene));
     });
 }
 
 std::size_t poisson(const ObservationRow& row, SparseRow out, std::uint32_t*) {
     return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::poisson(site, row.mean[gene]);
+        return reference::poisson(site, row.mean_of(gene));
     });
 }
 
 std::size_t nb(const ObservationRow& row, SparseRow out, std::uint32_t*) {
     return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::nb(site, row.mean[gene], row.inverse_dispersion[gene]);
+        return reference::nb(site, row.mean_of(gene), row.inverse_dispersion[gene]);
     });
 }
 
 std::size_t zinb(const ObservationRow& row, SparseRow out, std::uint32_t*) {
     return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::zinb(site, row.mean[gene], row.inverse_dispersion[gene],
+        return reference::zinb(site, row.mean_of(gene), row.inverse_dispersion[gene],
                                row.zero_logits[gene]);
     });
 }
 
 std::size_t zigamma(const ObservationRow& row, SparseRow out, std::uint32_t*) {
     return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::zigamma(site, row.mean[gene], row.inverse_dispersion[gene],
+        return reference::zigamma(site, row.mean_of(gene), row.inverse_dispersion[gene],
                                   row.zero_logits[gene]);
     });
 }
@@ -90,14 +90,15 @@ bool exponentials(std::size_t n, float* out, float& total) {
     return good;
 }
 
-bool softmax(const float* logits, const float* bias, float library, std::size_t n, float* mean) {
+bool softmax(const float* logits, const float* bias, float library, std::size_t n, float* share,
+             float& factor) {
     const auto logit = [&](std::size_t i) {
         return bias == nullptr ? logits[i] : logits[i] + bias[i];
     };
     for (std::size_t i = 0; i < n; ++i)
-        mean[i] = logit(i);
+        share[i] = logit(i);
     float total = 0.0f;
-    if (!exponentials(n, mean, total) || !(total >= kSmallestTotal)) {
+    if (!exponentials(n, share, total) || !(total >= kSmallestTotal)) {
         float largest = -std::numeric_limits<float>::infinity();
         for (std::size_t i = 0; i < n; ++i) {
             if (!(logit(i) <= kLargestLogit)) return false;
@@ -105,12 +106,10 @@ bool softmax(const float* logits, const float* bias, float library, std::size_t 
         }
         if (!(largest >= -kLargestLogit)) return false;
         for (std::size_t i = 0; i < n; ++i)
-            mean[i] = logit(i) - largest;
-        exponentials(n, mean, total);
+            share[i] = logit(i) - largest;
+        exponentials(n, share, total);
     }
-    const float scale = library / total;
-    for (std::size_t i = 0; i < n; ++i)
-        mean[i] *= scale;
+    factor = library / total;
     return true;
 }
 

@@ -20,6 +20,9 @@ struct ObservationRow {
     const float* scale;               ///< gaussian
     const float* inverse_dispersion;  ///< nb, zinb, zigamma
     const float* zero_logits;         ///< zinb, zigamma
+    float factor = 1.0f;              ///< the means are this times `mean`, see SoftmaxKernel
+
+    float mean_of(std::uint32_t gene) const { return mean[gene] * factor; }
 };
 
 /// Kernels may write this many entries beyond what they keep: a vector is stored whole.
@@ -45,10 +48,12 @@ using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t c
 /// Whether low <= x <= high for all of x[0 ... n).
 using CheckKernel = bool (*)(const float* x, std::size_t n, float low, float high);
 
-/// Means of one cell from logits: mean = library * softmax(logits + bias); `bias` may be null.
-/// False if a logit is NaN or +infinity, or all are -infinity.
+/// Shares of one cell from logits, up to a factor: factor * share = library * softmax(logits +
+/// bias); `bias` may be null. What reads the shares next multiplies by the way, which saves a pass
+/// over them (measured at 2,000 genes: 0.1 ns per entry of 2.3 for all that is done). False if a
+/// logit is NaN or +infinity, or all are -infinity.
 using SoftmaxKernel = bool (*)(const float* logits, const float* bias, float library, std::size_t n,
-                               float* mean);
+                               float* share, float& factor);
 
 struct Kernels {
     const char* name;

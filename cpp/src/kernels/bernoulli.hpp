@@ -27,7 +27,7 @@ static inline std::size_t sample_bernoulli(const ObservationRow& row, SparseRow 
         for (std::uint32_t rest = here & ~one; rest != 0; rest &= rest - 1) {
             const auto lane = static_cast<std::uint32_t>(__builtin_ctz(rest));
             const Site site{row.seed, row.cell, gene[lane]};
-            if (reference::bernoulli(site, row.mean[site.index]) != 0.0f) kept |= 1u << lane;
+            if (reference::bernoulli(site, row.mean_of(site.index)) != 0.0f) kept |= 1u << lane;
         }
         const Compaction compaction(kept);
         compaction.store(out.columns + n, gene);

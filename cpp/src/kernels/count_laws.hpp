@@ -27,7 +27,7 @@ struct PoissonLaw {
     }
 
     float exact(std::uint32_t gene) const {
-        return reference::poisson({row.seed, row.cell, gene}, row.mean[gene]);
+        return reference::poisson({row.seed, row.cell, gene}, row.mean_of(gene));
     }
 };
 
@@ -61,7 +61,7 @@ struct NegativeBinomialLaw {
     }
 
     float exact(std::uint32_t gene) const {
-        return reference::nb({row.seed, row.cell, gene}, row.mean[gene],
+        return reference::nb({row.seed, row.cell, gene}, row.mean_of(gene),
                              row.inverse_dispersion[gene]);
     }
 };
@@ -81,7 +81,7 @@ struct ZeroInflatedLaw {
     }
 
     float exact(std::uint32_t gene) const {
-        return reference::zinb({row.seed, row.cell, gene}, row.mean[gene],
+        return reference::zinb({row.seed, row.cell, gene}, row.mean_of(gene),
                                row.inverse_dispersion[gene], row.zero_logits[gene]);
     }
 };

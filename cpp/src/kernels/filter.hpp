@@ -23,7 +23,8 @@ VAEXPRS_INLINE bool means_are_good(const ObservationRow& row, U32 largest, float
     // As integers the numbers in [0, limit) are below the limit, and all others above it but -0.
     if (bits_of(largest < __builtin_bit_cast(std::uint32_t, limit)) == kAllLanes) return true;
     for (std::uint32_t gene = 0; gene < row.n_genes; ++gene) {
-        if (!(row.mean[gene] >= 0.0f && row.mean[gene] < limit)) return false;
+        const float mean = row.mean_of(gene);
+        if (!(mean >= 0.0f && mean < limit)) return false;
     }
     return true;
 }
@@ -54,7 +55,7 @@ static inline std::size_t filter_candidates(const ObservationRow& row, float lim
         U32 gene = (lane_numbers() + first) << 8;
         for (std::uint32_t j = 0; j < n_genes; j += kLanes) {
             const U32 byte = widen_bytes(bytes + j);
-            const F32 mean = load<F32>(means + j);
+            const F32 mean = load<F32>(means + j) * row.factor;
             const U32 bits = __builtin_bit_cast(U32, mean);
             largest = bits > largest ? bits : largest;
             const F32 v = to_float(__builtin_bit_cast(I32, byte)) * 0x1p-8f;  // rounded down

@@ -84,23 +84,21 @@ static inline bool largest_of(Logits logits, std::size_t n, float& largest) {
 
 template <class Logits>
 [[gnu::always_inline]] static inline bool softmax_of(Logits logits, float library, std::size_t n,
-                                                     float* mean) {
+                                                     float* share, float& factor) {
     float total = 0.0f;
-    if (!exponentials(logits, n, mean, total) || !(total >= kSmallestTotal)) [[unlikely]] {
+    if (!exponentials(logits, n, share, total) || !(total >= kSmallestTotal)) [[unlikely]] {
         float largest = 0.0f;
         if (!largest_of(logits, n, largest)) return false;
-        exponentials(LoweredLogits<Logits>{logits, largest}, n, mean, total);
+        exponentials(LoweredLogits<Logits>{logits, largest}, n, share, total);
     }
-    const float scale = library / total;
-    for (std::size_t i = 0; i < n; ++i)
-        mean[i] *= scale;
+    factor = library / total;
     return true;
 }
 
 static inline bool softmax(const float* logits, const float* bias, float library, std::size_t n,
-                           float* mean) {
-    if (bias == nullptr) return softmax_of(PlainLogits{logits}, library, n, mean);
-    return softmax_of(BiasedLogits{logits, bias}, library, n, mean);
+                           float* share, float& factor) {
+    if (bias == nullptr) return softmax_of(PlainLogits{logits}, library, n, share, factor);
+    return softmax_of(BiasedLogits{logits, bias}, library, n, share, factor);
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA
