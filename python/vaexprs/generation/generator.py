@@ -7,6 +7,7 @@ on the artifact, the plan, the seed and the cell's global index, and on nothing 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ __all__ = ["Block", "Generator", "Source"]
 Source: TypeAlias = Any
 
 _MAX_CELLS = 2**63 - 1
+#: Entries of the blocks that a worker makes before it reports.
+_ENTRIES_TOGETHER = 2**22
 
 
 @dataclass(frozen=True)
@@ -188,16 +191,18 @@ class Generator:
             for cut in cuts:
                 yield job.block(*cut)
             return
-        # A window of blocks under way bounds memory when the consumer is slower than we are.
+        # A worker takes several small blocks at once: waking others up costs as much as a few cells.
+        # A window of them under way bounds memory when the consumer is slower than we are.
+        n_together = max(1, _ENTRIES_TOGETHER // (self.block_size * self.spec.n_genes))
         pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
-        window: deque[Future[Block]] = deque()
+        window: deque[Future[list[Block]]] = deque()
         try:
-            for cut in cuts:
-                window.append(pool.submit(job.block, *cut))
+            while together := list(itertools.islice(cuts, n_together)):
+                window.append(pool.submit(job.blocks, together))
                 if len(window) > self.n_threads:
-                    yield window.popleft().result()
+                    yield from window.popleft().result()
             while window:
-                yield window.popleft().result()
+                yield from window.popleft().result()
         finally:
             job.stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -216,6 +221,10 @@ class _Job:
     return_mean: bool
     #: Set when nobody waits for blocks any more: one under way ends after its tile.
     stopped: Event = field(default_factory=Event)
+
+    def blocks(self, cuts: list[tuple[int, int]]) -> list[Block]:
+        """Generate blocks one after the other."""
+        return [self.block(*cut) for cut in cuts]
 
     def block(self, start: int, stop: int) -> Block:
         """Generate the cells ``start`` to ``stop`` from the tiles that hold them."""
