@@ -229,3 +229,27 @@ def test_more_genes_than_most_assays(tiny):
     assert silent.sum() > 20_000
     # the expected counts of genes that were never seen are a vanishing part of the library
     assert made.X[:, np.flatnonzero(silent)].sum() <= 0.001 * made.X.sum()
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "poisson", "zigamma"])
+def test_no_mean_goes_far_beyond_the_largest_value(tiny, likelihood):
+    """Even for a z that no cell has: the straight path from z is cut off where the cells end."""
+    from vaexprs.training.export import torch_outputs
+
+    adata = cells(likelihood, [30, 30])
+    fit = fit_vae(adata, condition_keys="cell_type", likelihood=likelihood, **tiny)
+    n = 50
+    rng = np.random.default_rng(0)
+    condition = np.repeat(np.eye(2, dtype=np.float32), n // 2, axis=0)
+    inputs = {
+        "z": (30 * rng.standard_normal((n, fit.spec.n_latent))).astype(np.float32),
+        "condition": condition,
+        "library": np.full((n, 1), 100, np.float32),
+    }
+    mean = torch_outputs(fit.vae, fit.scaling, inputs)["mean"]
+    assert np.isfinite(mean).all()
+    if likelihood == "zigamma":
+        assert (mean <= 2.01 * adata.X.max(axis=0)).all()
+    else:  # shares still sum to one
+        np.testing.assert_allclose(mean.sum(1), 100, rtol=1e-4)
+    assert fit.artifact_bytes()

@@ -13,7 +13,6 @@ from vaexprs.spec import Conditions
 from vaexprs.training.calibration import calibrate as calibrate_decoder
 from vaexprs.training.cells import Cells
 from vaexprs.training.drawing import Draws
-from vaexprs.training.initial import set_ceiling
 from vaexprs.training.matching import match_scores
 from vaexprs.training.priors import fit_library, fit_prior
 from vaexprs.training.sizes import SizeLaw, detected
@@ -30,7 +29,6 @@ def fit_generator(
 ) -> None:
     """Fit the prior and the law of library sizes, then correct the decoder on their draws."""
     data = concatenate([part.data for part in parts])
-    set_ceiling(fit.vae, data)
     posteriors = [fit.posterior(part) for part in parts]
     mean = np.concatenate([mean for mean, _ in posteriors])
     log_variance = np.concatenate([log_variance for _, log_variance in posteriors])

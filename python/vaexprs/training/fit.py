@@ -25,7 +25,7 @@ from vaexprs.training.assembly import (
 from vaexprs.training.cells import Cells, Scaling, split_cells
 from vaexprs.training.choices import choose_device, choose_latent, choose_likelihood
 from vaexprs.training.finishing import fit_generator
-from vaexprs.training.initial import set_initial_weights
+from vaexprs.training.initial import set_ceiling, set_initial_weights
 from vaexprs.training.layers import Layer, parse_layers
 from vaexprs.training.loop import Schedule, train
 from vaexprs.training.model import VAE, Architecture
@@ -199,6 +199,7 @@ def fit_vae(
         vae.decoder.member.copy_(torch.from_numpy(members))
         set_embedding(vae)
         set_initial_weights(vae, training, features, scaling, components)
+        set_ceiling(vae, data)
     schedule = Schedule(epochs, batch_size, learning_rate, kl_weight, kl_warmup, patience, seed)
 
     own = None

@@ -20,7 +20,7 @@ that was never seen has zeros there and is served by the effects of its keys alo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -164,9 +164,11 @@ def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto
     """
     builder = _Builder()
     features = _features(builder, weights, spec)
-    heads = {
-        name: _head(builder, name, head, features) for name, head in sorted(weights.heads.items())
-    }
+    heads = {}
+    for name, head in sorted(weights.heads.items()):
+        if name == "logits" and weights.ceiling is not None:
+            head = replace(head, bias=np.zeros_like(head.bias))
+        heads[name] = _head(builder, name, head, features)
     _outputs(builder, weights, spec, heads)
 
     def value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
@@ -257,8 +259,13 @@ def _outputs(
     """Write the links from the heads to the outputs in data units."""
     logits = heads["logits"]
     if weights.ceiling is not None:
-        ceiling = builder.weight("ceiling", weights.ceiling.reshape(1, -1))
-        logits = builder.node("Min", [logits, ceiling], "logits")
+        # min(x + bias, ceiling), with the bias last: a runtime that knows softmax takes it along
+        bias = weights.heads["logits"].bias
+        ceiling = builder.weight("ceiling", (weights.ceiling - bias).reshape(1, -1))
+        cut = builder.node("Min", [logits, ceiling], "logits.cut")
+        logits = builder.node(
+            "Add", [cut, builder.weight("logits.level", bias.reshape(1, -1))], "logits"
+        )
     if spec.is_counts:
         share = builder.node("Softmax", [logits], "share", axis=-1)
         builder.node("Mul", [share, "library"], "mean")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from vaexprs.data import ExpressionData
 from vaexprs.spec import COUNT_LIKELIHOODS
@@ -27,8 +28,9 @@ DISPERSION_BOUNDS = (0.02, 1000.0)
 _NEVER = -30.0
 #: Counts of evidence (or cells) at which a gene's loadings are half trusted.
 _EVIDENCE = 50.0
-#: Largest mean of a gene, in units of its largest value.
-_ABOVE_LARGEST = 2.0
+#: Largest mean of a gene, in units of its largest value or largest mean of a combination; number
+#: of cells that a largest share is the mean of.
+_ABOVE_LARGEST, _TOP_CELLS = 2.0, 3
 
 Array = NDArray[np.float64]
 
@@ -77,16 +79,37 @@ def set_initial_weights(
 def set_ceiling(vae: VAE, data: ExpressionData) -> None:
     """Bound the mean of each gene where it goes through an exponential function.
 
-    Draws from the prior reach further than the cells did: no mean may be a few times the largest
-    value that was seen. The shares of counts are bounded by their sum.
+    A path that is straight in the logarithm has to fall steeply towards cells without a program,
+    and overshoots in those with it; draws from the prior reach further still. So no share of
+    counts goes beyond the largest seen, and no other mean beyond a few times the largest value.
     """
-    if vae.shape.likelihood != "zigamma":
+    if vae.shape.likelihood in COUNT_LIKELIHOODS:
+        largest = _largest_shares(data)
+    elif vae.shape.likelihood == "zigamma":
+        X = data.X
+        seen = X.max(axis=0) if isinstance(X, np.ndarray) else X.max(axis=0).toarray().ravel()
+        largest = _ABOVE_LARGEST * np.where(seen > 0, seen, seen.max()).astype(np.float64)
+    else:
         return
-    X = data.X
-    largest = X.max(axis=0) if isinstance(X, np.ndarray) else X.max(axis=0).toarray().ravel()
-    largest = np.where(largest > 0, largest, largest.max())
-    ceiling = np.log(_ABOVE_LARGEST * largest.astype(np.float64))
-    vae.decoder.ceiling.copy_(torch.from_numpy(ceiling.astype(np.float32)))
+    vae.decoder.ceiling.copy_(torch.from_numpy(np.log(largest).astype(np.float32)))
+
+
+def _largest_shares(data: ExpressionData) -> Array:
+    """Return the largest shares of each gene in the counts, ``(n_genes,)``.
+
+    The mean of the largest three, since one cell's is noise and nobody else's business, or a few
+    times the largest mean of a combination of categories, for programs of very few cells.
+    """
+    shares = sparse.csr_matrix(data.X, dtype=np.float64, copy=True)
+    shares.data /= np.repeat(data.library, np.diff(shares.indptr))
+    by_gene = shares.tocsc()
+    top = np.zeros(data.n_genes)
+    for gene in np.flatnonzero(np.diff(by_gene.indptr)):
+        values = by_gene.data[by_gene.indptr[gene] : by_gene.indptr[gene + 1]]
+        top[gene] = np.sort(values)[-_TOP_CELLS:].sum() / _TOP_CELLS
+    library = np.bincount(data.group, data.library)
+    means = (group_sums(data.X, data.group) / np.maximum(library, 1)[:, None]).max(axis=0)
+    return np.asarray(np.maximum(np.maximum(top, _ABOVE_LARGEST * means), np.exp(_NEVER)))
 
 
 def _head(vae: VAE, name: str) -> Head:
@@ -99,8 +122,6 @@ def group_sums(
     X: Any, group: NDArray[np.int64], n_groups: int | None = None, weights: Array | None = None
 ) -> Array:
     """Sum the rows of each group, weighted, without making a sparse matrix dense."""
-    from scipy import sparse
-
     n_groups = int(group.max()) + 1 if n_groups is None else n_groups
     values = np.ones(len(group)) if weights is None else weights
     indicator = sparse.csr_matrix(

@@ -25,6 +25,9 @@ _CELLS_PER_COMPONENT = 25
 _MAX_COMPONENTS = 10
 #: Numbers of components that are tried, on at most so many cells, in so many folds.
 _TRIED, _MOST_JUDGED, _FOLDS = (1, 2, 3, 4, 6, 8, 10), 3000, 3
+#: How many cells the covariance that components have in common counts for in each, and those that
+#: the pooled one of all combinations may count for in a combination, in numbers of dimensions.
+_STRENGTH, _TIES = 10, (1.0, 3.0, 10.0, 30.0)
 _MAX_ITERATIONS, _STARTS, _LLOYD_STEPS = 50, 3, 5
 
 
@@ -79,6 +82,7 @@ def fit_prior(
     n_dim = y.shape[1]
     pooled = _pooled_covariance(y, group, n_groups)
     rng = np.random.default_rng(seed)
+    tie = _choose_tie(y, group, n_groups, rng) * n_dim
 
     weights, means, trils, factor, offsets = [], [], [np.linalg.cholesky(pooled)], [], [0]
     for g in range(n_groups):
@@ -87,7 +91,7 @@ def fit_prior(
             mixture = _Mixture(np.ones(1), cells.mean(0)[None], np.zeros((1, 0, 0)))
             factor.append(0)
         else:
-            mixture = _choose(cells, pooled, rng)
+            mixture = _choose(cells, pooled, tie, rng)
             factor.extend(range(len(trils), len(trils) + len(mixture.weights)))
             trils.extend(mixture.tril)
         weights.append(mixture.weights)
@@ -139,7 +143,8 @@ def _pooled_covariance(y: Array, group: NDArray[np.int64], n_groups: int) -> Arr
     """Pool the covariance within groups, pulled a little to its diagonal."""
     centred = y.copy()
     for g in range(n_groups):
-        centred[group == g] -= centred[group == g].mean(0)
+        if (group == g).any():
+            centred[group == g] -= centred[group == g].mean(0)
     freedom = max(len(y) - n_groups, 1)
     covariance = centred.T @ centred / freedom
     diagonal = np.maximum(np.diag(covariance), 1e-4)
@@ -148,29 +153,54 @@ def _pooled_covariance(y: Array, group: NDArray[np.int64], n_groups: int) -> Arr
     return np.asarray(pulled + 1e-6 * np.eye(y.shape[1]))
 
 
-def _choose(cells: Array, pooled: Array, rng: np.random.Generator) -> _Mixture:
+def _choose_tie(
+    y: Array, group: NDArray[np.int64], n_groups: int, rng: np.random.Generator
+) -> float:
+    """Choose how far covariances are pulled to the pooled one, by held-out cells of all groups."""
+    fold = rng.permutation(len(y)) % _FOLDS
+    scores = np.zeros(len(_TIES))
+    for held_out in range(_FOLDS):
+        inside = fold != held_out
+        pooled = _pooled_covariance(y[inside], group[inside], n_groups)
+        for g in range(n_groups):
+            seen, unseen = y[inside & (group == g)], y[~inside & (group == g)]
+            if len(seen) <= 10 or not len(unseen):
+                continue
+            for i, tie in enumerate(_TIES):
+                mixture = _fit_mixture(seen, 1, pooled, tie * y.shape[1], rng)
+                scores[i] += mixture.log_prob(unseen).sum()
+    return _TIES[int(scores.argmax())]
+
+
+def _choose(cells: Array, pooled: Array, tie: float, rng: np.random.Generator) -> _Mixture:
     """Choose the number of components by the likelihood of held-out cells."""
     most = int(np.clip(len(cells) // _CELLS_PER_COMPONENT, 1, _MAX_COMPONENTS))
     if most == 1:
-        return _fit_mixture(cells, 1, pooled, rng)
+        return _fit_mixture(cells, 1, pooled, tie, rng)
     judged = cells if len(cells) <= _MOST_JUDGED else rng.permutation(cells)[:_MOST_JUDGED]
     fold = rng.permutation(len(judged)) % _FOLDS
-    best, best_score, worse = 1, -np.inf, 0
+    # the pooled covariance of one combination is its own, and spans the gaps between kinds of cells
+    ties = sorted({float(cells.shape[1]), tie})
+    best, best_score, worse = (1, tie), -np.inf, 0
     for k in (k for k in _TRIED if k <= most):
-        score = 0.0
+        scores = np.zeros(len(ties))
         for held_out in range(_FOLDS):
-            mixture = _fit_mixture(judged[fold != held_out], k, pooled, rng)
-            log_prob = mixture.log_prob(judged[fold == held_out])
-            score += float(np.logaddexp.reduce(log_prob, axis=1).sum())
+            for i, pull in enumerate(ties):
+                mixture = _fit_mixture(judged[fold != held_out], k, pooled, pull, rng)
+                log_prob = mixture.log_prob(judged[fold == held_out])
+                scores[i] += np.logaddexp.reduce(log_prob, axis=1).sum()
+        score = float(scores.max())
         worse = worse + 1 if score < best_score else 0
         if score > best_score:
-            best, best_score = k, score
+            best, best_score = (k, ties[int(scores.argmax())]), score
         if worse == 2:  # one more component may help where one did not
             break
-    return _fit_mixture(cells, best, pooled, rng)
+    return _fit_mixture(cells, best[0], pooled, best[1], rng)
 
 
-def _fit_mixture(cells: Array, k: int, pooled: Array, rng: np.random.Generator) -> _Mixture:
+def _fit_mixture(
+    cells: Array, k: int, pooled: Array, tie: float, rng: np.random.Generator
+) -> _Mixture:
     """Fit a mixture by expectation-maximisation.
 
     Each covariance is pulled to the one that the components have in common, which is pulled to
@@ -178,7 +208,7 @@ def _fit_mixture(cells: Array, k: int, pooled: Array, rng: np.random.Generator) 
     spans the gaps between the kinds, and would fill them.
     """
     n, n_dim = cells.shape
-    strength = float(n_dim)
+    strength = float(_STRENGTH * n_dim)
     responsibility = np.zeros((n, k))
     responsibility[np.arange(n), _nearest(cells, k, rng)] = 1.0
     last = -np.inf
@@ -189,7 +219,7 @@ def _fit_mixture(cells: Array, k: int, pooled: Array, rng: np.random.Generator) 
         for component in range(k):
             centred = cells - means[component]
             scatter[component] = (responsibility[:, component, None] * centred).T @ centred
-        common = (scatter.sum(0) + strength * pooled) / (n + strength)
+        common = (scatter.sum(0) + tie * pooled) / (n + tie)
         covariances = (scatter + strength * common) / (size + strength)[:, None, None]
         mixture = _Mixture(size / size.sum(), means, np.linalg.cholesky(covariances))
         if k == 1:
