@@ -191,7 +191,7 @@ class Generator:
             for cut in cuts:
                 yield job.block(*cut)
             return
-        # A worker takes several small blocks at once: waking others up costs as much as a few cells.
+        # A worker takes several small blocks at once: waking others costs as much as a few cells.
         # A window of them under way bounds memory when the consumer is slower than we are.
         n_together = max(1, _ENTRIES_TOGETHER // (self.block_size * self.spec.n_genes))
         pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
