@@ -192,14 +192,15 @@ class Generator:
                 yield job.block(*cut)
             return
         # A worker takes several small blocks at once: waking others costs as much as a few cells.
-        # A window of them under way bounds memory when the consumer is slower than we are.
+        # A window of them under way bounds memory when the consumer is slower than we are; a few
+        # more than there are workers, so that none waits while the consumer is at work.
         n_together = max(1, _ENTRIES_TOGETHER // (self.block_size * self.spec.n_genes))
         pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
         window: deque[Future[list[Block]]] = deque()
         try:
             while together := list(itertools.islice(cuts, n_together)):
                 window.append(pool.submit(job.blocks, together))
-                if len(window) > self.n_threads:
+                if len(window) > self.n_threads + 2:
                     yield from window.popleft().result()
             while window:
                 yield from window.popleft().result()
