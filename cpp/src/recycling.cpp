@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -12,8 +13,8 @@ namespace vaexprs {
 
 namespace {
 
-/// Stands in front of each block, and keeps its alignment.
-struct alignas(64) Header {
+/// Stands in front of each block, and keeps the alignment that the system gave it.
+struct alignas(std::max_align_t) Header {
     std::size_t size;  ///< bytes behind it
 };
 
