@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from vaexprs.spec import GeneratorSpec
 __all__ = ["Decoder", "Device", "tile_size"]
 
 Device = Literal["auto", "cpu", "cuda"]
+
+_Arrays: TypeAlias = dict[str, NDArray[np.float32]]
+_Bound: TypeAlias = tuple[Any, _Arrays, _Arrays]
 
 
 def tile_size(n_genes: int) -> int:
@@ -82,7 +85,7 @@ class Decoder:
         }
         self._local = threading.local()
 
-    def decode(self, inputs: dict[str, NDArray[np.float32]]) -> Parameters:
+    def decode(self, inputs: _Arrays) -> Parameters:
         """Decode one tile.
 
         Parameters
@@ -105,28 +108,29 @@ class Decoder:
             return Parameters(arrays)
         return Parameters(arrays, inputs["library"][:, 0], self._bias)
 
-    def _run(self, feed: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        binding, arrays = self._bound()
+    def _run(self, feed: _Arrays) -> _Arrays:
+        binding, inputs, outputs = self._bound()
         for name, array in feed.items():
-            binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            inputs[name][...] = array
         self._session.run_with_iobinding(binding)
-        return arrays
+        return outputs
 
-    def _bound(self) -> tuple[Any, dict[str, NDArray[np.float32]]]:
-        """Return this thread's binding and its outputs, in memory that stays."""
-        state = getattr(self._local, "state", None)
+    def _bound(self) -> _Bound:
+        """Return this thread's binding, its inputs and its outputs, in memory that stays."""
+        state: _Bound | None = getattr(self._local, "state", None)
         if state is None:
-            binding, arrays = self._session.io_binding(), {}
-            for name, n_rows in self._rows.items():
-                arrays[name] = np.empty((n_rows, self.spec.n_genes), dtype=np.float32)
-                data = arrays[name].ctypes.data
-                binding.bind_output(name, "cpu", 0, np.float32, arrays[name].shape, data)
-            state = self._local.state = (binding, arrays)
+            binding, n_genes = self._session.io_binding(), self.spec.n_genes
+            widths = self.spec.inputs.items()
+            inputs = {n: np.empty((self.tile, width), np.float32) for n, width in widths}
+            outputs = {n: np.empty((rows, n_genes), np.float32) for n, rows in self._rows.items()}
+            for name, array in inputs.items():
+                binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            for name, array in outputs.items():
+                binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            state = self._local.state = (binding, inputs, outputs)
         return state
 
-    def _run_elsewhere(
-        self, feed: dict[str, NDArray[np.float32]]
-    ) -> dict[str, NDArray[np.float32]]:
+    def _run_elsewhere(self, feed: _Arrays) -> _Arrays:
         names = list(self.spec.outputs)
         return dict(zip(names, self._session.run(names, feed), strict=True))
 
