@@ -11,22 +11,19 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from threading import Event
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vaexprs import _core
 from vaexprs.artifact import Artifact, load_artifact
 from vaexprs.artifact.shipped import find_artifact
 from vaexprs.errors import ConditionError
+from vaexprs.generation.blocks import Block, Job, n_together
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
 from vaexprs.generation.lowering import lower
-from vaexprs.generation.observation import CSR, draw, expected
 from vaexprs.generation.plan import Plan, make_plan
 from vaexprs.spec import GeneratorSpec
 
@@ -36,41 +33,6 @@ __all__ = ["Block", "Generator", "Source"]
 Source: TypeAlias = Any
 
 _MAX_CELLS = 2**63 - 1
-#: Entries of the blocks that a worker makes before it reports.
-_ENTRIES_TOGETHER = 2**22
-
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive generated cells.
-
-    Attributes
-    ----------
-    first_cell
-        Global index of the first cell.
-    codes
-        Category codes of the condition keys, ``(n_cells, n_keys)``, int32.
-    unseen
-        Whether a cell's combination of categories had no training cell, ``(n_cells,)``.
-    z
-        Latent variables, ``(n_cells, n_latent)``, float32.
-    library
-        Library sizes that the decoder was given (total counts), ``(n_cells,)``, float32, or None.
-    X
-        Values, ``(n_cells, n_genes)``: `CSR` rows, or a dense array of expected values.
-    """
-
-    first_cell: int
-    codes: NDArray[np.int32]
-    unseen: NDArray[np.bool_]
-    z: NDArray[np.float32]
-    library: NDArray[np.float32] | None
-    X: CSR | NDArray[np.float32]
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells in the block."""
-        return len(self.codes)
 
 
 class Generator:
@@ -182,10 +144,19 @@ class Generator:
         seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
         sizes = _check_library(self.spec, library, n_cells)
         law = LatentLaw.of(self.spec, plan)
-        job = _Job(self._decoder, plan, law, seed, sizes, first_cell, return_mean)
+        job = Job(
+            self._decoder,
+            plan,
+            law,
+            seed,
+            sizes,
+            first_cell,
+            return_mean,
+            n_tiles_together=n_together(self._decoder.tile * self.spec.n_genes),
+        )
         return self._stream(job, first_cell, first_cell + n_cells)
 
-    def _stream(self, job: _Job, start: int, stop: int) -> Iterator[Block]:
+    def _stream(self, job: Job, start: int, stop: int) -> Iterator[Block]:
         cuts = ((at, min(at + self.block_size, stop)) for at in range(start, stop, self.block_size))
         if self.n_threads == 1:
             for cut in cuts:
@@ -194,11 +165,11 @@ class Generator:
         # A worker takes several small blocks at once: waking others costs as much as a few cells.
         # A window of them under way bounds memory when the consumer is slower than we are; a few
         # more than there are workers, so that none waits while the consumer is at work.
-        n_together = max(1, _ENTRIES_TOGETHER // (self.block_size * self.spec.n_genes))
+        n_cuts = n_together(self.block_size * self.spec.n_genes)
         pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
         window: deque[Future[list[Block]]] = deque()
         try:
-            while together := list(itertools.islice(cuts, n_together)):
+            while together := list(itertools.islice(cuts, n_cuts)):
                 window.append(pool.submit(job.blocks, together))
                 if len(window) > self.n_threads + 2:
                     yield from window.popleft().result()
@@ -207,79 +178,6 @@ class Generator:
         finally:
             job.stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What every block of one run shares."""
-
-    decoder: Decoder
-    plan: Plan
-    law: LatentLaw
-    seed: int
-    library: NDArray[np.float32] | None
-    library_start: int
-    return_mean: bool
-    #: Set when nobody waits for blocks any more: one under way ends after its tile.
-    stopped: Event = field(default_factory=Event)
-
-    def blocks(self, cuts: list[tuple[int, int]]) -> list[Block]:
-        """Generate blocks one after the other."""
-        return [self.block(*cut) for cut in cuts]
-
-    def block(self, start: int, stop: int) -> Block:
-        """Generate the cells ``start`` to ``stop`` from the tiles that hold them."""
-        size = self.decoder.tile
-        tiles = range(start - start % size, stop, size)
-        parts = []
-        for tile in tiles:
-            if self.stopped.is_set():
-                raise CancelledError
-            parts.append(self._part(tile, tile + size, start, stop))
-        if len(parts) == 1:
-            return parts[0]
-        first = parts[0]
-        rows = [part.X for part in parts]
-        return Block(
-            first_cell=start,
-            codes=np.concatenate([part.codes for part in parts]),
-            unseen=np.concatenate([part.unseen for part in parts]),
-            z=np.concatenate([part.z for part in parts]),
-            library=None
-            if first.library is None
-            else np.concatenate([part.library for part in parts if part.library is not None]),
-            X=np.concatenate([x for x in rows if isinstance(x, np.ndarray)])
-            if self.return_mean
-            else CSR.concatenate([x for x in rows if isinstance(x, CSR)], first.X.shape[1]),
-        )
-
-    def _part(self, tile: int, tile_end: int, start: int, stop: int) -> Block:
-        """Compute one tile whole, keep those of its cells that lie in the block."""
-        spec = self.decoder.spec
-        group = self.plan.groups(tile, tile_end - tile, seed=self.seed)
-        z, library = self.law.draw(group, seed=self.seed, first_cell=tile)
-        here = slice(max(start, tile) - tile, min(stop, tile_end) - tile)
-        if self.library is not None and library is not None:
-            at = max(start, tile) - self.library_start
-            library[here] = self.library[at : at + here.stop - here.start]
-        codes = self.plan.combinations[group]
-        inputs = {"z": z}
-        if spec.conditions.keys:
-            inputs["condition"] = np.empty((len(group), spec.conditions.n_conditions), np.float32)
-            _core.fill_one_hot(inputs["condition"], codes, spec.conditions.sizes)
-        if library is not None:
-            inputs["library"] = library[:, None]
-        parameters = self.decoder.decode(inputs).rows(here)
-        return Block(
-            first_cell=tile + here.start,
-            codes=codes[here],
-            unseen=self.plan.unseen[group[here]],
-            z=z[here],
-            library=None if library is None else library[here],
-            X=expected(spec, parameters)
-            if self.return_mean
-            else draw(spec, parameters, seed=self.seed, first_cell=tile + here.start),
-        )
 
 
 def open_artifact(source: Source) -> Artifact:

@@ -1,0 +1,172 @@
+"""Blocks of cells: how one is made, from the latent draw to the rows.
+
+The arithmetic of a cell is that of its tile, wherever a block begins or ends; and what is drawn
+for a tile does not depend on the tiles that are drawn with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs import _core
+from vaexprs.generation.decoder import Decoder
+from vaexprs.generation.latent import LatentLaw
+from vaexprs.generation.observation import CSR, draw, expected
+from vaexprs.generation.plan import Plan
+
+__all__ = ["Block", "Job", "n_together"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive generated cells.
+
+    Attributes
+    ----------
+    first_cell
+        Global index of the first cell.
+    codes
+        Category codes of the condition keys, ``(n_cells, n_keys)``, int32.
+    unseen
+        Whether a cell's combination of categories had no training cell, ``(n_cells,)``.
+    z
+        Latent variables, ``(n_cells, n_latent)``, float32.
+    library
+        Library sizes that the decoder was given (total counts), ``(n_cells,)``, float32, or None.
+    X
+        Values, ``(n_cells, n_genes)``: `CSR` rows, or a dense array of expected values.
+    """
+
+    first_cell: int
+    codes: NDArray[np.int32]
+    unseen: NDArray[np.bool_]
+    z: NDArray[np.float32]
+    library: NDArray[np.float32] | None
+    X: CSR | NDArray[np.float32]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells in the block."""
+        return len(self.codes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every block of one run shares."""
+
+    decoder: Decoder
+    plan: Plan
+    law: LatentLaw
+    seed: int
+    library: NDArray[np.float32] | None
+    library_start: int
+    return_mean: bool
+    #: Tiles whose cells are drawn at once: for a few cells the calls cost as much as the draws.
+    n_tiles_together: int = 1
+    #: Of each thread: the cells it drew last.
+    local: threading.local = field(default_factory=threading.local)
+    #: Set when nobody waits for blocks any more: one under way ends after its tile.
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def blocks(self, cuts: list[tuple[int, int]]) -> list[Block]:
+        """Generate blocks one after the other."""
+        return [self.block(*cut) for cut in cuts]
+
+    def block(self, start: int, stop: int) -> Block:
+        """Generate the cells ``start`` to ``stop`` from the tiles that hold them."""
+        size = self.decoder.tile
+        tiles = range(start - start % size, stop, size)
+        parts = []
+        for tile in tiles:
+            if self.stopped.is_set():
+                raise CancelledError
+            parts.append(self._part(tile, tile + size, start, stop))
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        rows = [part.X for part in parts]
+        return Block(
+            first_cell=start,
+            codes=np.concatenate([part.codes for part in parts]),
+            unseen=np.concatenate([part.unseen for part in parts]),
+            z=np.concatenate([part.z for part in parts]),
+            library=None
+            if first.library is None
+            else np.concatenate([part.library for part in parts if part.library is not None]),
+            X=np.concatenate([x for x in rows if isinstance(x, np.ndarray)])
+            if self.return_mean
+            else CSR.concatenate([x for x in rows if isinstance(x, CSR)], first.X.shape[1]),
+        )
+
+    def _part(self, tile: int, tile_end: int, start: int, stop: int) -> Block:
+        """Compute one tile whole, keep those of its cells that lie in the block."""
+        spec, cells = self.decoder.spec, self._cells(tile)
+        whole = slice(tile - cells.first, tile_end - cells.first)
+        first, last = max(start, tile), min(stop, tile_end)
+        kept, here = (
+            slice(first - cells.first, last - cells.first),
+            slice(first - tile, last - tile),
+        )
+        inputs, library = {"z": cells.z[whole]}, None
+        if cells.condition is not None:
+            inputs["condition"] = cells.condition[whole]
+        if cells.library is not None:
+            library = cells.library[whole]
+            if self.library is not None:
+                library = library.copy()
+                at = first - self.library_start
+                library[here] = self.library[at : at + last - first]
+            inputs["library"] = library[:, None]
+        parameters = self.decoder.decode(inputs).rows(here)
+        return Block(
+            first_cell=first,
+            codes=cells.codes[kept],
+            unseen=self.plan.unseen[cells.group[kept]],
+            z=cells.z[kept],
+            library=None if library is None else library[here],
+            X=expected(spec, parameters)
+            if self.return_mean
+            else draw(spec, parameters, seed=self.seed, first_cell=first),
+        )
+
+    def _cells(self, tile: int) -> _Cells:
+        """Return the cells of a tile, with others near it, which this thread will ask for next."""
+        n_cells = self.decoder.tile * self.n_tiles_together
+        first = tile - tile % n_cells
+        cells: _Cells | None = getattr(self.local, "cells", None)
+        if cells is None or cells.first != first:
+            cells = self.local.cells = self._draw_cells(first, n_cells)
+        return cells
+
+    def _draw_cells(self, first: int, n_cells: int) -> _Cells:
+        conditions = self.decoder.spec.conditions
+        group = self.plan.groups(first, n_cells, seed=self.seed)
+        codes = self.plan.combinations[group]
+        condition = None
+        if conditions.keys:
+            condition = np.empty((n_cells, conditions.n_conditions), np.float32)
+            _core.fill_one_hot(condition, codes, conditions.sizes)
+        z, library = self.law.draw(group, seed=self.seed, first_cell=first)
+        return _Cells(first, group, codes, condition, z, library)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """What goes into the decoder for consecutive cells: arrays of one row for each."""
+
+    first: int
+    group: NDArray[np.int32]
+    codes: NDArray[np.int32]
+    condition: NDArray[np.float32] | None
+    z: NDArray[np.float32]
+    library: NDArray[np.float32] | None
+
+
+def n_together(n_entries: int) -> int:
+    """Return how many pieces of so many entries make enough work to share its overhead."""
+    return int(np.clip(2**22 // n_entries, 1, 16))
