@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -59,6 +60,7 @@ def evaluate(
 
     require("sklearn", extra="evaluate", purpose="Evaluation")
     from vaexprs.evaluation.run import run_report
+    from vaexprs.evaluation.words import lines, summary
 
     report = run_report(
         real_train,
@@ -77,12 +79,11 @@ def evaluate(
         n_jobs=jobs,
         progress=None if quiet else note,
     )
-    verdicts = {name: n for name, n in report.counts().items() if n}
     written = {"report": output, "scores": json, "attached to": attach}
+    told = [*lines(report), "", *wrap(" ".join(summary(report)), 90), ""]
+    # a terminal need not know the signs of the page
+    print("\n".join(told).replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-"))
     facts(
-        {
-            **{str(name): n for name, n in verdicts.items()},
-            **{name: str(path) for name, path in written.items() if path is not None},
-        },
+        {name: str(path) for name, path in written.items() if path is not None},
         as_json=False,
     )

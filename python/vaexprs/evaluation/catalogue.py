@@ -356,7 +356,7 @@ CATALOGUE: dict[str, ScoreKind] = _kinds(
     (
         "train_distance_ratio_low",
         "privacy",
-        "The same, nearest 5 %",
+        "Distance to the nearest training cell, nearest 5 %",
         "match",
         "Ratio of the 5th percentiles of these distances: where copies would show first.",
     ),

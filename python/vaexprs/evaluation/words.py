@@ -10,7 +10,7 @@ from vaexprs.evaluation.ranges import LEVEL, Score, Verdict
 if TYPE_CHECKING:
     from vaexprs.evaluation.report import Report
 
-__all__ = ["VERDICT_WORDS", "format_number", "summary"]
+__all__ = ["VERDICT_WORDS", "format_number", "lines", "summary"]
 
 VERDICT_WORDS: dict[Verdict, str] = {
     "within": "within range",
@@ -78,6 +78,26 @@ def summary(report: Report) -> list[str]:
         "difference, not that there is none."
     )
     return sentences
+
+
+def lines(report: Report) -> list[str]:
+    """Return the scores as an aligned table, each beside the range of real cells."""
+    rows = [("score", "generated", "real", "range of real", "verdict")]
+    for score in report.scores:
+        title = score.kind.title + (f", {score.of}" if score.of else "")
+        ends = (
+            "\N{EN DASH}"
+            if math.isnan(score.low + score.high)
+            else f"{format_number(score.low)} to {format_number(score.high)}"
+        )
+        value, control = format_number(score.value), format_number(score.control)
+        rows.append((title, value, control, ends, VERDICT_WORDS[score.verdict]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  "
+        f"{row[3]:<{widths[3]}}  {row[4]}"
+        for row in rows
+    ]
 
 
 def _classifier_sentence(report: Report) -> list[str]:
