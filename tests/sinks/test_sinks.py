@@ -13,6 +13,7 @@ import pytest
 import vaexprs
 from vaexprs import OutputError, gen_exprs, write_exprs
 from vaexprs.sinks import h5ad
+from vaexprs.sinks.deflate import PlaneDeflater
 
 TWO_KEYS = {"cell_type": ["B", "NK", "T"], "state": ["CTRL", "STIM"]}
 
@@ -109,7 +110,8 @@ def test_condition_keys_named_like_our_columns(tiny_artifact: Any, tmp_path: Pat
     assert_same(anndata.read_h5ad(write_exprs(model, tmp_path / "c.h5ad", 20)), adata)
 
 
-def test_without_isal_zlib_deflates(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_isal", [True, False])
+def test_planes_make_one_zlib_stream(monkeypatch: pytest.MonkeyPatch, has_isal: bool) -> None:
     import builtins
     import zlib
 
@@ -120,9 +122,21 @@ def test_without_isal_zlib_deflates(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
-    values = np.arange(1000, dtype=np.uint8)
-    monkeypatch.setattr(builtins, "__import__", no_isal)
-    assert zlib.decompress(h5ad._choose_deflate()(values)) == values.tobytes()
+    if has_isal:
+        pytest.importorskip("isal")
+    else:
+        monkeypatch.setattr(builtins, "__import__", no_isal)
+    deflater = PlaneDeflater(3)
+    rng = np.random.default_rng(0)
+    # Random bytes, few of them, none; then the first plane turns into one that shrinks.
+    for chunk in range(40):
+        planes = rng.integers(0, [[256], [4], [1]], (3, 100_000)).astype(np.uint8)
+        if chunk > 20:
+            planes[0] = 7
+        packed = deflater.deflate(planes)
+        assert zlib.decompress(packed) == planes.tobytes()
+        small = chunk > 32  # found out when it was tried again
+        assert len(packed) < (40_000 if small else 140_000)
 
 
 def test_an_existing_file_is_kept(path: Path, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from vaexprs.errors import OutputError
 from vaexprs.files import whole_file
 from vaexprs.generation.generator import Block
 from vaexprs.generation.observation import CSR
+from vaexprs.sinks.deflate import PlaneDeflater
 from vaexprs.sinks.obs import ObsColumns, cell_names
 from vaexprs.spec import ConditionKey, GeneratorSpec
 
@@ -168,6 +168,7 @@ class _Chunks:
         )
         #: A chunk, shuffled: the lowest bytes of all values, then the second, and so on.
         self._planes = np.zeros((np.dtype(dtype).itemsize, _CHUNK), dtype=np.uint8)
+        self._deflater = PlaneDeflater(len(self._planes))
         self._held = 0
         self._written = 0
 
@@ -192,7 +193,7 @@ class _Chunks:
     def _flush(self) -> None:
         end = self._written + self._held
         self._dataset.resize((end,))
-        self._dataset.id.write_direct_chunk((self._written,), _deflate(self._planes))
+        self._dataset.id.write_direct_chunk((self._written,), self._deflater.deflate(self._planes))
         self._written, self._held = end, 0
 
 
@@ -274,14 +275,3 @@ def _write_dict(parent: h5py.Group, name: str, values: dict[str, Any]) -> None:
         else:
             group.create_dataset(key, data=value)
             _mark(group[key], "numeric-scalar", "0.2.0")
-
-
-def _choose_deflate() -> Callable[[NDArray[np.uint8]], bytes]:
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return lambda array: zlib.compress(array.data, 1)
-    return lambda array: bytes(isal_zlib.compress(array.data, 1))
-
-
-_deflate = _choose_deflate()
