@@ -78,7 +78,7 @@ def test_a_filter_on_size_leaves_its_edge_in_the_drawn_sizes():
     wanted = np.quantile(size, levels)
     before = np.quantile(size_of(drawn, 3), levels)
     assert before[0] < wanted[0] - 0.05  # a normal law has no edge
-    sizes = SizeLaw(drawn, size_of(drawn, 3), group, size, group)
+    sizes = SizeLaw(drawn, size_of(drawn, 3), group, np.ones(n), size, group)
     for _ in range(3):
         sizes.compare(size_of(sizes.moved_draws(), 3))
     moved = draw(sizes.moved_prior(prior), 4)
@@ -91,5 +91,45 @@ def test_few_cells_keep_their_law():
     rng = np.random.default_rng(0)
     y, group = rng.normal(size=(20, 3)), np.zeros(20, np.int64)
     prior = fit_prior(y[:, :2], y[:, 2], group, 1, seed=0)
-    law = SizeLaw(y, y[:, 2], group, rng.normal(size=20), group)
+    law = SizeLaw(y, y[:, 2], group, np.ones(20), rng.normal(size=20), group)
     np.testing.assert_array_equal(law.moved_prior(prior).means, prior.means)
+
+
+def test_means_of_few_cells_lean_on_their_categories():
+    """60 combinations of 3 cells whose means are sums of effects: what is drawn varies as they do.
+
+    Without that, draws vary by a third more. 6,000 draws, standard error of a variance 2 %.
+    """
+    rng = np.random.default_rng(0)
+    kinds, batches = np.divmod(np.arange(60), 20)
+    design = np.concatenate([np.eye(3)[kinds], np.eye(20)[batches]], axis=1).astype(np.float32)
+    group = np.repeat(np.arange(60), 3)
+    z = 4.0 * np.eye(3, 6)[kinds[group]] + rng.normal(size=(180, 6))
+    prior = fit_prior(z, None, group, 60, seed=0, design=design)
+    drawn, _ = sample_prior(prior, None, np.repeat(np.arange(60), 100), np.random.default_rng(1))
+    left = drawn - 4.0 * np.eye(3, 6)[kinds].repeat(100, axis=0)
+    assert left.var() == pytest.approx(1.0, abs=0.2)
+
+
+def test_small_combinations_have_a_law_of_sizes_in_common():
+    """40 combinations of 10 cells, all cut off at one size: drawn cells keep to it, too."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(4000, 3)) * [1, 1, 0.3]
+    y = y[y[:, 2] > 0][:400]
+    group = np.repeat(np.arange(40), 10)
+    prior = fit_prior(y[:, :2], y[:, 2], group, 40, seed=0, design=np.zeros((40, 0), np.float32))
+    made = np.repeat(np.arange(40), 50)
+    law = LibraryLaw("joint", *(np.full(40, value, np.float32) for value in (1e-3, 1e9, 0, 1)))
+
+    def draw(prior, seed):
+        z, library = sample_prior(prior, law, made, np.random.default_rng(seed))
+        return np.column_stack([z, np.log(library)]).astype(np.float64)
+
+    drawn = draw(prior, 1)
+    sizes = SizeLaw(drawn, drawn[:, 2], made, np.full(2000, 0.2), y[:, 2], group)
+    for _ in range(3):
+        sizes.compare(sizes.moved_draws()[:, 2])
+    moved = draw(sizes.moved_prior(prior), 2)[:, 2]
+    assert (drawn[:, 2] < -0.05).mean() > 0.05
+    assert (moved < -0.05).mean() < 0.03
+    np.testing.assert_allclose(np.median(moved), np.median(y[:, 2]), atol=0.03)

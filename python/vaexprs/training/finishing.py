@@ -12,7 +12,7 @@ from vaexprs.data import ExpressionData, concatenate
 from vaexprs.spec import Conditions
 from vaexprs.training.calibration import calibrate as calibrate_decoder
 from vaexprs.training.cells import Cells
-from vaexprs.training.drawing import Draws
+from vaexprs.training.drawing import Draws, one_hot
 from vaexprs.training.matching import match_scores
 from vaexprs.training.priors import fit_library, fit_prior
 from vaexprs.training.sizes import SizeLaw, detected
@@ -38,7 +38,8 @@ def fit_generator(
     n_groups = len(conditions.n_cells)
     law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
     log_library = np.log(data.library) if fit.spec.is_counts else None
-    prior = fit_prior(z, log_library, data.group, n_groups, seed)
+    design = one_hot(conditions, np.arange(n_groups)) if conditions.keys else None
+    prior = fit_prior(z, log_library, data.group, n_groups, seed, design)
     fit.spec = replace(fit.spec, prior=prior, library=law)
     if not calibrate:
         return
@@ -64,7 +65,10 @@ def fit_generator(
 def _match_sizes(fit: VAEFit, data: ExpressionData, seed: int) -> None:
     """Give drawn cells as many detected genes as the training cells have."""
     draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed, most=_SIZE_DRAWS)
-    law = SizeLaw(draws.y, detected(draws.observe(seed)), draws.group, detected(data.X), data.group)
+    weight = (fit.spec.conditions.n_cells / np.bincount(draws.group))[draws.group]
+    law = SizeLaw(
+        draws.y, detected(draws.observe(seed)), draws.group, weight, detected(data.X), data.group
+    )
     for _ in range(_SIZE_STEPS):
         law.compare(detected(draws.moved_to(law.moved_draws()).observe(seed)))
     fit.spec = replace(fit.spec, prior=law.moved_prior(fit.spec.prior))

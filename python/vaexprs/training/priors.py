@@ -28,6 +28,8 @@ _TRIED, _MOST_JUDGED, _FOLDS = (1, 2, 3, 4, 6, 8, 10), 3000, 3
 #: How many cells the covariance that components have in common counts for in each, and those that
 #: the pooled one of all combinations may count for in a combination, in numbers of dimensions.
 _STRENGTH, _TIES = 10, (1.0, 3.0, 10.0, 30.0)
+#: Cells without any effect that stand against those of each category.
+_EFFECT_CELLS = 1.0
 _MAX_ITERATIONS, _STARTS, _LLOYD_STEPS = 50, 3, 5
 
 
@@ -54,7 +56,12 @@ class _Mixture:
 
 
 def fit_prior(
-    z: Array, log_library: Array | None, group: NDArray[np.int64], n_groups: int, seed: int
+    z: Array,
+    log_library: Array | None,
+    group: NDArray[np.int64],
+    n_groups: int,
+    seed: int,
+    design: NDArray[np.float32] | None = None,
 ) -> Prior:
     """Fit one Gaussian mixture for each combination of categories.
 
@@ -70,6 +77,9 @@ def fit_prior(
         Number of combinations; each has at least one cell.
     seed
         Of the starting points.
+    design
+        Categories of each combination, one-hot, ``(n_groups, n_categories)``: means of
+        combinations with few cells lean on those of their categories.
 
     Returns
     -------
@@ -84,6 +94,7 @@ def fit_prior(
     rng = np.random.default_rng(seed)
     tie = _choose_tie(y, group, n_groups, rng) * n_dim
 
+    centres = _shrunk_means(y, group, n_groups, np.diag(pooled), design)
     weights, means, trils, factor, offsets = [], [], [np.linalg.cholesky(pooled)], [], [0]
     for g in range(n_groups):
         cells = y[group == g]
@@ -95,7 +106,7 @@ def fit_prior(
             factor.extend(range(len(trils), len(trils) + len(mixture.weights)))
             trils.extend(mixture.tril)
         weights.append(mixture.weights)
-        means.append(mixture.means)
+        means.append(mixture.means + centres[g] - cells.mean(0))
         offsets.append(offsets[-1] + len(mixture.weights))
     return Prior(
         "gaussian_mixture",
@@ -106,6 +117,35 @@ def fit_prior(
         np.stack(trils).astype(np.float32).reshape(-1, n_dim, n_dim),
         np.array(factor, np.int32),
     )
+
+
+def _shrunk_means(
+    y: Array,
+    group: NDArray[np.int64],
+    n_groups: int,
+    variance: Array,
+    design: NDArray[np.float32] | None,
+) -> Array:
+    """Pull the mean of each combination towards the sum of effects of its categories.
+
+    The mean of few cells is off by its own noise, and cells drawn round it would vary by that
+    noise on top of their own. How far combinations truly differ from sums of effects follows from
+    all of them, coordinate by coordinate (empirical Bayes).
+    """
+    n = np.bincount(group, minlength=n_groups).astype(np.float64)
+    means = np.stack([_group_means(column, group, n_groups) for column in y.T], axis=1)
+    if design is None or not design.shape[1]:
+        return means
+    overall = n @ means / n.sum()
+    weighted = design * n[:, None]
+    ridge = _EFFECT_CELLS * np.eye(design.shape[1])
+    effects = np.linalg.solve(design.T @ weighted + ridge, weighted.T @ (means - overall))
+    expected = overall + design @ effects
+    left = means - expected
+    freedom = max(n_groups - np.linalg.matrix_rank(design), 0)
+    spread = np.maximum((n @ left**2 - freedom * variance) / n.sum(), 0)
+    share = spread / (spread + variance / n[:, None])
+    return np.asarray(expected + share * left)
 
 
 def fit_library(library: Array, group: NDArray[np.int64], n_groups: int) -> LibraryLaw:

@@ -22,8 +22,9 @@ __all__ = ["SizeLaw", "detected"]
 
 Array = NDArray[np.float64]
 
-#: Narrow components in place of one, and their spread in units of the one's.
-_PIECES, _WIDTH = 16, 0.2
+#: Narrow components in place of one, in a combination with a law of its own and in others, and
+#: their spread in units of the one's.
+_PIECES, _FEW_PIECES, _WIDTH = 16, 6, 0.2
 #: Levels of the quantiles that are compared.
 _LEVELS = (np.arange(20) + 0.5) / 20
 #: Fewest cells of a combination that is given a law of its own; cells at half trust.
@@ -39,11 +40,13 @@ def detected(X: Any) -> Array:
 class SizeLaw:
     """Moves a prior along the direction of size until quantiles agree.
 
+    Combinations with few cells have one law in common: filters know no combinations.
+
     Parameters
     ----------
-    y, size, made
+    y, size, made, weight
         Draws from the prior (z and the log library size), the log number of genes detected in
-        cells made of them, and their combination.
+        cells made of them, their combination, and how many cells each stands for.
     real, group
         Log number of genes detected in real cells, and their combination.
     """
@@ -53,34 +56,44 @@ class SizeLaw:
         y: Array,
         size: Array,
         made: NDArray[np.int64],
+        weight: Array,
         real: Array,
         group: NDArray[np.int64],
     ) -> None:
-        self.y, self.made = y, made
+        self.y, self.weight = y, weight
         n_cells = np.bincount(group)
-        self.trust = n_cells / (n_cells + _EVIDENCE)
+        n_groups = len(n_cells)
+        few = (n_cells < _FEWEST_CELLS) & (n_cells[n_cells < _FEWEST_CELLS].sum() >= _FEWEST_CELLS)
+        self.law_of = np.where(few, n_groups, np.arange(n_groups))  # of each combination
+        self.made = self.law_of[made]
+        lawful = self.law_of[group]
         within, outcome = _centre(y, made), _centre(size, made)
         self.direction = np.asarray(np.linalg.lstsq(within, outcome, rcond=None)[0], np.float64)
         self.place = y @ self.direction  # of each draw along the direction
+        self.trust: dict[int, float] = {}
         self.paths: dict[int, Array] = {}
         self.wanted: dict[int, Array] = {}
         self.start: dict[int, Array] = {}
         self.moved: dict[int, Array] = {}
-        for g in np.flatnonzero(n_cells >= _FEWEST_CELLS).tolist():
-            along = within[made == g] @ self.direction
+        for g in np.flatnonzero(np.bincount(lawful) >= _FEWEST_CELLS).tolist():
+            own = self.made == g
+            along = within[own] @ self.direction
             square = float(along @ along)
             if square < 1e-8:
                 continue
-            self.paths[g] = within[made == g].T @ along / square  # how y goes with its size
-            self.wanted[g] = np.quantile(real[group == g], _LEVELS)
-            self.start[g] = np.quantile(self.place[made == g], _LEVELS)
+            n = int((lawful == g).sum())
+            self.trust[g] = n / (n + _EVIDENCE)
+            self.paths[g] = within[own].T @ along / square  # how y goes with its size
+            self.wanted[g] = np.quantile(real[lawful == g], _LEVELS)
+            self.start[g] = _quantiles(self.place[own], weight[own])
             self.moved[g] = np.zeros(len(_LEVELS))
         self.compare(size)
 
     def compare(self, size: Array) -> None:
         """Move the quantiles by what cells made of `moved_draws` lack."""
         for g, wanted in self.wanted.items():
-            gap = wanted - np.quantile(size[self.made == g], _LEVELS)
+            own = self.made == g
+            gap = wanted - _quantiles(size[own], self.weight[own])
             moved = self.start[g] + self.moved[g] + self.trust[g] * gap
             # noise of counts widens the edges of a law; what asks for less than none is shared out
             self.moved[g] = _rising(moved) - self.start[g]
@@ -102,19 +115,21 @@ class SizeLaw:
         offsets, weights, means, factor = [0], [], [], []
         tril: list[Array] = []
         for g in range(len(prior.offsets) - 1):
+            law = int(self.law_of[g])
             for c in range(int(prior.offsets[g]), int(prior.offsets[g + 1])):
                 narrow = prior.tril[prior.factor[c]].astype(np.float64)
                 pieces = prior.means[c][None].astype(np.float64)
                 covariance = narrow @ narrow.T
                 variance = float(a @ covariance @ a)
-                if g in self.paths and variance > 1e-8:
+                if law in self.paths and variance > 1e-8:
                     along = covariance @ a / variance
                     taken = (1 - _WIDTH**2) * variance
                     narrow = np.linalg.cholesky(
                         covariance - taken * np.outer(along, along) + 1e-9 * np.eye(len(a))
                     )
-                    pieces = pieces + np.outer(np.sqrt(taken) * _NORMAL_PARTS, along)
-                    pieces = pieces + self._shift(g, pieces @ a)
+                    parts = _normal_parts(_PIECES if law == g else _FEW_PIECES)
+                    pieces = pieces + np.outer(np.sqrt(taken) * parts, along)
+                    pieces = pieces + self._shift(law, pieces @ a)
                 weights.append(np.full(len(pieces), prior.weights[c] / len(pieces)))
                 means.append(pieces)
                 factor.append(np.full(len(pieces), len(tril)))
@@ -128,6 +143,14 @@ class SizeLaw:
             tril=np.stack(tril).astype(np.float32),
             factor=np.concatenate(factor).astype(np.int32),
         )
+
+
+def _quantiles(values: Array, weight: Array) -> Array:
+    """Return the quantiles of weighted values at the levels that are compared."""
+    order = np.argsort(values, kind="stable")
+    level = np.cumsum(weight[order])
+    level = (level - 0.5 * weight[order]) / level[-1]
+    return np.interp(_LEVELS, level, values[order])
 
 
 def _centre(values: Array, group: NDArray[np.int64]) -> Array:
@@ -157,6 +180,3 @@ def _normal_parts(n: int) -> Array:
     edges = norm.ppf(np.arange(n + 1) / n)
     means = n * (norm.pdf(edges[:-1]) - norm.pdf(edges[1:]))
     return np.asarray(means / means.std())
-
-
-_NORMAL_PARTS = _normal_parts(_PIECES)
