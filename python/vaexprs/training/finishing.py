@@ -39,7 +39,7 @@ def fit_generator(
     law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
     log_library = np.log(data.library) if fit.spec.is_counts else None
     design = one_hot(conditions, np.arange(n_groups)) if conditions.keys else None
-    prior = fit_prior(z, log_library, data.group, n_groups, seed, design)
+    prior = fit_prior(z, log_library, data.group, n_groups, seed, design, conditions.sizes)
     fit.spec = replace(fit.spec, prior=prior, library=law)
     if not calibrate:
         return

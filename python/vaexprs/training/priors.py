@@ -10,6 +10,7 @@ Wishart law. The number of components is chosen by the likelihood of held-out ce
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,8 @@ _TRIED, _MOST_JUDGED, _FOLDS = (1, 2, 3, 4, 6, 8, 10), 3000, 3
 #: How many cells the covariance that components have in common counts for in each, and those that
 #: the pooled one of all combinations may count for in a combination, in numbers of dimensions.
 _STRENGTH, _TIES = 10, (1.0, 3.0, 10.0, 30.0)
-#: Cells without any effect that stand against those of each category.
-_EFFECT_CELLS = 1.0
+#: Combinations with fewer cells borrow the mixture of a category, which counts for so many cells.
+_CELLS_OF_OWN, _LENT_CELLS = 50, 20.0
 _MAX_ITERATIONS, _STARTS, _LLOYD_STEPS = 50, 3, 5
 
 
@@ -62,6 +63,7 @@ def fit_prior(
     n_groups: int,
     seed: int,
     design: NDArray[np.float32] | None = None,
+    sizes: NDArray[Any] | None = None,
 ) -> Prior:
     """Fit one Gaussian mixture for each combination of categories.
 
@@ -78,8 +80,10 @@ def fit_prior(
     seed
         Of the starting points.
     design
-        Categories of each combination, one-hot, ``(n_groups, n_categories)``: means of
-        combinations with few cells lean on those of their categories.
+        Categories of each combination, one-hot, ``(n_groups, n_categories)``: combinations with
+        few cells lean on their categories.
+    sizes
+        How many of these columns belong to each key.
 
     Returns
     -------
@@ -94,19 +98,35 @@ def fit_prior(
     rng = np.random.default_rng(seed)
     tie = _choose_tie(y, group, n_groups, rng) * n_dim
 
-    centres = _shrunk_means(y, group, n_groups, np.diag(pooled), design)
-    weights, means, trils, factor, offsets = [], [], [np.linalg.cholesky(pooled)], [], [0]
+    variance = np.diag(pooled)
+    centres, parent = _shrunk_means(y, group, n_groups, variance, design, sizes)
+    left = y - centres[group]
+    shared = np.asarray(np.linalg.cholesky(pooled), np.float64)
+    lent: dict[int, tuple[_Mixture, int]] = {}  # mixture of a parent, place of its first factor
+    weights, means, offsets = [], [], [0]
+    trils: list[Array] = [shared]
+    factor: list[int] = []
     for g in range(n_groups):
-        cells = y[group == g]
-        if len(cells) <= 10:
-            mixture = _Mixture(np.ones(1), cells.mean(0)[None], np.zeros((1, 0, 0)))
-            factor.append(0)
+        cells = left[group == g]
+        kin = int(parent[g])
+        if len(cells) < _CELLS_OF_OWN and kin not in lent:
+            relatives = left[parent[group] == kin]
+            mixture = _choose(relatives, pooled, tie, rng) if len(relatives) > 10 else None
+            if mixture is None:
+                mixture = _Mixture(np.ones(1), np.zeros((1, n_dim)), shared[None])
+                lent[kin] = mixture, 0
+            else:
+                lent[kin] = mixture, len(trils)
+                trils.extend(mixture.tril)
+        if len(cells) < _CELLS_OF_OWN:
+            mixture, first = lent[kin]
+            mixture = _reweighted(mixture, cells)
         else:
-            mixture = _choose(cells, pooled, tie, rng)
-            factor.extend(range(len(trils), len(trils) + len(mixture.weights)))
+            mixture, first = _choose(cells, pooled, tie, rng), len(trils)
             trils.extend(mixture.tril)
+        factor.extend(range(first, first + len(mixture.weights)))
         weights.append(mixture.weights)
-        means.append(mixture.means + centres[g] - cells.mean(0))
+        means.append(mixture.means - mixture.weights @ mixture.means + centres[g])
         offsets.append(offsets[-1] + len(mixture.weights))
     return Prior(
         "gaussian_mixture",
@@ -125,27 +145,57 @@ def _shrunk_means(
     n_groups: int,
     variance: Array,
     design: NDArray[np.float32] | None,
-) -> Array:
+    sizes: NDArray[Any] | None,
+) -> tuple[Array, NDArray[np.int64]]:
     """Pull the mean of each combination towards the sum of effects of its categories.
 
     The mean of few cells is off by its own noise, and cells drawn round it would vary by that
     noise on top of their own. How far combinations truly differ from sums of effects follows from
     all of them, coordinate by coordinate (empirical Bayes).
+
+    Returns the means, and the parent of each combination: its category of the key that tells most.
     """
     n = np.bincount(group, minlength=n_groups).astype(np.float64)
     means = np.stack([_group_means(column, group, n_groups) for column in y.T], axis=1)
-    if design is None or not design.shape[1]:
-        return means
+    if design is None or sizes is None or len(sizes) < 2:
+        return means, np.arange(n_groups)
+    stops = np.cumsum(sizes)
+    blocks = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
     overall = n @ means / n.sum()
     weighted = design * n[:, None]
-    ridge = _EFFECT_CELLS * np.eye(design.shape[1])
-    effects = np.linalg.solve(design.T @ weighted + ridge, weighted.T @ (means - overall))
+    in_category = weighted.sum(axis=0)[:, None]
+    cross, target = design.T @ weighted, weighted.T @ (means - overall)
+    effects = np.linalg.solve(cross + np.eye(len(cross)), target)
+    # what effects vary by beyond the noise of their cells says how far to trust them
+    excess = effects**2 - variance / in_category
+    varies = [np.maximum((in_category[b] * excess[b]).sum(0), 0) / n.sum() for b in blocks]
+    precision = np.repeat([variance / (v + 1e-6 * variance) for v in varies], sizes, axis=0)
+    for j in range(y.shape[1]):
+        effects[:, j] = np.linalg.solve(cross + np.diag(precision[:, j]), target[:, j])
     expected = overall + design @ effects
     left = means - expected
     freedom = max(n_groups - np.linalg.matrix_rank(design), 0)
     spread = np.maximum((n @ left**2 - freedom * variance) / n.sum(), 0)
     share = spread / (spread + variance / n[:, None])
-    return np.asarray(expected + share * left)
+    # beyond what means tell by their noise, for keys whose categories have cells to lend
+    told = [
+        (n @ (design[:, b] @ effects[b]) ** 2 / variance - size).sum()
+        if weighted[:, b].sum(axis=0).max() >= _CELLS_OF_OWN
+        else -np.inf
+        for b, size in zip(blocks, sizes, strict=True)
+    ]
+    parent = design[:, blocks[int(np.argmax(told))]].argmax(axis=1)
+    return np.asarray(expected + share * left), parent.astype(np.int64)
+
+
+def _reweighted(mixture: _Mixture, cells: Array) -> _Mixture:
+    """Lend a mixture to a few cells: their own shares of the components, as far as they tell."""
+    if len(mixture.weights) == 1 or not len(cells):
+        return mixture
+    log_prob = mixture.log_prob(cells)
+    own = np.exp(log_prob - np.logaddexp.reduce(log_prob, axis=1)[:, None]).sum(0)
+    weights = (own + _LENT_CELLS * mixture.weights) / (len(cells) + _LENT_CELLS)
+    return _Mixture(weights, mixture.means, mixture.tril)
 
 
 def fit_library(library: Array, group: NDArray[np.int64], n_groups: int) -> LibraryLaw:
