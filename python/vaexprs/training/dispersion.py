@@ -4,7 +4,7 @@ Within a combination a gene's counts vary because z does and because its law doe
 prior tell the first, as the squared coefficient of variation ``k`` of the gene's share of the
 counts; the marginal law is then close to a negative binomial with
 
-.. math:: 1 / \\theta_{marginal} = k + (1 + k) / \\theta,
+.. math:: 1 / \theta_{marginal} = k + (1 + k) / \theta,
 
 the square of the coefficient of variation of a product. The likelihood of the training counts
 under it is computed on a grid of :math:`\theta`, pooled over combinations with a prior around the
