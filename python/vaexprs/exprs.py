@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from vaexprs.errors import OutputError
 from vaexprs.files import check_output
 from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Block, Generator, Source, check_range
+from vaexprs.interrupts import remembered_interrupts
 from vaexprs.sinks.obs import provenance
 
 if TYPE_CHECKING:
@@ -95,8 +97,8 @@ def gen_exprs(
     from vaexprs.sinks.memory import to_anndata
 
     generator = _generator(vae_or_path, device, n_threads, block_size)
-    run = _run(generator, num_samples, conditions, seed, first_cell, library, return_mean)
-    return to_anndata(generator.spec, **run, return_mean=return_mean)
+    with _run(generator, num_samples, conditions, seed, first_cell, library, return_mean) as run:
+        return to_anndata(generator.spec, **run, return_mean=return_mean)
 
 
 def write_exprs(
@@ -149,15 +151,15 @@ def write_exprs(
     else:
         raise OutputError(f"{target}: the suffix must be .h5ad or .zarr, not {target.suffix!r}.")
     generator = _generator(vae_or_path, device, n_threads, block_size)
-    run = _run(generator, num_samples, conditions, seed, first_cell, library, return_mean)
-    write(
-        target,
-        generator.spec,
-        **run,
-        return_mean=return_mean,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    with _run(generator, num_samples, conditions, seed, first_cell, library, return_mean) as run:
+        write(
+            target,
+            generator.spec,
+            **run,
+            return_mean=return_mean,
+            overwrite=overwrite,
+            progress=progress,
+        )
     return target
 
 
@@ -169,6 +171,7 @@ def _generator(
     return Generator(source, device=device, n_threads=n_threads, block_size=block_size)
 
 
+@contextlib.contextmanager
 def _run(
     generator: Generator,
     n_cells: int | None,
@@ -177,11 +180,11 @@ def _run(
     first_cell: int,
     library: ArrayLike | None,
     return_mean: bool,
-) -> dict[str, Any]:
-    """Check a request and return what every sink needs of it."""
+) -> Iterator[dict[str, Any]]:
+    """Check a request and give what every sink needs of it; afterwards no worker is left."""
     plan = generator.plan(conditions)
     seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
-    blocks: Iterator[Block] = generator.blocks(
+    blocks = generator.blocks(
         plan,
         n_cells=n_cells,
         first_cell=first_cell,
@@ -197,4 +200,11 @@ def _run(
         return_mean=return_mean,
         library=None if library is None else np.asarray(library, dtype=np.float32),
     )
-    return {"blocks": blocks, "n_cells": n_cells, "first_cell": first_cell, "uns": uns}
+    with contextlib.closing(blocks), remembered_interrupts() as raise_lost:
+
+        def heeding() -> Iterator[Block]:
+            for block in blocks:
+                raise_lost()
+                yield block
+
+        yield {"blocks": heeding(), "n_cells": n_cells, "first_cell": first_cell, "uns": uns}

@@ -312,14 +312,12 @@ def test_ctrl_c_ends_a_long_run_at_once(model: Path, tmp_path: Path) -> None:
             break
     time.sleep(0.5)
     started = time.perf_counter()
-    # Again, as a user would: on Python 3.12 one in six was lost inside a library's C code.
-    while process.poll() is None and time.perf_counter() - started < 30:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=4)
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=20)
     process.kill()
     _, err = process.communicate(timeout=60)
-    assert time.perf_counter() - started < 30
+    assert time.perf_counter() - started < 20
     assert process.returncode == 130
     assert re.search("interrupted", err)
     assert "Traceback" not in err

@@ -7,10 +7,10 @@ on the artifact, the plan, the seed and the cell's global index, and on nothing 
 
 from __future__ import annotations
 
+import collections.abc
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -114,7 +114,7 @@ class Generator:
         seed: int = 0,
         library: ArrayLike | None = None,
         return_mean: bool = False,
-    ) -> Iterator[Block]:
+    ) -> collections.abc.Generator[Block, None, None]:
         """Yield the cells ``first_cell`` to ``first_cell + n_cells`` of a plan, in order.
 
         Parameters
@@ -156,7 +156,9 @@ class Generator:
         )
         return self._stream(job, first_cell, first_cell + n_cells)
 
-    def _stream(self, job: Job, start: int, stop: int) -> Iterator[Block]:
+    def _stream(
+        self, job: Job, start: int, stop: int
+    ) -> collections.abc.Generator[Block, None, None]:
         cuts = ((at, min(at + self.block_size, stop)) for at in range(start, stop, self.block_size))
         if self.n_threads == 1:
             for cut in cuts:

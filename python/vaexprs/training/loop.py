@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from vaexprs.interrupts import remembered_interrupts
 from vaexprs.training.cells import Cells
 from vaexprs.training.initial import DISPERSION_BOUNDS
 from vaexprs.training.model import VAE
@@ -69,11 +70,13 @@ def train(
         else None
     )
     try:
-        with _Bar(schedule.epochs, progress) as bar:
+        with remembered_interrupts() as raise_lost, _Bar(schedule.epochs, progress) as bar:
             for epoch in range(schedule.epochs):
                 warm = min(1.0, (epoch + 1) / max(schedule.warmup_epochs, 1))
                 kl_weight = schedule.kl_weight * warm
-                losses = _run_epoch(vae, cells, schedule, kl_weight, optimiser, generator)
+                losses = _run_epoch(
+                    vae, cells, schedule, kl_weight, optimiser, generator, raise_lost
+                )
                 if validation is not None:
                     assert fixed_noise is not None
                     losses |= {
@@ -140,12 +143,14 @@ def _run_epoch(
     kl_weight: float,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
+    raise_lost: Callable[[], None],
 ) -> dict[str, float]:
     vae.train()
     order = torch.randperm(len(cells), generator=generator).numpy()
     total = np.zeros(3)
     low, high = np.log(DISPERSION_BOUNDS)
     for index, batch in cells.batches(schedule.batch_size, order):
+        raise_lost()
         noise = torch.randn(len(index), vae.shape.n_latent, generator=generator)
         losses = vae.losses(batch, noise.to(cells.device), kl_weight)
         optimiser.zero_grad(set_to_none=True)
