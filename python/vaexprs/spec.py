@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ FORMAT_VERSION = 1
 PREFIX = "vaexprs."
 
 Likelihood = Literal["bernoulli", "gaussian", "poisson", "nb", "zinb", "zigamma"]
+Observation = Literal["draw", "rounded", "mean"]
 
 #: Likelihoods whose graph takes ``library``, the total counts of each cell.
 COUNT_LIKELIHOODS: frozenset[str] = frozenset({"poisson", "nb", "zinb"})
@@ -189,9 +190,10 @@ class GeneratorSpec:
     likelihood
         Law of an expression value given the outputs of the graph.
     observation
-        ``"draw"``: a value is drawn from the likelihood. ``"mean"``: the mean itself is the
-        value, for ``bernoulli`` models of data that are not binary, whose cross-entropy is no
-        law of the values.
+        ``"draw"``: a value is drawn from the likelihood. ``"rounded"``: it is then rounded to a
+        whole number, a positive one to at least 1; ``zigamma`` models of read counts. ``"mean"``:
+        the mean itself is the value, for ``bernoulli`` models of data that are not binary, whose
+        cross-entropy is no law of the values.
     n_latent
         Size of the latent space.
     var_names
@@ -217,7 +219,7 @@ class GeneratorSpec:
     conditions: Conditions
     prior: Prior
     library: LibraryLaw | None
-    observation: Literal["draw", "mean"] = "draw"
+    observation: Observation = "draw"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     architecture: Mapping[str, Any] = field(default_factory=dict)
     precision: Mapping[str, Any] = field(default_factory=lambda: {"kind": "float32"})
@@ -279,8 +281,10 @@ def _check(spec: GeneratorSpec) -> None:
     def refuse(part: str, problem: str) -> None:
         raise ArtifactError(f"metadata '{PREFIX}{part}': {problem}.")
 
-    if spec.observation not in ("draw", "mean"):
-        refuse("observation", f"{spec.observation!r} is neither 'draw' nor 'mean'")
+    if spec.observation not in get_args(Observation):
+        refuse("observation", f"{spec.observation!r} is none of 'draw', 'rounded', 'mean'")
+    if spec.observation == "rounded" and spec.likelihood != "zigamma":
+        refuse("observation", f"'rounded' goes with 'zigamma', not {spec.likelihood!r}")
     if spec.n_latent < 1:
         refuse("n_latent", f"must be at least 1, not {spec.n_latent}")
     if not spec.var_names:

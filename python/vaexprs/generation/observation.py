@@ -103,7 +103,8 @@ class Parameters:
 def draw(spec: GeneratorSpec, parameters: Parameters, *, seed: int, first_cell: int) -> CSR:
     """Draw the values of consecutive cells from the likelihood.
 
-    Where ``spec.observation`` is ``"mean"`` the mean is the value and nothing is drawn.
+    Where ``spec.observation`` is ``"mean"`` the mean is the value and nothing is drawn; where it is
+    ``"rounded"``, draws are rounded to whole numbers, positive ones to at least 1.
     """
     if spec.observation == "mean":
         return CSR.from_dense(expected(spec, parameters))
@@ -112,6 +113,8 @@ def draw(spec: GeneratorSpec, parameters: Parameters, *, seed: int, first_cell: 
     if parameters.library is not None:
         options |= {"library": parameters.library, "bias": parameters.bias}
     data, indices, indptr = getattr(_core, f"sample_{spec.likelihood}_csr")(*arrays, **options)
+    if spec.observation == "rounded":
+        np.maximum(np.rint(data, out=data), 1, out=data)
     return CSR(data, indices, indptr, (len(arrays[0]), spec.n_genes))
 
 

@@ -30,9 +30,12 @@ _ROWS_PER_STEP = 512
 
 def features_of(
     data: ExpressionData, likelihood: Likelihood, scaling: Scaling | None, n_components: int | None,
-    seed: int,
+    seed: int, *, at_most: int | None = None,
 ) -> tuple[Features, Components | None]:  # fmt: skip
-    """Choose what the encoder reads; with `n_components`, find components and honest scores."""
+    """Choose what the encoder reads; with `n_components`, find components and honest scores.
+
+    With `at_most`, more components are found where the last of `n_components` is still signal.
+    """
     kind = feature_kind(data, likelihood)
     shift = np.zeros(data.n_genes, np.float32)
     scale = np.ones(data.n_genes, np.float32)
@@ -47,6 +50,9 @@ def features_of(
     scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
     most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
     components = cross_fit(scaled, most, seed)
+    if at_most is not None and at_most > most and components.n_telling() == most:
+        components = cross_fit(scaled, at_most, seed)
+        components = components.first(max(most, components.n_telling()))
     return replace(
         features,
         components=components.vectors.astype(np.float32),

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from vaexprs.data import ExpressionData
 from vaexprs.errors import DataError, DeviceError
 from vaexprs.spec import Likelihood
 
-__all__ = ["choose_device", "choose_latent", "choose_likelihood"]
+__all__ = [
+    "MOST_LATENTS", "USUAL_LATENTS", "choose_device", "choose_latent", "choose_likelihood",
+]  # fmt: skip
+
+#: Latents that are enough for most data; those of data with more to tell, such as deep counts of
+#: plates, whose components beyond these are still signal.
+USUAL_LATENTS, MOST_LATENTS = 30, 64
+
+#: Median of the counts that are not zero from which they are taken for reads: in molecules it is 1
+#: to 3, in reads of full-length protocols 20 and more. Reads drop out in genes of any level, which
+#: no negative binomial law does that fits their positive values.
+_READS = 10
 
 
 def choose_likelihood(data: ExpressionData) -> tuple[Likelihood, str]:
@@ -27,6 +39,10 @@ def choose_likelihood(data: ExpressionData) -> tuple[Likelihood, str]:
     if data.is_integer:
         if data.maximum <= 1:
             return "bernoulli", f"{data.source} holds zeros and ones only"
+        middle = _median_positive(data)
+        if middle >= _READS:
+            reason = f"{data.source} holds counts of reads rather than of molecules: half of those "
+            return "zigamma", reason + f"that are not zero are {middle:g} or more"
         return "nb", f"{data.source} holds whole numbers >= 0, as counts are"
     if zeros > 0.001:
         reason = f"{data.source} holds non-negative values that are no counts, {zeros:.0%} zeros"
@@ -34,9 +50,14 @@ def choose_likelihood(data: ExpressionData) -> tuple[Likelihood, str]:
     return "gaussian", f"{data.source} holds continuous values without zeros"
 
 
-def choose_latent(n_cells: int, n_genes: int) -> int:
-    """Choose the size of the latent space: what so many cells can tell apart, at most 30."""
-    return max(1, min(30, n_cells // 8, n_genes - 1))
+def _median_positive(data: ExpressionData) -> float:
+    values = data.X if isinstance(data.X, np.ndarray) else data.X.data
+    return float(np.median(values[values > 0]))
+
+
+def choose_latent(n_cells: int, n_genes: int, most: int = USUAL_LATENTS) -> int:
+    """Choose the size of the latent space: what so many cells can tell apart, up to a limit."""
+    return max(1, min(most, n_cells // 8, n_genes - 1))
 
 
 def choose_device(device: str) -> torch.device:

@@ -125,4 +125,6 @@ def _observe(
         return sample(*parameters, seed=seed, first_cell=first_cell)
     sample = getattr(_core, f"sample_{spec.likelihood}_csr")
     data, indices, indptr = sample(*parameters, seed=seed, first_cell=first_cell)
+    if spec.observation == "rounded":
+        data = np.maximum(np.rint(data), 1)
     return sparse.csr_matrix((data, indices, indptr), shape=parameters[0].shape)

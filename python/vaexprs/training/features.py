@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,8 @@ __all__ = ["Components", "Features", "cross_fit", "feature_kind", "fit_component
 
 #: Counts are put on this scale before the logarithm, as the field does.
 TARGET_LIBRARY = 1e4
+#: Least share of signal in the variance of a component that tells something.
+_TELLING = 0.35
 #: Largest side of a matrix whose components are found exactly rather than by iteration.
 _EXACT_UP_TO = 300
 
@@ -168,6 +170,21 @@ class Components:
     scores: NDArray[np.float64]
     total: NDArray[np.float64]
     signal: NDArray[np.float64]
+
+    def n_telling(self) -> int:
+        """Return how many components come before the first that is mostly noise."""
+        noisy = np.flatnonzero(self.signal < _TELLING * self.total)
+        return int(noisy[0]) if noisy.size else len(self.total)
+
+    def first(self, n: int) -> Components:
+        """Return the first `n` components."""
+        return replace(
+            self,
+            vectors=self.vectors[:, :n],
+            scores=self.scores[:, :n],
+            total=self.total[:n],
+            signal=self.signal[:n],
+        )
 
 
 def cross_fit(values: Any, n_components: int, seed: int, n_folds: int = 5) -> Components:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from vaexprs.data import ExpressionData, read_expression
 from vaexprs.errors import near_matches
-from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec, Likelihood, Prior
+from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec, Likelihood, Observation, Prior
 from vaexprs.training.assembly import (
     describe,
     features_of,
@@ -23,7 +23,7 @@ from vaexprs.training.assembly import (
     set_embedding,
 )
 from vaexprs.training.cells import Cells, Scaling, split_cells
-from vaexprs.training.choices import choose_device, choose_latent, choose_likelihood
+from vaexprs.training.choices import MOST_LATENTS, choose_device, choose_latent, choose_likelihood
 from vaexprs.training.finishing import fit_generator
 from vaexprs.training.initial import set_ceiling, set_initial_weights
 from vaexprs.training.layers import Layer, parse_layers
@@ -80,10 +80,11 @@ def fit_vae(
     likelihood
         Law of the values: ``"bernoulli"`` (the cross-entropy of values scaled to 0..1 by each
         gene's extremes), ``"gaussian"``, ``"poisson"``, ``"nb"``, ``"zinb"``, ``"zigamma"``
-        (continuous, non-negative, with exact zeros: RPKM, TPM, log-normalised), or ``"auto"``,
-        which looks at the values, chooses, and says so.
+        (non-negative with exact zeros: RPKM, TPM, log-normalised; counts of reads, whose draws are
+        rounded to whole numbers), or ``"auto"``, which looks at the values, chooses, and says so.
     n_latent
-        Size of the latent space; by default as many as so many cells can tell apart, at most 30.
+        Size of the latent space; by default as many as so many cells can tell apart, at most 30, or
+        up to 64 where principal components beyond 30 are signal rather than noise.
     hidden
         Hidden layers of encoder and decoder in the default layout, such as ``(128,)`` or
         ``[(256, "elu"), (128, "relu")]``; the decoder has them in reverse. There the encoder
@@ -166,7 +167,10 @@ def fit_vae(
     plain = encoder is not None or decoder is not None
     encoder_layers, decoder_layers = _layers(hidden, encoder, decoder, data.n_genes, law)
     scaling = Scaling.of(training, law)
-    features, components = features_of(training, law, scaling, None if plain else n_latent, seed)
+    most = choose_latent(training.n_cells, data.n_genes, MOST_LATENTS) if automatic else None
+    features, components = features_of(
+        training, law, scaling, None if plain else n_latent, seed, at_most=most
+    )
     if not plain and automatic:
         n_latent = features.n_inputs
     members = members_of(data)
@@ -218,7 +222,7 @@ def fit_vae(
     fit = VAEFit(
         GeneratorSpec(
             likelihood=law,
-            observation="mean" if law == "bernoulli" and not _is_binary(data) else "draw",
+            observation=_observation(data, law),
             n_latent=n_latent,
             var_names=data.var_names,
             conditions=data.conditions,
@@ -292,6 +296,13 @@ def _validation(validation_data: Any, data: ExpressionData, layer: str | None) -
         validation_data, labels=labels, layer=layer, known_keys=data.keys,
         condition_keys=[key.name for key in data.keys], genes=data.var_names,
     )  # fmt: skip
+
+
+def _observation(data: ExpressionData, law: Likelihood) -> Observation:
+    """Say how a value follows from its law: reads stay whole numbers."""
+    if law == "bernoulli" and not _is_binary(data):
+        return "mean"
+    return "rounded" if law == "zigamma" and data.is_integer else "draw"
 
 
 def _is_binary(data: ExpressionData) -> bool:
