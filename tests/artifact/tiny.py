@@ -65,7 +65,8 @@ def tiny_model(
         ``"gaussian_mixture"`` (for counts: joint with the log library size) or
         ``"standard_normal"`` (for counts: with a log-normal library law).
     observation
-        ``"draw"`` or ``"mean"``; a bernoulli graph with ``"mean"`` folds in a min-max scaling.
+        ``"draw"``, ``"rounded"`` or ``"mean"``; a bernoulli graph with ``"mean"`` folds in a
+        min-max scaling.
     mean_library
         About the library size of a cell, in counts.
     quality

@@ -124,6 +124,22 @@ def test_values_of_a_bernoulli_model_of_continuous_data_are_its_means(tiny_artif
     assert np.array_equal(draws, means)
 
 
+def test_rounded_draws_are_those_that_are_not_to_the_nearest_whole_number(
+    tiny_artifact: Any,
+) -> None:
+    drawn, rounded = (
+        collect(
+            Generator(tiny_artifact(likelihood="zigamma", observation=observation)).blocks(
+                n_cells=300, seed=2
+            )
+        )["X"]
+        for observation in ("draw", "rounded")
+    )
+    expected = np.where(drawn > 0, np.maximum(np.rint(drawn), 1), 0)
+    assert np.array_equal(rounded, expected)
+    assert (drawn != expected).any()
+
+
 def test_conditions_reach_plan_prior_and_decoder(tiny_artifact: Any) -> None:
     generator = Generator(tiny_artifact(keys=TWO_KEYS, n_genes=100))
     made = {

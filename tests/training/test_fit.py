@@ -13,7 +13,7 @@ pytest.importorskip("onnx")
 anndata = pytest.importorskip("anndata")
 sparse = pytest.importorskip("scipy.sparse")
 
-from vaexprs import fit_vae  # noqa: E402
+from vaexprs import fit_vae, gen_exprs  # noqa: E402
 from vaexprs.datasets import simulate_groups  # noqa: E402
 from vaexprs.errors import ConditionError, DataError, DeviceError  # noqa: E402
 from vaexprs.training.cells import split_cells  # noqa: E402
@@ -284,6 +284,8 @@ def test_genes_of_validation_data_are_matched_by_name(simulated, tiny):
         (lambda X: np.log1p(X) - 1, "gaussian", "negative values"),
         (lambda X: np.log1p(X) + 0.1, "gaussian", "continuous values without zeros"),
         (lambda X: X + 1, "nb", "whole numbers"),
+        (lambda X: 40 * X + 40, "nb", "whole numbers"),  # large, but nothing drops out
+        (lambda X: 40 * X, "zigamma", "counts of reads rather than of molecules"),
     ],
 )
 def test_auto_chooses_and_says_so(simulated, tiny, caplog, change, likelihood, reason):
@@ -318,6 +320,20 @@ def test_bernoulli_of_other_values_returns_means(simulated, values_for, tiny):
     assert binary.spec.observation == "draw"
     asked = fit_vae(simulated, likelihood="bernoulli", **{**tiny, "epochs": 1})
     assert asked.spec.observation == "mean"
+
+
+def test_counts_of_reads_come_back_as_whole_numbers(simulated, tiny):
+    reads = simulated.copy()
+    reads.X = 40 * reads.X
+    fit = fit_vae(reads, **tiny)
+    assert fit.spec.likelihood == "zigamma"
+    assert fit.spec.observation == "rounded"
+    made = gen_exprs(fit, 200, seed=1).X
+    np.testing.assert_array_equal(made.data, np.rint(made.data))
+    assert made.data.min() >= 1
+    # other continuous values are left as they are drawn
+    logged = fit_vae(np.log1p(reads.X.toarray()), likelihood="zigamma", **tiny)
+    assert logged.spec.observation == "draw"
 
 
 # ---- what was asked for

@@ -87,6 +87,16 @@ def test_a_filter_on_size_leaves_its_edge_in_the_drawn_sizes():
     np.testing.assert_allclose(moved[:, 1].std(), drawn[:, 1].std(), rtol=0.1)
 
 
+def test_library_sizes_do_not_make_up_for_a_decoder_that_shows_too_many_genes():
+    rng = np.random.default_rng(0)
+    y, group = rng.normal(size=(500, 3)) * [1, 1, 0.3], np.zeros(500, np.int64)
+    prior = fit_prior(y[:, :2], y[:, 2], group, 1, seed=0)
+    sizes = SizeLaw(y, y[:, 2] + 2.0, group, np.ones(500), y[:, 2], group)
+    sizes.compare(sizes.moved_draws()[:, 2] + 2.0)
+    moved = sizes.moved_prior(prior)
+    assert abs(moved.weights @ moved.means[:, 2] - y[:, 2].mean()) == pytest.approx(0.15, abs=0.02)
+
+
 def test_few_cells_keep_their_law():
     rng = np.random.default_rng(0)
     y, group = rng.normal(size=(20, 3)), np.zeros(20, np.int64)

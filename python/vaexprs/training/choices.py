@@ -17,10 +17,10 @@ __all__ = [
 #: plates, whose components beyond these are still signal.
 USUAL_LATENTS, MOST_LATENTS = 30, 64
 
-#: Median of the counts that are not zero from which they are taken for reads: in molecules it is 1
-#: to 3, in reads of full-length protocols 20 and more. Reads drop out in genes of any level, which
-#: no negative binomial law does that fits their positive values.
-_READS = 10
+#: Median of the counts that are not zero from which they are taken for reads, where so many are
+#: zero: in molecules it is 1 to 3, in reads of full-length protocols 20 and more. Reads drop out in
+#: genes of any level, which no negative binomial law does that fits their positive values.
+_READS, _DROPPED = 10, 0.3
 
 
 def choose_likelihood(data: ExpressionData) -> tuple[Likelihood, str]:
@@ -40,9 +40,9 @@ def choose_likelihood(data: ExpressionData) -> tuple[Likelihood, str]:
         if data.maximum <= 1:
             return "bernoulli", f"{data.source} holds zeros and ones only"
         middle = _median_positive(data)
-        if middle >= _READS:
-            reason = f"{data.source} holds counts of reads rather than of molecules: half of those "
-            return "zigamma", reason + f"that are not zero are {middle:g} or more"
+        if zeros >= _DROPPED and middle >= _READS:
+            reason = f"{data.source} holds counts of reads rather than of molecules: {zeros:.0%} "
+            return "zigamma", reason + f"zeros, and half of the others are {middle:g} or more"
         return "nb", f"{data.source} holds whole numbers >= 0, as counts are"
     if zeros > 0.001:
         reason = f"{data.source} holds non-negative values that are no counts, {zeros:.0%} zeros"

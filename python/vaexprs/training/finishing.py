@@ -15,7 +15,8 @@ from vaexprs.training.cells import Cells
 from vaexprs.training.drawing import Draws, one_hot
 from vaexprs.training.matching import match_scores
 from vaexprs.training.priors import fit_library, fit_prior
-from vaexprs.training.sizes import SizeLaw, Sizes
+from vaexprs.training.sizes import SizeLaw, detected
+from vaexprs.training.spread import match_spread
 from vaexprs.training.vae_fit import VAEFit
 
 __all__ = ["fit_generator"]
@@ -59,18 +60,21 @@ def fit_generator(
     if fit.spec.is_counts:
         calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
         _match_sizes(fit, data, seed)
-    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
+    last = Draws.of(fit.vae, fit.scaling, fit.spec, seed)
+    calibrate_decoder(fit.vae, data, last)
+    if fit.spec.likelihood == "nb":
+        match_spread(fit.vae, fit.features, data, last)
 
 
 def _match_sizes(fit: VAEFit, data: ExpressionData, seed: int) -> None:
-    """Give drawn cells as many counts and detected genes as the training cells have."""
+    """Give drawn cells as many detected genes as the training cells have."""
     draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed, most=_SIZE_DRAWS)
     weight = (fit.spec.conditions.n_cells / np.bincount(draws.group))[draws.group]
     law = SizeLaw(
-        draws.y, Sizes.of(draws.observe(seed)), draws.group, weight, Sizes.of(data.X), data.group
+        draws.y, detected(draws.observe(seed)), draws.group, weight, detected(data.X), data.group
     )
     for _ in range(_SIZE_STEPS):
-        law.compare(Sizes.of(draws.moved_to(law.moved_draws()).observe(seed)))
+        law.compare(detected(draws.moved_to(law.moved_draws()).observe(seed)))
     fit.spec = replace(fit.spec, prior=law.moved_prior(fit.spec.prior))
 
 
