@@ -1,0 +1,105 @@
+"""Labels of cells: from columns in any form to categories and codes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.errors import ConditionError, DataError, require
+from vaexprs.spec import ConditionKey
+
+__all__ = ["check_text", "encode_labels", "labels_as_columns"]
+
+_log = logging.getLogger("vaexprs")
+
+
+def labels_as_columns(
+    labels: Any, condition_keys: str | Sequence[str] | None
+) -> tuple[str | Sequence[str] | None, Mapping[str, Any]]:
+    """Give the labels that came with an array the form of obs columns."""
+    if labels is None:
+        return condition_keys, {}
+    if isinstance(labels, Mapping) or hasattr(labels, "columns"):
+        columns = {str(name): labels[name] for name in labels}
+        return (list(columns) if condition_keys is None else condition_keys), columns
+    names = [condition_keys] if isinstance(condition_keys, str) else list(condition_keys or ())
+    if len(names) > 1:
+        raise ConditionError(
+            f"one sequence of labels came for {len(names)} condition keys: pass a mapping "
+            "from each key to its labels."
+        )
+    return names or ["label"], {(names or ["label"])[0]: labels}
+
+
+def encode_labels(
+    name: str, column: Any, known: ConditionKey | None
+) -> tuple[ConditionKey, NDArray[np.int32]]:
+    """Turn a column of labels into a key and codes; never touches the column."""
+    pandas = require("pandas", extra="anndata", purpose="Reading labels")
+    series = pandas.Series(column).reset_index(drop=True)
+    missing = int(series.isna().sum())
+    if missing:
+        raise DataError(
+            f"{missing} of {len(series)} cells have no label under {name!r}: fill them in, as in "
+            f"adata.obs[{name!r}].fillna('unknown'), or leave these cells out."
+        )
+    if isinstance(series.dtype, pandas.CategoricalDtype):
+        categorical = series.cat
+        ordered, values = bool(categorical.ordered), list(categorical.categories)
+        raw = categorical.codes.to_numpy().astype(np.int64)
+    else:
+        if pandas.api.types.is_float_dtype(series.dtype):
+            whole = np.isfinite(series) & (series == series.round())
+            if not whole.all():
+                raise DataError(
+                    f"{name!r} holds numbers that are not whole, such as "
+                    f"{series[~whole].iloc[0]:g}: a condition needs categories; make some with "
+                    "pandas.cut."
+                )
+            series = series.astype("int64")
+        found = series.unique().tolist()
+        try:
+            values = sorted(found)
+        except TypeError:  # labels of mixed types
+            values = sorted(found, key=str)
+        ordered = False
+        position = {value: code for code, value in enumerate(values)}
+        raw = np.array([position[value] for value in series.tolist()], dtype=np.int64)
+    used = np.unique(raw)
+    if len(used) < len(values):
+        _log.info("%r: left out %d categories without cells", name, len(values) - len(used))
+    categories = [str(values[code]) for code in used]
+    codes = np.searchsorted(used, raw)
+    check_text(categories, f"labels under {name!r}")
+    if any(not category.strip() for category in categories):
+        raise DataError(
+            f"some labels under {name!r} are empty: name that category, or leave its cells out."
+        )
+    if len(set(categories)) != len(categories):
+        twice = next(c for c in categories if categories.count(c) > 1)
+        raise DataError(
+            f"two categories of {name!r} read the same as text: {twice!r}. Rename one of them."
+        )
+    if known is None:
+        return ConditionKey(name, tuple(categories), ordered), codes.astype(np.int32)
+    translation = np.array([known.code(category) for category in categories], dtype=np.int32)
+    return known, translation[codes]
+
+
+def check_text(names: Iterable[str], what: str) -> None:
+    """Refuse names that no file can hold."""
+    for name in names:
+        if "\0" in name or not _is_unicode(name):
+            raise DataError(f"{what} must be text, but {name!r} is none: rename it.")
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
