@@ -18,8 +18,9 @@ __all__ = [
 USUAL_LATENTS, MOST_LATENTS = 30, 64
 
 #: Median of the counts that are not zero from which they are taken for reads, where so many are
-#: zero: in molecules it is 1 to 3, in reads of full-length protocols 20 and more. Reads drop out in
-#: genes of any level, which no negative binomial law does that fits their positive values.
+#: zero: it was 1 or 2 in 12 sets of molecules, 14 to 292 in 7 of reads of full-length protocols.
+#: Reads drop out in genes of any level, which no negative binomial law does that fits their
+#: positive values.
 _READS, _DROPPED = 10, 0.3
 
 
