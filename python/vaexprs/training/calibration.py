@@ -87,19 +87,29 @@ class _Grouping:
         return len(self.rows)
 
     def moments(
-        self, draws: Draws, values: Callable[[dict[str, Tensor], Tensor], list[Tensor]]
+        self,
+        draws: Draws,
+        names: tuple[str, ...],
+        values: Callable[[dict[str, Tensor], Tensor], list[Tensor]],
     ) -> list[Array]:
-        """Average functions of the heads over each group's draws, ``(n_groups, G)`` each."""
+        """Average functions of some heads over each group's draws, ``(n_groups, G)`` each."""
         out: list[Array] = []
         total = np.zeros(self.n_groups)
-        for combination, heads, library in draws.heads():
-            group, weight = self.draws[combination], self.weight[combination]
-            size = torch.from_numpy(library).to(heads["logits"].device)[:, None]
-            for i, value in enumerate(values(heads, size)):
-                if i == len(out):
-                    out.append(np.zeros((self.n_groups, value.shape[1])))
-                out[i][group] += weight * value.double().sum(0).cpu().numpy()
-            total[group] += weight * len(library)
+        for rows, heads, library in draws.heads(names):
+            size = torch.from_numpy(library).to(heads[names[0]].device)[:, None]
+            found = values(heads, size)
+            if not out:
+                out = [np.zeros((self.n_groups, value.shape[1])) for value in found]
+            # draws are sorted: those of one combination lie side by side
+            combinations, starts = np.unique(draws.group[rows], return_index=True)
+            for combination, start, stop in zip(
+                combinations, starts, [*starts[1:], len(library)], strict=True
+            ):
+                group, weight = self.draws[combination], self.weight[combination]
+                for sums, value in zip(out, found, strict=True):
+                    part = value[start:stop] if len(value) > 1 else value * (stop - start)
+                    sums[group] += weight * part.sum(0, dtype=torch.float64).cpu().numpy()
+                total[group] += weight * (stop - start)
         return [value / total[:, None] for value in out]
 
 
@@ -169,8 +179,10 @@ def _share(heads: dict[str, Tensor]) -> Tensor:
 
 def _count_shares(draws: Draws, grouping: _Grouping) -> tuple[Array, Array]:
     """Mean share of each gene in the counts, and its squared coefficient of variation."""
+    names = ("logits", "zero_logits") if "zero_logits" in draws.vae.decoder.heads else ("logits",)
     size, weighted, first, second = grouping.moments(
         draws,
+        names,
         lambda heads, library: [
             library,
             (share := _share(heads)) * library,
@@ -211,7 +223,9 @@ def _count_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _
 
 
 def _zero_shares(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
-    (expected,) = grouping.moments(draws, lambda heads, _: [torch.sigmoid(heads["zero_logits"])])
+    (expected,) = grouping.moments(
+        draws, ("zero_logits",), lambda heads, _: [torch.sigmoid(heads["zero_logits"])]
+    )
     n_cells = np.bincount(grouping.cells, minlength=grouping.n_groups)[:, None]
     positive = group_sums((data.X > 0).astype(np.float64), grouping.cells, grouping.n_groups)
     target = (n_cells - positive + _ZERO_EVIDENCE * expected) / (n_cells + _ZERO_EVIDENCE)
@@ -222,6 +236,7 @@ def _zero_shares(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
 def _positive_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
     kept, mean, second = grouping.moments(
         draws,
+        ("logits", "zero_logits"),
         lambda heads, _: [
             (keep := torch.sigmoid(-heads["zero_logits"])),
             keep * (value := heads["logits"].clamp(max=60).exp()),
@@ -241,6 +256,7 @@ def _positive_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Gro
 def _gamma_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
     mean, second = grouping.moments(
         draws,
+        ("logits",),
         lambda heads, _: [(value := heads["logits"].clamp(max=60).exp()), value.square()],
     )
     variation = np.clip(second / np.maximum(mean**2, _TINY**2) - 1, 0, 50)
@@ -255,7 +271,7 @@ def _plain_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
     bernoulli = vae.shape.likelihood == "bernoulli"
     link = torch.sigmoid if bernoulli else (lambda x: x)
     expected, second = grouping.moments(
-        draws, lambda heads, _: [(value := link(heads["logits"])), value.square()]
+        draws, ("logits",), lambda heads, _: [(value := link(heads["logits"])), value.square()]
     )
     assert draws.scaling is not None
     shift, stretch = draws.scaling.shift, draws.scaling.stretch
@@ -274,7 +290,7 @@ def _plain_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
 
 def _scales(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
     first, second = grouping.moments(
-        draws, lambda heads, _: [heads["logits"], heads["logits"].square()]
+        draws, ("logits",), lambda heads, _: [heads["logits"], heads["logits"].square()]
     )
     assert draws.scaling is not None
     stretch = np.where(draws.scaling.stretch > 0, draws.scaling.stretch, 1)

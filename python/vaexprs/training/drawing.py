@@ -6,7 +6,7 @@ counts are drawn by the kernels that generation uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,14 +88,16 @@ class Draws:
         return replace(self, z=y[:, :-1].astype(np.float32), library=library.astype(np.float32))
 
     @torch.no_grad()
-    def heads(self) -> Iterator[tuple[int, dict[str, Tensor], NDArray[np.float32]]]:
-        """Decode combination by combination: which, its heads, its library sizes."""
+    def heads(
+        self, names: Iterable[str]
+    ) -> Iterator[tuple[slice, dict[str, Tensor], NDArray[np.float32]]]:
+        """Decode the draws some at a time: which, the heads that are named, library sizes."""
         device = self.vae.decoder.member.device
-        for g in range(self.n_groups):
-            rows = self.group == g
+        for start in range(0, len(self.group), _ROWS_PER_STEP):
+            rows = slice(start, start + _ROWS_PER_STEP)
             z = torch.from_numpy(self.z[rows]).to(device)
             condition = torch.from_numpy(self.condition[rows]).to(device)
-            yield g, self.vae.decoder(z, condition), self.library[rows]
+            yield rows, self.vae.decoder(z, condition, names), self.library[rows]
 
     def observe(self, seed: int) -> Any:
         """Draw expression values, a CSR matrix for likelihoods with zeros."""

@@ -11,7 +11,7 @@ loadings. Given lists of layers instead, encoder and decoder are plain stacks of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -124,10 +124,11 @@ class Head(nn.Module):
         )
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        out = self.bias[None, :]  # (1, G)
-        for name, weight in self.weight.items():
-            out = torch.addmm(out, features[name], weight)  # (n, G)
-        return out
+        if not self.weight:
+            return self.bias[None, :]  # (1, G)
+        # one product of all blocks: each of its own would go through (n, G) once more
+        blocks = torch.cat([features[name] for name in self.weight], 1)  # (n, sum of widths)
+        return torch.addmm(self.bias, blocks, torch.cat(list(self.weight.values())))  # (n, G)
 
 
 class Decoder(nn.Module):
@@ -188,11 +189,17 @@ class Decoder(nn.Module):
             features["hidden"] = self.stack(torch.cat([z, condition], 1))  # (n, h)
         return features
 
-    def forward(self, z: Tensor, condition: Tensor) -> dict[str, Tensor]:
-        """Return the heads, ``(n, G)`` or ``(1, G)`` for what belongs to the gene alone."""
+    def forward(
+        self, z: Tensor, condition: Tensor, names: Iterable[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the heads, or those that are named.
+
+        Each is ``(n, G)``, or ``(1, G)`` for what belongs to the gene alone.
+        """
         features = self.features(z, condition)
-        heads = {name: head(features) for name, head in self.heads.items()}
-        heads["logits"] = torch.minimum(heads["logits"], self.ceiling)
+        heads = {name: self.heads[name](features) for name in names or self.heads}
+        if "logits" in heads:
+            heads["logits"] = torch.minimum(heads["logits"], self.ceiling)
         return heads
 
 
