@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "artifact": {"files"},
     "training": {"_core", "data", "files", "interrupts"},
     "generation": {"artifact", "_core"},
-    "sinks": {"artifact", "generation", "files"},
+    "sinks": {"artifact", "_core", "generation", "files"},
     "exprs": {"generation", "sinks", "files", "interrupts"},
     "evaluation": {"data", "files", "artifact"},
     "plotting": {"artifact", "data"},

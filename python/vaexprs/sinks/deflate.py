@@ -1,9 +1,11 @@
-"""Shuffled bytes as one zlib stream: what deflate cannot shrink is stored as it is.
+"""Shuffled bytes as one zlib stream, each plane of bytes in the way that suits it.
 
 A chunk of a sparse matrix is shuffled, so that the lowest bytes of all values come first, then the
-second, and so on. The lowest bytes of column indices are as good as random: looking for a shorter
-code of them takes most of the time of a chunk of indices and gains half a percent. Each plane of
-bytes is deflated or stored for itself, and the pieces make one stream that any zlib reads.
+second, and so on. Each plane is then of one kind. Values of counts are a few bytes in no order,
+high bytes of column indices are long runs: codes for bytes and runs are all they need, and our own
+coder does that. Low bytes of indices are as good as random, and are stored. Where rows are dense,
+strings of bytes come again, which takes a real deflate to find. What suits a plane is tried now and
+then on a piece of it. The planes, one behind the other, make one stream that any zlib reads.
 
 Formats: RFC 1950 (zlib), RFC 1951 (deflate).
 """
@@ -11,20 +13,27 @@ Formats: RFC 1950 (zlib), RFC 1951 (deflate).
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vaexprs import _core
 
 __all__ = ["PlaneDeflater"]
 
 _HEADER = b"\x78\x01"  # deflate with a window of 32 kB, fastest
 _END = b"\x03\x00"  # a last block, of nothing
 _LARGEST_STORED = 0xFFFF
-#: A plane that shrinks to no less than this is stored in the chunks that follow,
+#: A way must come out this much shorter than a quicker one to be worth its time.
 _WORTH_IT = 0.97
-#: and tried again after so many.
+#: Ways are tried in one chunk of so many,
 _TRY_AGAIN = 16
+#: on a piece of this many bytes: two windows of deflate.
+_PIECE = 1 << 16
+
+_Pack = Callable[[NDArray[np.uint8]], bytes]
 
 
 def _choose_zlib() -> Any:
@@ -41,24 +50,31 @@ class PlaneDeflater:
 
     def __init__(self, n_planes: int) -> None:
         self._zlib = _choose_zlib()
-        self._is_stored = [False] * n_planes
+        self._ways: list[_Pack] = [_core.deflate_plane] * n_planes
         self._n_chunks = 0
 
     def deflate(self, planes: NDArray[np.uint8]) -> bytes:
         """Return the zlib stream of a chunk's planes, one behind the other."""
-        parts = [_HEADER]
-        for i, plane in enumerate(planes):
-            if self._is_stored[i] and self._n_chunks % _TRY_AGAIN:
-                parts.append(_stored(plane))
-                continue
-            compressor = self._zlib.compressobj(1, wbits=-15)
-            # A sync flush ends on a whole byte, so that the next piece can follow.
-            packed = compressor.compress(plane) + compressor.flush(zlib.Z_SYNC_FLUSH)
-            self._is_stored[i] = len(packed) >= _WORTH_IT * len(plane)
-            parts.append(packed)
+        if self._n_chunks % _TRY_AGAIN == 0:
+            self._ways = [self._find_way(plane[:_PIECE]) for plane in planes]
         self._n_chunks += 1
+        parts = [pack(plane) for pack, plane in zip(self._ways, planes, strict=True)]
         checksum = self._zlib.adler32(planes.data) & 0xFFFFFFFF
-        return b"".join([*parts, _END, checksum.to_bytes(4, "big")])
+        return b"".join([_HEADER, *parts, _END, checksum.to_bytes(4, "big")])
+
+    def _find_way(self, piece: NDArray[np.uint8]) -> _Pack:
+        best, size = _stored, len(piece)
+        for pack in (_core.deflate_plane, self._searched):
+            packed = len(pack(piece))
+            if packed < _WORTH_IT * size:
+                best, size = pack, packed
+        return best
+
+    def _searched(self, plane: NDArray[np.uint8]) -> bytes:
+        compressor = self._zlib.compressobj(1, wbits=-15)
+        # A sync flush ends on a whole byte, so that the next piece can follow.
+        packed: bytes = compressor.compress(plane) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        return packed
 
 
 def _stored(plane: NDArray[np.uint8]) -> bytes:

@@ -5,7 +5,7 @@ and 0.2.0), so that ``anndata.read_h5ad`` and its backed and lazy readers open t
 
 Sparse values leave as whole HDF5 chunks, shuffled and deflated here and handed over by
 ``write_direct_chunk``. That is what the filters of HDF5 itself would store, without their
-single-threaded zlib, and any reader decodes it. isal deflates where it is installed, else zlib.
+single-threaded zlib, and any reader decodes it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs import _core
 from vaexprs.errors import OutputError
 from vaexprs.files import whole_file
 from vaexprs.generation.generator import Block
@@ -173,13 +174,11 @@ class _Chunks:
         self._written = 0
 
     def append(self, values: NDArray[Any]) -> None:
-        words = values.view(f"u{values.itemsize}")
+        words = values.view(np.uint32)
         start = 0
         while start < len(values):
             taken = min(_CHUNK - self._held, len(values) - start)
-            # Twice as fast as a transposed copy of bytes, which goes one by one.
-            for i, plane in enumerate(self._planes):
-                plane[self._held : self._held + taken] = words[start : start + taken] >> 8 * i
+            _core.split_into_planes(self._planes, self._held, words[start : start + taken])
             self._held += taken
             start += taken
             if self._held == _CHUNK:
