@@ -58,8 +58,9 @@ void huffman_lengths(std::span<const std::uint32_t> frequency, unsigned longest,
         sorted.push_back(frequency[symbol]);
     std::vector<unsigned> depth = leaf_depths(sorted);
     while (*std::max_element(depth.begin(), depth.end()) > longest) {
+        // Rounded up: all end at 1, where the tree is as flat as can be.
         for (std::uint64_t& count : sorted)
-            count = count / 2 + 1;
+            count = (count + 1) / 2;
         depth = leaf_depths(sorted);
     }
     for (std::size_t i = 0; i < symbols.size(); ++i)

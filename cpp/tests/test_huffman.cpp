@@ -1,5 +1,6 @@
 // Prefix codes: complete, bounded, and as short as they can be.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -59,6 +60,10 @@ void no_code_is_too_long() {
     }
     const std::vector<std::uint32_t> all(1 << 6, 0xFFFFFFFFu);
     CHECK(lengths_of(all, 6) == std::vector<std::uint8_t>(1 << 6, 6));
+    // As many as fit, of frequencies that Huffman's tree tells apart by a level.
+    std::vector<std::uint32_t> ones_and_twos(1 << 6, 1);
+    std::fill(ones_and_twos.begin() + 32, ones_and_twos.end(), 2);
+    CHECK(lengths_of(ones_and_twos, 6) == std::vector<std::uint8_t>(1 << 6, 6));
 }
 
 void words_of_the_standards_example() {
