@@ -1,3 +1,6 @@
+#include <limits>
+#include <string>
+
 #include "vaexprs/deflate.hpp"
 
 #include "arguments.hpp"
@@ -12,7 +15,10 @@ namespace {
 py::bytes deflate(const py::array& plane) {
     const auto* bytes = input<std::uint8_t>(plane, "plane", {kAny});
     const auto n = static_cast<std::size_t>(plane.shape(0));
-    if (n >= std::size_t{1} << 32) throw py::value_error("plane: expected fewer than 2^32 bytes.");
+    if (n > std::numeric_limits<std::uint32_t>::max()) {
+        throw py::value_error("plane: expected fewer than 2^32 bytes, got " + std::to_string(n) +
+                              "; deflate it in parts.");
+    }
     const std::string packed = [&] {
         const py::gil_scoped_release release;
         return deflate_plane({bytes, n});

@@ -107,8 +107,8 @@ class _Grouping:
             ):
                 group, weight = self.draws[combination], self.weight[combination]
                 for sums, value in zip(out, found, strict=True):
-                    part = value[start:stop] if len(value) > 1 else value * (stop - start)
-                    sums[group] += weight * part.sum(0, dtype=torch.float64).cpu().numpy()
+                    part = value[start:stop].sum(0, dtype=torch.float64)
+                    sums[group] += weight * part.cpu().numpy()
                 total[group] += weight * (stop - start)
         return [value / total[:, None] for value in out]
 

@@ -1,0 +1,71 @@
+"""What calibration measures: moments of a decoder's draws, group by group."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+pytest.importorskip("anndata")
+
+from vaexprs import fit_vae  # noqa: E402
+from vaexprs.data import read_expression  # noqa: E402
+from vaexprs.training.calibration import _groupings  # noqa: E402
+from vaexprs.training.drawing import Draws  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def fit(simulated, tiny):
+    """Return a fit with two keys, whose combinations hold unequal numbers of cells."""
+    return fit_vae(simulated, condition_keys=["cell_type", "batch"], seed=0, **tiny)
+
+
+def test_a_decoder_asked_for_one_head_gives_that_head(fit):
+    decoder = fit.vae.decoder
+    rng = np.random.default_rng(0)
+    z = torch.from_numpy(rng.normal(size=(7, fit.spec.n_latent)).astype(np.float32))
+    condition = torch.zeros(7, fit.spec.conditions.n_conditions)
+    condition[:, 0] = condition[:, -1] = 1.0
+    with torch.no_grad():
+        every = decoder(z, condition)
+        for name in every:
+            one = decoder(z, condition, [name])
+            assert list(one) == [name]
+            assert torch.equal(one[name], every[name])
+
+
+def test_moments_are_means_over_the_cells_that_draws_stand_for(fit, simulated):
+    """Whatever steps of rows the draws are decoded in, and whichever combinations those cut."""
+    draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed=1, most=3000)
+    sizes = np.bincount(draws.group)
+    assert len(draws.group) > 2 * 512
+    assert (np.cumsum(sizes) % 512).all()
+    decoder, library = fit.vae.decoder, torch.from_numpy(draws.library)[:, None]
+    with torch.no_grad():
+        logits = decoder(torch.from_numpy(draws.z), torch.from_numpy(draws.condition))["logits"]
+        means = (torch.softmax(logits, 1) * library).double().numpy()
+    cells = fit.spec.conditions.n_cells
+
+    data = read_expression(simulated, condition_keys=["cell_type", "batch"])
+    groupings = _groupings(fit.vae, data, draws)
+    assert [grouping.n_groups for grouping in groupings] == [3, 2, 6]
+    for grouping in groupings:
+        mean, second = grouping.moments(
+            draws,
+            ("logits",),
+            lambda heads, size: [
+                torch.softmax(heads["logits"], 1) * size,
+                (torch.softmax(heads["logits"], 1) * size).square(),
+            ],
+        )
+        for group in range(grouping.n_groups):
+            members = np.flatnonzero(grouping.draws == group)
+            weight = cells[members] / cells[members].sum()
+            of = [means[draws.group == combination] for combination in members]
+            expected = sum(w * m.mean(0) for w, m in zip(weight, of, strict=True))
+            np.testing.assert_allclose(mean[group], expected, rtol=1e-5)
+            squares = sum(w * (m**2).mean(0) for w, m in zip(weight, of, strict=True))
+            np.testing.assert_allclose(second[group], squares, rtol=1e-5)
