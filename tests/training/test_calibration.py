@@ -29,10 +29,11 @@ def test_a_decoder_asked_for_one_head_gives_that_head(fit):
     z = torch.from_numpy(rng.normal(size=(7, fit.spec.n_latent)).astype(np.float32))
     condition = torch.zeros(7, fit.spec.conditions.n_conditions)
     condition[:, 0] = condition[:, -1] = 1.0
+    depth = torch.zeros(7, 1)
     with torch.no_grad():
-        every = decoder(z, condition)
+        every = decoder(z, condition, depth)
         for name in every:
-            one = decoder(z, condition, [name])
+            one = decoder(z, condition, depth, [name])
             assert list(one) == [name]
             assert torch.equal(one[name], every[name])
 
@@ -44,8 +45,9 @@ def test_moments_are_means_over_the_cells_that_draws_stand_for(fit, simulated):
     assert len(draws.group) > 2 * 512
     assert (np.cumsum(sizes) % 512).all()
     decoder, library = fit.vae.decoder, torch.from_numpy(draws.library)[:, None]
+    z, condition = torch.from_numpy(draws.z), torch.from_numpy(draws.condition)
     with torch.no_grad():
-        logits = decoder(torch.from_numpy(draws.z), torch.from_numpy(draws.condition))["logits"]
+        logits = decoder(z, condition, library.log())["logits"]
         means = (torch.softmax(logits, 1) * library).double().numpy()
     cells = fit.spec.conditions.n_cells
 

@@ -211,12 +211,21 @@ def _count_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
 
 def _count_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
     made, variation = _count_shares(draws, grouping)
-    gene, deviation = marginal_dispersion(
-        sparse.csr_matrix(data.X), data.library, grouping.cells, np.maximum(made, _TINY), variation
+    found = marginal_dispersion(
+        sparse.csr_matrix(data.X),
+        data.library,
+        grouping.cells,
+        np.maximum(made, _TINY),
+        variation,
+        vae.shape.typical_library,
+        grouping.rows >= 0,
     )
-    _correct_to(vae, "log_inverse_dispersion", gene)
+    _correct_to(vae, "log_inverse_dispersion", found.gene)
     if grouping.block is not None:
-        _correct(vae, "log_inverse_dispersion", grouping, deviation)
+        _correct(vae, "log_inverse_dispersion", grouping, found.deviation)
+    if found.exponent:
+        slope = torch.full((1, data.n_genes), found.exponent, device=vae.decoder.member.device)
+        vae.decoder.add_block("log_inverse_dispersion", "depth", slope)
 
 
 # ---- continuous values with exact zeros

@@ -6,33 +6,97 @@ counts; the marginal law is then close to a negative binomial with
 
 .. math:: 1 / \theta_{marginal} = k + (1 + k) / \theta,
 
-the square of the coefficient of variation of a product. The likelihood of the training counts
-under it is computed on a grid of :math:`\theta`, pooled over combinations with a prior around the
-trend over all genes, then each combination may differ from its gene as far as its own counts say.
+the square of the coefficient of variation of a product. The inverse dispersion of a cell follows
+its library size L,
+
+.. math:: \theta = \theta_{gene} (L / L_{typical})^a,
+
+with one exponent for all genes. At ``a = 0`` this is the usual law, whose variance exceeds the
+mean by :math:`\mu^2 / \theta`: what cells differ in truly. At ``a = 1`` the excess is in
+proportion to the mean: what counting adds, where a molecule is now and then counted twice or
+molecules come together (the NB2 and NB1 laws of Cameron and Trivedi 1986). Droplets lie at 0.3 to
+0.5, combinatorial indexing near 1.
+
+The likelihood of the training counts is computed on a grid of :math:`\theta`, the exponent chosen
+by it, then pooled over combinations with a prior around the trend over all genes; then each
+combination may differ from its gene as far as its own counts say.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["gamma_dispersion", "marginal_dispersion"]
+__all__ = ["Dispersion", "gamma_dispersion", "marginal_dispersion"]
 
 Array = NDArray[np.float64]
 
 _GRID = np.linspace(np.log(0.02), np.log(1000.0), 28)
-_LIBRARY_BINS = 8
+_STEP = float(_GRID[1] - _GRID[0])
+#: The cells of a combination are summarised by so many library sizes.
+_PARTS = 3
+#: Exponents that are tried, on so many genes of at least so many counts.
+_EXPONENTS, _TRIED_GENES, _LEAST_COUNTS = np.linspace(0, 1, 5), 1000, 30
+#: Gain of an exponent in nats that is told from noise.
+_LEAST_GAIN = 5.0
 #: Standard deviations of log theta: of genes round their trend, of combinations round their gene.
 _GENE_SPREAD, _GROUP_SPREAD = 1.5, 0.8
-_CHUNK = 4096
+#: Numbers in a surface of likelihoods.
+_MOST_AT_ONCE = 2**23
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """Log inverse dispersions, as a sum.
+
+    Attributes
+    ----------
+    gene
+        At the typical library size, ``(n_genes,)``.
+    deviation
+        What each combination adds, ``(n_groups, n_genes)``; zeros for those not asked for.
+    exponent
+        What a cell adds for each unit of its log library size beyond the typical.
+    """
+
+    gene: Array
+    deviation: Array
+    exponent: float
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Counts of some genes, the cells of each combination in parts of like library size."""
+
+    X: Any  # CSC, (n_cells, n_genes)
+    library: Array  # of each cell
+    part: NDArray[np.int64]  # of each cell; parts of one combination lie side by side
+    group: NDArray[np.int64]  # combination of each part
+    log_library: Array  # mean log library size of each part
+    spread: Array  # and its variance
+    n_cells: NDArray[np.int64]  # of each part
+    rate: Array  # (n_groups, n_genes)
+    variation: Array  # (n_groups, n_genes)
+
+    def genes(self, which: Any) -> _Counts:
+        """Return the counts of some genes."""
+        values = vars(self) | {"X": self.X[:, which]}
+        return _Counts(**values | {name: values[name][:, which] for name in ("rate", "variation")})
 
 
 def marginal_dispersion(
-    X: Any, library: Array, group: NDArray[np.int64], rate: Array, variation: Array
-) -> tuple[Array, Array]:
+    X: Any,
+    library: Array,
+    group: NDArray[np.int64],
+    rate: Array,
+    variation: Array,
+    typical_library: float,
+    asked: NDArray[np.bool_] | None = None,
+) -> Dispersion:
     """Fit the log inverse dispersion of each gene and of each gene in each combination.
 
     Parameters
@@ -45,77 +109,146 @@ def marginal_dispersion(
         Mean share of each gene in each combination, ``(n_groups, n_genes)``.
     variation
         Squared coefficient of variation of that share among draws from the prior.
-
-    Returns
-    -------
-    gene : ``(n_genes,)``
-    deviation : ``(n_groups, n_genes)``, what each combination adds
+    typical_library
+        Library size at which the dispersions are given.
+    asked
+        Combinations that may differ from their genes, ``(n_groups,)``; all if None.
     """
     n_groups, n_genes = rate.shape
-    gene, deviation = np.zeros(n_genes), np.zeros((n_groups, n_genes))
-    by_gene = X.tocsc()
-    bins = [_library_bins(library[group == g]) for g in range(n_groups)]
-    pooled, parts = [], []
-    for first in range(0, n_genes, _CHUNK):
-        genes = slice(first, min(first + _CHUNK, n_genes))
-        part = _log_likelihood(by_gene[:, genes], library, group, rate[:, genes], bins)
-        part = _net_of_latent(part, variation[:, genes])
-        parts.append(part.astype(np.float32))
-        pooled.append(part.sum(0))
+    counts = _Counts(X.tocsc(), library, *_parts(library, group, n_groups), rate, variation)
+    depth = counts.log_library - np.log(typical_library)
+    exponent = _choose_exponent(counts, depth)
+    kept = np.flatnonzero(np.ones(n_groups, bool) if asked is None else asked)
+    pooled: list[Array] = []
+    own: list[NDArray[np.float32]] = []
+    step = max(1, _MOST_AT_ONCE // (len(_GRID) * len(counts.group)))
+    for first in range(0, n_genes, step):
+        some = counts.genes(slice(first, first + step))
+        surface = _net_of_latent(
+            _log_likelihood(some), some.variation[some.group], exponent * depth
+        )
+        starts = np.flatnonzero(np.diff(some.group, prepend=-1))
+        by_group = np.add.reduceat(surface, starts, axis=0)  # (n_groups, grid, genes)
+        pooled.append(by_group.sum(0))
+        own.append(by_group[kept].astype(np.float32))
     total = np.concatenate(pooled, axis=1)  # (grid, G)
     level = np.log(np.maximum((rate * np.bincount(group, library)[:, None]).sum(0), 1e-9))
     trend = _trend(total, level)
     prior = -0.5 * ((_GRID[:, None] - trend) / _GENE_SPREAD) ** 2
     gene = _peak(total + prior)
-    for index, first in enumerate(range(0, n_genes, _CHUNK)):
-        genes = slice(first, min(first + _CHUNK, n_genes))
+    deviation = np.zeros((n_groups, n_genes))
+    for first, surfaces in zip(range(0, n_genes, step), own, strict=True):
+        genes = slice(first, first + step)
         pull = -0.5 * ((_GRID[:, None] - gene[genes]) / _GROUP_SPREAD) ** 2
-        for g in range(n_groups):
-            deviation[g, genes] = _peak(parts[index][g] + pull) - gene[genes]
-    return gene, deviation
+        for g, likelihood in zip(kept, surfaces, strict=True):
+            deviation[g, genes] = _peak(likelihood + pull) - gene[genes]
+    return Dispersion(gene, deviation, exponent)
 
 
-def _library_bins(library: Array) -> tuple[Array, Array]:
-    """Summarise the library sizes of a combination by a few values and how often they occur."""
-    parts = np.array_split(np.sort(library), min(_LIBRARY_BINS, len(library)))
-    return np.array([part.mean() for part in parts]), np.array([len(part) for part in parts])
+def _parts(
+    library: Array, group: NDArray[np.int64], n_groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array, NDArray[np.int64]]:
+    """Cut the cells of each combination into parts of like library size.
+
+    Returns the part of each cell, and of each part the combination, mean and variance of the log
+    library size, and the number of cells.
+    """
+    part = np.empty(len(library), np.int64)
+    of: list[int] = []
+    for g in range(n_groups):
+        cells = np.flatnonzero(group == g)
+        cells = cells[np.argsort(library[cells], kind="stable")]
+        for some in np.array_split(cells, min(_PARTS, len(cells))):
+            part[some] = len(of)
+            of.append(g)
+    n_cells = np.bincount(part, minlength=len(of))
+    log_library = np.log(library)
+    mean = np.bincount(part, log_library) / n_cells
+    spread = np.bincount(part, (log_library - mean[part]) ** 2) / n_cells
+    return part, np.array(of, np.int64), mean, spread, n_cells
 
 
-def _log_likelihood(
-    X: Any, library: Array, group: NDArray[np.int64], rate: Array, bins: list[tuple[Array, Array]]
-) -> Array:
-    """Negative binomial log-likelihood over the grid, ``(n_groups, grid, genes)``."""
-    n_groups, n_genes = rate.shape
+def _choose_exponent(counts: _Counts, depth: Array) -> float:
+    """Choose how dispersions follow library sizes by the likelihood of some of the genes."""
+    total = np.asarray(counts.X.sum(axis=0)).ravel()
+    genes = np.flatnonzero(total >= _LEAST_COUNTS)
+    genes = genes[np.argsort(total[genes], kind="stable")]
+    genes = genes[:: max(1, -(-len(genes) // _TRIED_GENES))]
+    scores = np.zeros(len(_EXPONENTS))
+    step = max(1, _MOST_AT_ONCE // (len(_GRID) * len(counts.group)))
+    for first in range(0, len(genes), step):
+        some = counts.genes(genes[first : first + step])
+        marginal, variation = _log_likelihood(some), some.variation[some.group]
+        for i, exponent in enumerate(_EXPONENTS):
+            surface = _net_of_latent(marginal, variation, exponent * depth).sum(0)
+            scores[i] += surface.max(axis=0).sum()
+    best = int(scores.argmax())
+    if scores[best] - scores[0] < _LEAST_GAIN:
+        return 0.0
+    if best == len(_EXPONENTS) - 1:
+        return float(_EXPONENTS[best])
+    left, middle, right = scores[best - 1 : best + 2]
+    shift = 0.5 * (left - right) / min(left - 2 * middle + right, -1e-9)
+    return float(_EXPONENTS[best] + np.clip(shift, -1, 1) * (_EXPONENTS[1] - _EXPONENTS[0]))
+
+
+def _log_likelihood(counts: _Counts) -> Array:
+    """Negative binomial log-likelihood of each part over the grid, ``(n_parts, grid, genes)``."""
+    X, part, group = counts.X, counts.part, counts.group
+    n_parts, n_genes = len(group), X.shape[1]
     theta = np.exp(_GRID)
-    out = np.zeros((n_groups, len(theta), n_genes))
-    for g, (values, counts) in enumerate(bins):
-        for value, count in zip(values, counts, strict=True):
-            out[g] -= count * theta[:, None] * np.log1p(value * rate[g] / theta[:, None])
+    mean = np.exp(counts.log_library)[:, None] * counts.rate[group]  # (n_parts, genes)
+    out = np.empty((n_parts, len(theta), n_genes))
+    for k, t in enumerate(theta):
+        # the mean of log(1 + mean / theta) over a part, to the second order in its log library
+        ratio = mean / t
+        bend = 0.5 * counts.spread[:, None] * ratio / (1 + ratio) ** 2
+        out[:, k] = -t * counts.n_cells[:, None] * (np.log1p(ratio) + bend)
     x = np.rint(X.data).astype(np.int64)
     row = X.indices
     column = np.repeat(np.arange(n_genes), np.diff(X.indptr))
-    where = group[row] * n_genes + column
-    mean = library[row] * rate[group[row], column]
+    where = part[row] * n_genes + column
+    expected = counts.library[row] * counts.rate[group[part[row]], column]
     for k, t in enumerate(theta):
         # log Gamma(x + theta) - log Gamma(theta) = sum over m < x of log(theta + m)
         rising = np.concatenate([[0.0], np.cumsum(np.log(t + np.arange(x.max(initial=0))))])
-        terms = rising[x] - x * np.log(t + mean)
-        out[:, k] += np.bincount(where, terms, minlength=n_groups * n_genes).reshape(
-            n_groups, n_genes
+        terms = rising[x] - x * np.log(t + expected)
+        out[:, k] += np.bincount(where, terms, minlength=n_parts * n_genes).reshape(
+            n_parts, n_genes
         )
     return out
 
 
-def _net_of_latent(marginal: Array, variation: Array) -> Array:
-    """Turn likelihoods over the marginal theta into ones over the theta net of z's variation."""
-    inverse = variation[:, None, :] + (1 + variation[:, None, :]) * np.exp(-_GRID)[:, None]
+def _net_of_latent(marginal: Array, variation: Array, deeper: Array) -> Array:
+    """Turn likelihoods over the marginal theta into ones over that of a gene.
+
+    Parameters
+    ----------
+    marginal
+        ``(n_parts, grid, genes)``.
+    variation
+        What z adds, ``(n_parts, genes)``.
+    deeper
+        What the log theta of each part exceeds that of the gene by, ``(n_parts,)``.
+    """
+    n_parts, n_grid, n_genes = marginal.shape
+    law = np.exp(-_GRID - deeper[:, None])[:, :, None]  # (n_parts, grid, 1)
+    inverse = (1 + variation)[:, None] * law
+    inverse += variation[:, None]
     place = np.clip(-np.log(inverse), _GRID[0], _GRID[-1])
-    place = (place - _GRID[0]) / (_GRID[1] - _GRID[0])
-    low = np.minimum(place.astype(np.int64), len(_GRID) - 2)
-    share = place - low
-    below = np.take_along_axis(marginal, low, axis=1)
-    above = np.take_along_axis(marginal, low + 1, axis=1)
-    return np.asarray((1 - share) * below + share * above)
+    place -= _GRID[0]
+    place /= _STEP
+    nearest = np.clip(np.rint(place), 1, n_grid - 2)
+    place -= nearest
+    at = nearest.astype(np.int64)
+    at += n_grid * np.arange(n_parts)[:, None, None]
+    at *= n_genes
+    at += np.arange(n_genes)
+    # by parabolas: lines lie below a surface that is concave, and most so between its points
+    values = marginal.ravel()
+    left, middle, right = values[at - n_genes], values[at], values[at + n_genes]
+    slope, bend = 0.5 * (right - left), 0.5 * (left - 2 * middle + right)
+    return np.asarray(middle + place * (slope + place * bend))
 
 
 def _peak(surface: Array) -> Array:
@@ -125,7 +258,7 @@ def _peak(surface: Array) -> Array:
     left, middle, right = (surface[best + shift, columns] for shift in (-1, 0, 1))
     curvature = np.minimum(left - 2 * middle + right, -1e-9)
     shift = np.clip(0.5 * (left - right) / curvature, -1, 1)
-    return np.asarray(_GRID[best] + shift * (_GRID[1] - _GRID[0]))
+    return np.asarray(_GRID[best] + shift * _STEP)
 
 
 def _trend(total: Array, level: Array) -> Array:

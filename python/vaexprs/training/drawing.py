@@ -97,7 +97,8 @@ class Draws:
             rows = slice(start, start + _ROWS_PER_STEP)
             z = torch.from_numpy(self.z[rows]).to(device)
             condition = torch.from_numpy(self.condition[rows]).to(device)
-            yield rows, self.vae.decoder(z, condition, names), self.library[rows]
+            log_library = torch.from_numpy(np.log(self.library[rows, None])).to(device)
+            yield rows, self.vae.decoder(z, condition, log_library, names), self.library[rows]
 
     def observe(self, seed: int) -> Any:
         """Draw expression values, a CSR matrix for likelihoods with zeros."""

@@ -61,6 +61,7 @@ def decoder_weights(vae: VAE, scaling: Scaling | None) -> DecoderWeights:
         ceiling=ceiling if np.isfinite(ceiling).all() else None,
         member=numpy(decoder.member),
         embedding=numpy(decoder.embedding) if shape.embedding else None,
+        typical_library=shape.typical_library,
         shift=None if scaling is None else scaling.shift,
         stretch=None if scaling is None else scaling.stretch,
     )
@@ -99,11 +100,11 @@ def torch_outputs(
     condition = torch.from_numpy(
         inputs.get("condition", np.zeros((len(inputs["z"]), 0), np.float32))
     ).to(device)
-    heads = {name: head.float() for name, head in vae.decoder(z, condition).items()}
+    library = torch.from_numpy(inputs.get("library", np.ones((len(z), 1), np.float32))).to(device)
+    heads = {name: head.float() for name, head in vae.decoder(z, condition, library.log()).items()}
     likelihood, logits = vae.shape.likelihood, heads["logits"]
     out = {}
     if likelihood in COUNT_LIKELIHOODS:
-        library = torch.from_numpy(inputs["library"]).to(device)
         out["mean"] = torch.softmax(logits, -1) * library
     elif likelihood == "zigamma":
         out["mean"] = logits.exp()

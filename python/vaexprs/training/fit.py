@@ -188,6 +188,7 @@ def fit_vae(
         linear_path=not plain,
         embedding=_EMBEDDING if n_conditions > _MOST_CATEGORIES else 0,
         reads_library=law in COUNT_LIKELIHOODS,
+        typical_library=_typical_library(data, law),
     )
     settings = {
         "likelihood": likelihood, "n_latent": n_latent, "kl_weight": kl_weight,
@@ -248,6 +249,10 @@ def _placeholder_library(data: ExpressionData, law: Likelihood) -> Any:
         return None
     fitted = fit_library(data.library, data.group, len(data.conditions.n_cells))
     return replace(fitted, kind="lognormal")
+
+
+def _typical_library(data: ExpressionData, law: Likelihood) -> float:
+    return float(np.exp(np.log(data.library).mean())) if law in COUNT_LIKELIHOODS else 1.0
 
 
 def _likelihood(data: ExpressionData, likelihood: str) -> tuple[Likelihood, str]:

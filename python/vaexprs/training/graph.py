@@ -10,7 +10,7 @@ numbers; `build_model` writes it with a `GeneratorSpec` as one self-contained mo
                       ├─ hidden layers ── hidden ──┤
     condition ────────┼────────────────────────────┼─ Concat ─ Gemm ─ link ─ mean, ...
                       └─ membership ───────────────┘               │
-    library ───────────────────────────────────────────────────────┘
+    library ──(depth: log, for dispersions)────────────────────────┘
 
 ``membership`` holds one column for each combination of categories seen in training: 1 for cells
 of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. A combination
@@ -90,6 +90,8 @@ class DecoderWeights:
         Which categories make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
     embedding
         For many categories: vectors that stand for them in the heads, ``(n_conditions, width)``.
+    typical_library
+        Library size whose logarithm is taken off that of the cell's, for heads that read it.
     shift, stretch
         ``(n_genes,)``, ``mean = shift + stretch * link(logits)`` for ``bernoulli``, ``gaussian``.
     """
@@ -100,6 +102,7 @@ class DecoderWeights:
     ceiling: Array | None = None
     member: Array | None = None
     embedding: Array | None = None
+    typical_library: float = 1.0
     shift: Array | None = None
     stretch: Array | None = None
 
@@ -224,6 +227,10 @@ def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -
             offset = builder.weight("member.offset", all_but_one)
             hits = builder.node("Gemm", ["condition", member, offset], "member.hits")
             features["membership"] = builder.node("Relu", [hits], "membership")
+    if "depth" in used:
+        log_library = builder.node("Log", ["library"], "library.log")
+        typical = builder.weight("library.typical", np.log(weights.typical_library))
+        features["depth"] = builder.node("Sub", [log_library, typical], "depth")
     if weights.layers:
         x = builder.concat(
             [features[name] for name in ("z", "condition") if name in features], "hidden.input"

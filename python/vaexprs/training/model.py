@@ -11,6 +11,7 @@ loadings. Given lists of layers instead, encoder and decoder are plain stacks of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Architecture:
     linear_path: bool
     embedding: int = 0
     reads_library: bool = False
+    typical_library: float = 1.0  # where the dispersions of counts are given
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -175,11 +177,12 @@ class Decoder(nn.Module):
         assert isinstance(head, Head)
         head.weight[block] = nn.Parameter(weight, requires_grad=False)
 
-    def features(self, z: Tensor, condition: Tensor) -> dict[str, Tensor]:
+    def features(self, z: Tensor, condition: Tensor, log_library: Tensor) -> dict[str, Tensor]:
         """Compute the blocks of features that heads read."""
         if torch.isfinite(self.bound).all():
             z = self.bound * torch.tanh(z / self.bound)  # (n, d)
         features = {"z": z, "condition": condition}
+        features["depth"] = log_library - math.log(self.shape.typical_library)  # (n, 1)
         if self.shape.n_combinations:
             missed = self.shape.n_keys - 1
             features["membership"] = torch.relu(condition @ self.member - missed)  # (n, m)
@@ -190,13 +193,17 @@ class Decoder(nn.Module):
         return features
 
     def forward(
-        self, z: Tensor, condition: Tensor, names: Iterable[str] | None = None
+        self,
+        z: Tensor,
+        condition: Tensor,
+        log_library: Tensor,
+        names: Iterable[str] | None = None,
     ) -> dict[str, Tensor]:
         """Return the heads, or those that are named.
 
         Each is ``(n, G)``, or ``(1, G)`` for what belongs to the gene alone.
         """
-        features = self.features(z, condition)
+        features = self.features(z, condition, log_library)
         heads = {name: self.heads[name](features) for name in names or self.heads}
         if "logits" in heads:
             heads["logits"] = torch.minimum(heads["logits"], self.ceiling)
@@ -245,7 +252,7 @@ class VAE(nn.Module):
         """
         mean, log_variance = self.encoder(batch)  # (n, d) each
         z = mean + (0.5 * log_variance).exp() * noise  # (n, d)
-        heads = self.decoder(z, batch.condition)
+        heads = self.decoder(z, batch.condition, batch.log_library)
         reconstruction = -self.log_prob(batch, heads).mean()
         kl = likelihoods.kl_divergence(mean, log_variance).mean()
         return Losses(reconstruction + kl_weight * kl, reconstruction, kl)
