@@ -40,7 +40,9 @@ def fit_generator(
     law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
     log_library = np.log(data.library) if fit.spec.is_counts else None
     design = one_hot(conditions, np.arange(n_groups)) if conditions.keys else None
-    prior = fit_prior(z, log_library, data.group, n_groups, seed, design, conditions.sizes)
+    prior = fit_prior(
+        z, log_library, data.group, n_groups, seed, design, conditions.sizes, _importance(fit)
+    )
     fit.spec = replace(fit.spec, prior=prior, library=law)
     if not calibrate:
         return
@@ -64,6 +66,16 @@ def fit_generator(
     calibrate_decoder(fit.vae, data, last)
     if fit.spec.likelihood == "nb":
         match_spread(fit.vae, fit.features, data, last)
+
+
+def _importance(fit: VAEFit) -> NDArray[np.float64]:
+    """Say what a unit of each latent means: latents start as scores of a variance of one each."""
+    out = np.ones(fit.spec.n_latent)
+    scale = fit.features.score_scale
+    if scale is not None:
+        out[:] = scale.min()
+        out[: len(scale)] = scale[: len(out)]
+    return out
 
 
 def _match_sizes(fit: VAEFit, data: ExpressionData, seed: int) -> None:
