@@ -25,6 +25,15 @@ from vaexprs.training.dispersion import (  # noqa: E402
 pytestmark = pytest.mark.torch
 
 
+def fitted(X, library, group, share, variation=0.0, categories=None, asked=True):
+    """Fit dispersions of two combinations at a typical library size of 1,000."""
+    if categories is None:
+        categories = np.zeros((2, 0), np.int64)
+    spread = np.full_like(share, variation)
+    asked = np.broadcast_to(asked, 2)
+    return marginal_dispersion(X, library, group, share, spread, 1000.0, categories, asked)
+
+
 def draw(theta, share, library, exponent, seed=0):
     """Draw counts whose inverse dispersion follows the library size."""
     rng = np.random.default_rng(seed)
@@ -48,7 +57,7 @@ def genes():
 def test_exponent_and_genes_are_found_again(genes, exponent):
     theta, share, group, library = genes
     X = sparse.csr_matrix(draw(theta, share[group], library, exponent))
-    found = marginal_dispersion(X, library, group, share, np.zeros_like(share), 1000.0)
+    found = fitted(X, library, group, share)
     assert found.exponent == pytest.approx(exponent, abs=0.08)
     strong = share.mean(0) * 1000 > 2  # of the others 1,000 cells tell little
     error = found.gene[strong] - np.log(theta[strong])
@@ -61,15 +70,30 @@ def test_only_combinations_that_were_asked_for_differ(genes):
     theta, share, group, library = genes
     own = np.where(group[:, None] == 0, theta, 4 * theta)
     X = sparse.csr_matrix(draw(own, share[group], library, 0.0))
-    both = marginal_dispersion(X, library, group, share, np.zeros_like(share), 1000.0)
-    one = marginal_dispersion(
-        X, library, group, share, np.zeros_like(share), 1000.0, np.array([False, True])
-    )
+    both = fitted(X, library, group, share)
+    one = fitted(X, library, group, share, asked=[False, True])
     assert not one.deviation[0].any()
     np.testing.assert_allclose(one.deviation[1], both.deviation[1], atol=1e-5)
     strong = share.min(0) * 1000 > 2
     gap = (both.deviation[1] - both.deviation[0])[strong]
     assert 0.7 < np.median(gap) < 1.5  # log 4 = 1.39, pulled together
+
+
+def test_the_key_that_tells_gives_the_categories(genes):
+    """Four combinations of two keys; dispersions differ by the second key alone."""
+    theta, share, _, library = genes
+    group = np.arange(1000) % 4
+    categories = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    own = np.where(categories[group, 1][:, None] == 0, theta, 4 * theta)
+    X = sparse.csr_matrix(draw(own, share[group % 2], library, 0.0))
+    rates = share[[0, 1, 0, 1]]
+    none = np.zeros_like(rates)
+    found = marginal_dispersion(X, library, group, rates, none, 1000.0, categories, np.ones(4) < 0)
+    assert found.key == 1
+    assert found.category.shape == (2, 300)
+    assert not found.deviation.any()
+    strong = share.min(0) * 1000 > 2
+    assert 0.9 < np.median((found.category[1] - found.category[0])[strong]) < 1.5  # log 4 = 1.39
 
 
 def test_what_z_varies_is_not_counted_twice(genes):
@@ -80,8 +104,8 @@ def test_what_z_varies_is_not_counted_twice(genes):
     wide = share[group] * rng.gamma(1 / variation, variation, (1000, 300))
     X = sparse.csr_matrix(draw(theta, wide, library, 0.0))
     strong = share.mean(0) * 1000 > 2
-    told = marginal_dispersion(X, library, group, share, np.full_like(share, variation), 1000.0)
-    blind = marginal_dispersion(X, library, group, share, np.zeros_like(share), 1000.0)
+    told = fitted(X, library, group, share, variation)
+    blind = fitted(X, library, group, share)
     # the product of two gamma laws is only close to one: theta is a little too large
     assert abs(np.median((told.gene - np.log(theta))[strong])) < 0.25
     assert np.median((blind.gene - np.log(theta))[strong]) < -0.3
@@ -130,13 +154,14 @@ def test_a_model_of_clumped_counts_detects_few_genes_at_any_depth(deep_fit):
     slope = fit.vae.decoder.heads["log_inverse_dispersion"].weight["depth"]
     assert 0.8 <= float(slope.mean()) <= 1.0
     real, made = _detected_by_size(cells), _detected_by_size(gen_exprs(fit, 2000, seed=1).X)
-    np.testing.assert_allclose(made, real, rtol=0.1)
+    np.testing.assert_allclose(made, real, rtol=0.2)
     with torch.no_grad():
         slope.zero_()  # the plain law: too many genes in small cells, too few in large ones
     plain = _detected_by_size(gen_exprs(fit, 2000, seed=1).X)
     with torch.no_grad():
         slope.fill_(1.0)
-    assert plain[0] / real[0] > 1.1
+    error, of_plain = (abs(np.log(x[0] / x[1]) - np.log(real[0] / real[1])) for x in (made, plain))
+    assert error < 0.4 * of_plain
 
 
 def test_depth_goes_into_files(deep_fit, tmp_path):

@@ -32,6 +32,9 @@ __all__ = ["calibrate"]
 _LARGEST, _ROUNDS = 3.0, 3
 #: Cells that a zero share expected by the model counts for, against those observed.
 _ZERO_EVIDENCE = 2.0
+#: Genes are compared together in so many levels of expression, of at least so many genes; the
+#: variance of what they are off by together.
+_LEVELS, _GENES_OF_LEVEL, _COMMON_VARIANCE = 20, 50, 0.05
 _TINY = 1e-12
 
 Array = NDArray[np.float64]
@@ -62,7 +65,7 @@ def calibrate(vae: VAE, data: ExpressionData, draws: Draws) -> None:
             else:
                 _plain_means(vae, data, draws, grouping)
     if likelihood == "nb":
-        _count_dispersions(vae, data, draws, groupings[-1])
+        _count_dispersions(vae, data, draws, groupings)
     elif likelihood == "zigamma":
         _gamma_dispersions(vae, data, draws, groupings[-1])
     elif likelihood == "gaussian":
@@ -134,12 +137,18 @@ def _groupings(vae: VAE, data: ExpressionData, draws: Draws) -> list[_Grouping]:
         )
         start += int(size)
     if vae.shape.n_combinations:
-        member = vae.decoder.member.cpu().numpy().T  # (m, C)
-        starts = np.concatenate([[0], np.cumsum(conditions.sizes)[:-1]])
-        place = {tuple(np.flatnonzero(row)): i for i, row in enumerate(member)}
-        row = np.array([place.get(tuple(c + starts), -1) for c in conditions.combinations])
-        found.append(_Grouping(data.group, np.arange(len(row)), weight, "membership", row))
+        found.append(_combinations(vae, data, draws, weight))
     return found
+
+
+def _combinations(vae: VAE, data: ExpressionData, draws: Draws, weight: Array) -> _Grouping:
+    """Return the finest partition; the block has rows for the combinations with cells enough."""
+    conditions = draws.spec.conditions
+    member = vae.decoder.member.cpu().numpy().T  # (m, C)
+    starts = np.concatenate([[0], np.cumsum(conditions.sizes)[:-1]])
+    place = {tuple(np.flatnonzero(row)): i for i, row in enumerate(member)}
+    row = np.array([place.get(tuple(c + starts), -1) for c in conditions.combinations])
+    return _Grouping(data.group, np.arange(len(row)), weight, "membership", row)
 
 
 def _correct(vae: VAE, name: str, grouping: _Grouping, correction: Array) -> None:
@@ -203,29 +212,65 @@ def _count_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
     if "log_inverse_dispersion" in vae.decoder.heads:
         theta = np.exp(_bias(vae, "log_inverse_dispersion"))
     n_cells = np.bincount(group, minlength=grouping.n_groups)[:, None]
+    scatter = (1 / theta + variation) / n_cells
+    common = _common_ratio(real, expected, scatter)
+    expected = expected * np.exp(common)
     ratio = np.log((real + 0.5) / (expected + 0.5))
-    error = 1 / (expected + 0.5) + (1 / theta + variation) / n_cells
-    step = ratio * _trust(ratio, error)
+    step = common + ratio * _trust(ratio, 1 / (expected + 0.5) + scatter)
     _correct(vae, "logits", grouping, np.where(real.sum(0) > 0, _limit(step), 0))
 
 
-def _count_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
-    made, variation = _count_shares(draws, grouping)
+def _common_ratio(real: Array, expected: Array, scatter: Array) -> Array:
+    """Return the log ratio of real to expected counts that genes of like level share.
+
+    A weak gene of few cells tells nothing by itself, but a thousand of them may all be a tenth
+    too low: what each is pulled to is what they are off by together.
+    """
+    level = np.log(np.maximum(real.sum(0), 0.5))
+    order = np.argsort(level, kind="stable")
+    parts = np.array_split(order, max(1, min(_LEVELS, len(order) // _GENES_OF_LEVEL)))
+    centres, found = [], []
+    for genes in parts:
+        observed, wanted = real[:, genes].sum(1), expected[:, genes].sum(1)
+        noise = 1 / (wanted + 1) + (expected[:, genes] ** 2 * scatter[:, genes]).sum(1) / (
+            wanted**2 + _TINY
+        )
+        trust = _COMMON_VARIANCE / (_COMMON_VARIANCE + noise)
+        centres.append(level[genes].mean())
+        found.append(trust * np.log((observed + 1) / (wanted + 1)))
+    at = np.stack(found, 1)  # (n_groups, n_levels)
+    return np.stack([np.interp(level, centres, row) for row in at])
+
+
+def _count_dispersions(
+    vae: VAE, data: ExpressionData, draws: Draws, groupings: list[_Grouping]
+) -> None:
+    finest, keys = groupings[-1], [group for group in groupings if group.block == "condition"]
+    if keys:
+        finest = _combinations(vae, data, draws, finest.weight)
+    made, variation = _count_shares(draws, finest)
+    categories = np.zeros((finest.n_groups, len(keys)), np.int64)
+    for column, key in enumerate(keys):
+        categories[:, column] = key.draws
     found = marginal_dispersion(
         sparse.csr_matrix(data.X),
         data.library,
-        grouping.cells,
+        finest.cells,
         np.maximum(made, _TINY),
         variation,
         vae.shape.typical_library,
-        grouping.rows >= 0,
+        categories,
+        (finest.rows >= 0) & (len(keys) > 1),
     )
-    _correct_to(vae, "log_inverse_dispersion", found.gene)
-    if grouping.block is not None:
-        _correct(vae, "log_inverse_dispersion", grouping, found.deviation)
+    name = "log_inverse_dispersion"
+    _correct_to(vae, name, found.gene)
+    if found.key is not None and found.category is not None:
+        _correct(vae, name, keys[found.key], found.category)
+    if found.deviation.any():
+        _correct(vae, name, finest, found.deviation)
     if found.exponent:
         slope = torch.full((1, data.n_genes), found.exponent, device=vae.decoder.member.device)
-        vae.decoder.add_block("log_inverse_dispersion", "depth", slope)
+        vae.decoder.add_block(name, "depth", slope)
 
 
 # ---- continuous values with exact zeros

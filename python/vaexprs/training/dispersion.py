@@ -18,8 +18,9 @@ molecules come together (the NB2 and NB1 laws of Cameron and Trivedi 1986). Drop
 0.5, combinatorial indexing near 1.
 
 The likelihood of the training counts is computed on a grid of :math:`\theta`, the exponent chosen
-by it, then pooled over combinations with a prior around the trend over all genes; then each
-combination may differ from its gene as far as its own counts say.
+by it, then pooled over combinations with a prior around the trend over all genes. Then the
+categories of one key, the one that tells most, may differ from their gene as far as their own
+counts say, and combinations with cells enough from their categories.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ Array = NDArray[np.float64]
 
 _GRID = np.linspace(np.log(0.02), np.log(1000.0), 28)
 _STEP = float(_GRID[1] - _GRID[0])
-#: The cells of a combination are summarised by so many library sizes.
-_PARTS = 3
+#: The cells of a combination are summarised by so many library sizes, fewer where cells are few.
+_PARTS, _CELLS_OF_PART = 3, 8
 #: Exponents that are tried, on so many genes of at least so many counts.
 _EXPONENTS, _TRIED_GENES, _LEAST_COUNTS = np.linspace(0, 1, 5), 1000, 30
 #: Gain of an exponent in nats that is told from noise.
 _LEAST_GAIN = 5.0
-#: Standard deviations of log theta: of genes round their trend, of combinations round their gene.
+#: Standard deviations of log theta: of genes round their trend, of categories round their gene, of
+#: combinations round their category.
 _GENE_SPREAD, _GROUP_SPREAD = 1.5, 0.8
-#: Numbers in a surface of likelihoods.
-_MOST_AT_ONCE = 2**23
+#: Numbers in a surface of likelihoods, which is gone over many times: it stays in cache.
+_MOST_AT_ONCE = 2**19
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Dispersion:
     ----------
     gene
         At the typical library size, ``(n_genes,)``.
+    key
+        The key whose categories differ, or None.
+    category
+        What each of its categories adds, ``(n_categories, n_genes)``, or None.
     deviation
         What each combination adds, ``(n_groups, n_genes)``; zeros for those not asked for.
     exponent
@@ -64,6 +70,8 @@ class Dispersion:
     """
 
     gene: Array
+    key: int | None
+    category: Array | None
     deviation: Array
     exponent: float
 
@@ -95,9 +103,10 @@ def marginal_dispersion(
     rate: Array,
     variation: Array,
     typical_library: float,
-    asked: NDArray[np.bool_] | None = None,
+    categories: NDArray[Any],
+    asked: NDArray[np.bool_],
 ) -> Dispersion:
-    """Fit the log inverse dispersion of each gene and of each gene in each combination.
+    """Fit the log inverse dispersion of each gene, and what categories and combinations add.
 
     Parameters
     ----------
@@ -111,38 +120,60 @@ def marginal_dispersion(
         Squared coefficient of variation of that share among draws from the prior.
     typical_library
         Library size at which the dispersions are given.
+    categories
+        Category of each combination under each key, ``(n_groups, n_keys)``.
     asked
-        Combinations that may differ from their genes, ``(n_groups,)``; all if None.
+        Combinations that may differ from their categories, ``(n_groups,)``.
     """
     n_groups, n_genes = rate.shape
     counts = _Counts(X.tocsc(), library, *_parts(library, group, n_groups), rate, variation)
     depth = counts.log_library - np.log(typical_library)
-    exponent = _choose_exponent(counts, depth)
-    kept = np.flatnonzero(np.ones(n_groups, bool) if asked is None else asked)
-    pooled: list[Array] = []
-    own: list[NDArray[np.float32]] = []
-    step = max(1, _MOST_AT_ONCE // (len(_GRID) * len(counts.group)))
+    exponent, key = _choose(counts, depth, categories)
+    # sums over combinations: all of them, those of each category, each that was asked for
+    belongs = [np.ones((1, n_groups)), np.eye(n_groups)[asked]]
+    if key is not None:
+        belongs.insert(1, _members(categories[:, key]))
+    sums = sparse.csr_matrix(np.concatenate(belongs))
+    surfaces = np.empty((sums.shape[0], len(_GRID), n_genes), np.float32)
+    step = _genes_at_once(counts)
     for first in range(0, n_genes, step):
         some = counts.genes(slice(first, first + step))
-        surface = _net_of_latent(
-            _log_likelihood(some), some.variation[some.group], exponent * depth
-        )
-        starts = np.flatnonzero(np.diff(some.group, prepend=-1))
-        by_group = np.add.reduceat(surface, starts, axis=0)  # (n_groups, grid, genes)
-        pooled.append(by_group.sum(0))
-        own.append(by_group[kept].astype(np.float32))
-    total = np.concatenate(pooled, axis=1)  # (grid, G)
+        surface = _by_combination(_log_likelihood(some), some, exponent * depth)
+        pooled = (sums @ surface.reshape(n_groups, -1)).reshape(len(surfaces), len(_GRID), -1)
+        # only differences tell, and float32 holds them where the highest is 0
+        surfaces[:, :, first : first + step] = pooled - pooled.max(axis=1, keepdims=True)
     level = np.log(np.maximum((rate * np.bincount(group, library)[:, None]).sum(0), 1e-9))
-    trend = _trend(total, level)
-    prior = -0.5 * ((_GRID[:, None] - trend) / _GENE_SPREAD) ** 2
-    gene = _peak(total + prior)
+    gene = _peak(surfaces[0] + _pull(_trend(surfaces[0], level), _GENE_SPREAD))
+    n_categories = 0 if key is None else len(belongs[1])
+    category = np.zeros((n_categories, n_genes))
+    for c in range(n_categories):
+        category[c] = _peak(surfaces[1 + c] + _pull(gene, _GROUP_SPREAD)) - gene
     deviation = np.zeros((n_groups, n_genes))
-    for first, surfaces in zip(range(0, n_genes, step), own, strict=True):
-        genes = slice(first, first + step)
-        pull = -0.5 * ((_GRID[:, None] - gene[genes]) / _GROUP_SPREAD) ** 2
-        for g, likelihood in zip(kept, surfaces, strict=True):
-            deviation[g, genes] = _peak(likelihood + pull) - gene[genes]
-    return Dispersion(gene, deviation, exponent)
+    for g, own in zip(np.flatnonzero(asked), surfaces[1 + n_categories :], strict=True):
+        centre = gene if key is None else gene + category[categories[g, key]]
+        deviation[g] = _peak(own + _pull(centre, _GROUP_SPREAD)) - centre
+    return Dispersion(gene, key, None if key is None else category, deviation, exponent)
+
+
+def _pull(centre: Array, spread: float) -> Array:
+    """Log-density over the grid of a normal law of log theta, up to a constant."""
+    return np.asarray(-0.5 * ((_GRID[:, None] - centre) / spread) ** 2)
+
+
+def _members(category: NDArray[Any]) -> Array:
+    """Say which combinations belong to each category, ``(n_categories, n_groups)``."""
+    return np.asarray(category[None, :] == np.arange(category.max() + 1)[:, None], np.float64)
+
+
+def _genes_at_once(counts: _Counts) -> int:
+    return max(1, _MOST_AT_ONCE // (len(_GRID) * len(counts.group)))
+
+
+def _by_combination(marginal: Array, counts: _Counts, deeper: Array) -> Array:
+    """Return surfaces net of z of each combination, ``(n_groups, grid, genes)``."""
+    surface = _net_of_latent(marginal, counts.variation[counts.group], deeper)
+    starts = np.flatnonzero(np.diff(counts.group, prepend=-1))
+    return np.asarray(np.add.reduceat(surface, starts, axis=0))
 
 
 def _parts(
@@ -158,7 +189,7 @@ def _parts(
     for g in range(n_groups):
         cells = np.flatnonzero(group == g)
         cells = cells[np.argsort(library[cells], kind="stable")]
-        for some in np.array_split(cells, min(_PARTS, len(cells))):
+        for some in np.array_split(cells, int(np.clip(len(cells) // _CELLS_OF_PART, 1, _PARTS))):
             part[some] = len(of)
             of.append(g)
     n_cells = np.bincount(part, minlength=len(of))
@@ -168,20 +199,37 @@ def _parts(
     return part, np.array(of, np.int64), mean, spread, n_cells
 
 
-def _choose_exponent(counts: _Counts, depth: Array) -> float:
-    """Choose how dispersions follow library sizes by the likelihood of some of the genes."""
+def _choose(counts: _Counts, depth: Array, categories: NDArray[Any]) -> tuple[float, int | None]:
+    """Choose by the likelihood of some of the genes.
+
+    Returns the exponent with which dispersions follow library sizes, and the key whose categories
+    differ most in their dispersions.
+    """
     total = np.asarray(counts.X.sum(axis=0)).ravel()
     genes = np.flatnonzero(total >= _LEAST_COUNTS)
     genes = genes[np.argsort(total[genes], kind="stable")]
     genes = genes[:: max(1, -(-len(genes) // _TRIED_GENES))]
-    scores = np.zeros(len(_EXPONENTS))
-    step = max(1, _MOST_AT_ONCE // (len(_GRID) * len(counts.group)))
+    members = [_members(category) for category in categories.T]
+    scores = np.zeros((len(_EXPONENTS), 1 + len(members)))
+    step = _genes_at_once(counts)
     for first in range(0, len(genes), step):
         some = counts.genes(genes[first : first + step])
-        marginal, variation = _log_likelihood(some), some.variation[some.group]
+        marginal = _log_likelihood(some)
         for i, exponent in enumerate(_EXPONENTS):
-            surface = _net_of_latent(marginal, variation, exponent * depth).sum(0)
-            scores[i] += surface.max(axis=0).sum()
+            surface = _by_combination(marginal, some, exponent * depth)
+            together = surface.sum(0)
+            scores[i, 0] += together.max(axis=0).sum()
+            pull = _pull(_peak(together), _GROUP_SPREAD)
+            for column, belongs in enumerate(members, start=1):
+                own = np.tensordot(belongs, surface, 1) + pull
+                scores[i, column] += own.max(axis=1).sum()
+    best = int(scores[:, 0].argmax())
+    key = None if not members else int(scores[best, 1:].argmax())
+    return _peak_of(scores[:, 0]), key
+
+
+def _peak_of(scores: Array) -> float:
+    """Return the exponent at which a parabola through the best scores has its peak."""
     best = int(scores.argmax())
     if scores[best] - scores[0] < _LEAST_GAIN:
         return 0.0
