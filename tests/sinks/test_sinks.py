@@ -184,8 +184,12 @@ def test_a_failure_leaves_nothing_and_keeps_the_old(
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
 
 
-def test_a_disk_that_fills_up(tiny_artifact: Any, tmp_path: Path) -> None:
-    """A limit on the size of files stands for a full disk: HDF5 meets it in the same place."""
+@pytest.mark.parametrize("room", [1000, 60_000, 200_000])
+def test_a_disk_that_fills_up(tiny_artifact: Any, tmp_path: Path, room: int) -> None:
+    """A limit on the size of files stands for a full disk: HDF5 meets it in the same place.
+
+    In the middle of its bookkeeping too, where it would crash once the file is let go.
+    """
     import subprocess
     import sys
 
@@ -193,7 +197,7 @@ def test_a_disk_that_fills_up(tiny_artifact: Any, tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
         "from vaexprs.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from vaexprs.files import whole_file
 from vaexprs.generation.generator import Block
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.deflate import PlaneDeflater
+from vaexprs.sinks.forgiving import ForgivingFile
 from vaexprs.sinks.obs import ObsColumns, cell_names
 from vaexprs.spec import ConditionKey, GeneratorSpec
 
@@ -35,6 +37,8 @@ __all__ = ["write_h5ad"]
 _CHUNK = 1 << 18
 
 _TEXT = h5py.string_dtype("utf-8")
+_TEXT_IN_FILE = h5py.h5t.py_create(_TEXT, logical=True)
+_SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 
 
 def write_h5ad(
@@ -71,7 +75,10 @@ def write_h5ad(
     OutputError
         If the file exists and may not be overwritten, or cannot be written.
     """
-    with whole_file(path, overwrite=overwrite) as partial, _new_file(partial) as file:
+    with (
+        whole_file(path, overwrite=overwrite) as unfinished,
+        _new_file(unfinished) as (file, raise_lost_write),
+    ):
         _mark(file, "anndata", "0.1.0")
         x: _SparseX | _DenseX = (
             _DenseX(file, n_cells, spec.n_genes)
@@ -83,7 +90,8 @@ def write_h5ad(
         _mark(z, "dict", "0.1.0")
         z_data = _array(z, "z", (n_cells, spec.n_latent), np.float32)
         at = 0
-        for block in blocks:
+        for block in _begun(blocks, partial(_write_known, file, spec, obs, first_cell, uns)):
+            raise_lost_write()
             x.append(block.X)
             obs.put(block, at)
             z_data[at : at + block.n_cells] = block.z
@@ -92,22 +100,30 @@ def write_h5ad(
         if at != n_cells:
             raise OutputError(f"{path}: {n_cells} cells were expected and {at} came.")
         x.close()
-        _write_obs(file, obs, first_cell, n_cells)
-        _frame(file, "var", list(spec.var_names), [])
-        _write_dict(file, "uns", {"vaexprs": uns})
-        for name in ("layers", "obsp", "varm", "varp"):
-            _mark(file.create_group(name), "dict", "0.1.0")
+        _write_obs(file["obs"], obs)
+
+
+def _begun(blocks: Iterable[Block], meanwhile: Callable[[], None]) -> Iterator[Block]:
+    """Yield blocks; do something else once the first is here, while workers are on the next ones.
+
+    (Measured at 4,096 cells of 20,000 genes: 30 of the 41 ms that came after the last block, in
+    which no worker had anything to do.)
+    """
+    rest = iter(blocks)
+    first = next(rest, None)
+    meanwhile()
+    if first is not None:
+        yield first
+        yield from rest
 
 
 @contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[h5py.File]:
-    """Open a new HDF5 file; what HDF5 cannot write is an `OSError`, closing it included."""
-    try:
-        with h5py.File(path, "w") as file:
-            yield file
-    except RuntimeError as error:
-        # h5py has no class of its own for a failed write at close: HDF5 says it in the text.
-        raise OSError(str(error)) from error
+def _new_file(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Open a new HDF5 file, with a function that raises the `OSError` of a write that failed."""
+    with contextlib.closing(ForgivingFile(path)) as output:
+        with h5py.File(output, "w") as file:
+            yield file, output.raise_error
+        output.raise_error()
 
 
 class _SparseX:
@@ -191,18 +207,20 @@ class _Chunks:
 
     def _flush(self) -> None:
         end = self._written + self._held
-        self._dataset.resize((end,))
+        self._dataset.id.set_extent((end,))
         self._dataset.id.write_direct_chunk((self._written,), self._deflater.deflate(self._planes))
         self._written, self._held = end, 0
 
 
-def _write_obs(file: h5py.File, obs: ObsColumns, first_cell: int, n_cells: int) -> None:
-    group = _frame(file, "obs", None, list(obs.columns))
-    for name, column in obs.columns.items():
-        if isinstance(column, tuple):
-            _categorical(group, name, *column)
-        else:
-            _array(group, name, column.shape, column.dtype)[:] = column
+def _write_known(
+    file: h5py.File, spec: GeneratorSpec, obs: ObsColumns, first_cell: int, uns: dict[str, Any]
+) -> None:
+    """Write what is known before the cells are: names and provenance."""
+    _frame(file, "var", list(spec.var_names), [])
+    _write_dict(file, "uns", {"vaexprs": uns})
+    for name in ("layers", "obsp", "varm", "varp"):
+        _mark(file.create_group(name), "dict", "0.1.0")
+    group, n_cells = _frame(file, "obs", None, list(obs.columns)), obs.n_cells
     index = _array(group, "_index", (n_cells,), _TEXT, "string-array", "0.2.0")
     # Names are made in slices: a million of them at once are 50 MB of Python strings.
     for start in range(0, n_cells, _CHUNK):
@@ -210,9 +228,19 @@ def _write_obs(file: h5py.File, obs: ObsColumns, first_cell: int, n_cells: int) 
         index[start:stop] = np.array(cell_names(first_cell + start, stop - start), dtype=object)
 
 
+def _write_obs(group: h5py.Group, obs: ObsColumns) -> None:
+    for name, column in obs.columns.items():
+        if isinstance(column, tuple):
+            _categorical(group, name, *column)
+        else:
+            _array(group, name, column.shape, column.dtype)[:] = column
+
+
 def _mark(item: Any, encoding: str, version: str) -> None:
-    item.attrs["encoding-type"] = encoding
-    item.attrs["encoding-version"] = version
+    # By the low-level interface, in less than half the time of `attrs`: there are a hundred.
+    for name, value in ((b"encoding-type", encoding), (b"encoding-version", version)):
+        attribute = h5py.h5a.create(item.id, name, _TEXT_IN_FILE, _SCALAR)
+        attribute.write(np.array(value, dtype=_TEXT))
 
 
 def _array(

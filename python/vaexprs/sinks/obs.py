@@ -25,11 +25,14 @@ class ObsColumns:
 
     Attributes
     ----------
+    n_cells
+        Their length.
     columns
         By name, in order: an array, or codes with the `ConditionKey` that names their categories.
     """
 
     def __init__(self, spec: GeneratorSpec, n_cells: int) -> None:
+        self.n_cells = n_cells
         keys = spec.conditions.keys
         taken = spec.conditions.names
 
@@ -60,7 +63,6 @@ class ObsColumns:
 
     def to_frame(self, pandas: Any, first_cell: int) -> Any:
         """Return the columns as a DataFrame, indexed by the cells' names."""
-        n_cells = len(self._unseen)
         data = {
             name: pandas.Categorical.from_codes(
                 column[0], categories=list(column[1].categories), ordered=column[1].ordered
@@ -69,7 +71,7 @@ class ObsColumns:
             else column
             for name, column in self.columns.items()
         }
-        index = pandas.Index(cell_names(first_cell, n_cells), dtype=object)
+        index = pandas.Index(cell_names(first_cell, self.n_cells), dtype=object)
         return pandas.DataFrame(data, index=index)
 
 
