@@ -77,17 +77,14 @@ bool all_within(const float* x, std::size_t n, float low, float high) {
     return std::all_of(x, x + n, [=](float value) { return value >= low && value <= high; });
 }
 
-/// Writes exponentials of out and their sum; false where one of out is not below the bound.
-bool exponentials(std::size_t n, float* out, float& total) {
+/// Replaces out by its exponentials and returns their sum.
+float exponentials(std::size_t n, float* out) {
     float sums[kSumLanes] = {};
-    bool good = true;
     for (std::size_t i = 0; i < n; ++i) {
-        good &= out[i] <= kLargestExponent;
-        out[i] = share_of(out[i] > kSmallestExponent ? out[i] : kSmallestExponent);
+        out[i] = share_of(bounded_logit(out[i]));
         sums[i % kSumLanes] += out[i];
     }
-    total = total_of(sums);
-    return good;
+    return total_of(sums);
 }
 
 bool softmax(const float* logits, const float* bias, float library, std::size_t n, float* share,
@@ -97,8 +94,8 @@ bool softmax(const float* logits, const float* bias, float library, std::size_t 
     };
     for (std::size_t i = 0; i < n; ++i)
         share[i] = logit(i);
-    float total = 0.0f;
-    if (!exponentials(n, share, total) || !(total >= kSmallestTotal)) {
+    float total = exponentials(n, share);
+    if (!is_good_total(total)) {
         float largest = -std::numeric_limits<float>::infinity();
         for (std::size_t i = 0; i < n; ++i) {
             if (!(logit(i) <= kLargestLogit)) return false;
@@ -107,7 +104,7 @@ bool softmax(const float* logits, const float* bias, float library, std::size_t 
         if (!(largest >= -kLargestLogit)) return false;
         for (std::size_t i = 0; i < n; ++i)
             share[i] = logit(i) - largest;
-        exponentials(n, share, total);
+        total = exponentials(n, share);
     }
     factor = library / total;
     return true;

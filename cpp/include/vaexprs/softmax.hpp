@@ -15,18 +15,29 @@ namespace vaexprs {
 /// of every vector's width, and enough for the core to overlap additions.
 inline constexpr std::size_t kSumLanes = 32;
 
-/// Logits up to here have exponentials whose sum over a row is finite.
-inline constexpr float kLargestExponent = 60.0f;
-/// Where the exponentials sum up to this (exp(-20)) or more, those that matter are exact.
-/// Otherwise, and where a logit is larger than above, the largest logit is found and taken off
-/// first.
-inline constexpr float kSmallestTotal = 0x1p-29f;
-/// Logits below this are taken for it: they are no share worth drawing from.
-inline constexpr float kSmallestExponent = -87.0f;
+/// Logits are taken for one between these, of which the smaller is no share worth drawing from.
+/// NaN is taken for the larger one.
+inline constexpr float kSmallestExponent = -87.0f, kLargestExponent = 61.0f;
+
+/// Where the exponentials sum up to a number between these (exp(-20) and exp(59.6)), those that
+/// matter are exact: none was of a logit above the bound, whose exponential is 2^88 alone.
+/// Otherwise the largest logit is found and taken off first. So no logit is compared for itself.
+/// (Measured with AVX2, together with bounds that are one instruction each: 0.54 ns per entry,
+/// 0.585 before.)
+inline constexpr float kSmallestTotal = 0x1p-29f, kLargestTotal = 0x1p86f;
+
+VAEXPRS_INLINE float bounded_logit(float x) {
+    const float below = x < kLargestExponent ? x : kLargestExponent;
+    return below > kSmallestExponent ? below : kSmallestExponent;
+}
+
+VAEXPRS_INLINE bool is_good_total(float total) {
+    return total >= kSmallestTotal && total <= kLargestTotal;
+}
 
 inline constexpr float kLargestLogit = std::numeric_limits<float>::max();
 
-/// exp(x) for -87 <= x <= 60, but for a factor that is the same for all; relative error below
+/// exp(x) for -87 <= x <= 61, but for a factor that is the same for all; relative error below
 /// 3e-7 + 6e-8 |x|, which is what rounding x itself to float32 does.
 ///
 /// 2^t with t = x log2(e): the nearest integer to t goes to the exponent, a polynomial has the

@@ -158,12 +158,31 @@ VAEXPRS_INLINE std::uint32_t bits_of(I32 mask) {
 #endif
 }
 
+// The instructions take the bound where x is NaN, as ?: does. GCC does not see that they are the
+// same, and compares and then chooses.
+
 VAEXPRS_INLINE F32 smaller(F32 x, float bound) {
+#if defined(VAEXPRS_AVX512)
+    return (F32)_mm512_maskz_min_ps(kEveryLane, (__m512)x, (__m512)broadcast(bound));
+#elif defined(VAEXPRS_AVX2)
+    return (F32)_mm256_min_ps((__m256)x, (__m256)broadcast(bound));
+#elif defined(__SSE2__)
+    return (F32)_mm_min_ps((__m128)x, (__m128)broadcast(bound));
+#else
     return x < bound ? x : broadcast(bound);
+#endif
 }
 
 VAEXPRS_INLINE F32 larger(F32 x, float bound) {
+#if defined(VAEXPRS_AVX512)
+    return (F32)_mm512_maskz_max_ps(kEveryLane, (__m512)x, (__m512)broadcast(bound));
+#elif defined(VAEXPRS_AVX2)
+    return (F32)_mm256_max_ps((__m256)x, (__m256)broadcast(bound));
+#elif defined(__SSE2__)
+    return (F32)_mm_max_ps((__m128)x, (__m128)broadcast(bound));
+#else
     return x > bound ? x : broadcast(bound);
+#endif
 }
 
 inline constexpr std::uint32_t kAllLanes = (1u << kLanes) - 1;

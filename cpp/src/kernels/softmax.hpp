@@ -38,18 +38,15 @@ struct LoweredLogits {
     float one(std::size_t i) const { return logits.one(i) - largest; }
 };
 
-/// Writes exponentials and their sum; false where a logit is NaN or above kLargestExponent.
+/// Writes exponentials and returns their sum.
 template <class Logits>
-[[gnu::always_inline]] static inline bool exponentials(Logits logits, std::size_t n, float* out,
-                                                       float& total) {
+[[gnu::always_inline]] static inline float exponentials(Logits logits, std::size_t n, float* out) {
     constexpr std::size_t kSums = kSumLanes / kLanes;
     const std::size_t whole = n - n % kSumLanes;
     F32 sum[kSums] = {};
-    I32 good = ~I32{};
     for (std::size_t i = 0; i < whole; i += kSumLanes) {
         for (std::size_t k = 0; k < kSums; ++k) {
-            const F32 x = logits.at(i + k * kLanes);
-            good &= x <= kLargestExponent;
+            const F32 x = smaller(logits.at(i + k * kLanes), kLargestExponent);
             const F32 share = share_of(larger(x, kSmallestExponent));
             sum[k] += share;
             store(out + i + k * kLanes, share);
@@ -58,15 +55,11 @@ template <class Logits>
     alignas(64) float sums[kSumLanes];
     for (std::size_t k = 0; k < kSums; ++k)
         store(sums + k * kLanes, sum[k]);
-    bool rest = true;
     for (std::size_t i = whole; i < n; ++i) {
-        const float x = logits.one(i);
-        rest &= x <= kLargestExponent;
-        out[i] = share_of(x > kSmallestExponent ? x : kSmallestExponent);
+        out[i] = share_of(bounded_logit(logits.one(i)));
         sums[i - whole] += out[i];
     }
-    total = total_of(sums);
-    return rest && bits_of(good) == kAllLanes;
+    return total_of(sums);
 }
 
 /// Finds the largest logit of an unusual row; false where one is NaN or +infinity, or all are
@@ -85,11 +78,11 @@ static inline bool largest_of(Logits logits, std::size_t n, float& largest) {
 template <class Logits>
 [[gnu::always_inline]] static inline bool softmax_of(Logits logits, float library, std::size_t n,
                                                      float* share, float& factor) {
-    float total = 0.0f;
-    if (!exponentials(logits, n, share, total) || !(total >= kSmallestTotal)) [[unlikely]] {
+    float total = exponentials(logits, n, share);
+    if (!is_good_total(total)) [[unlikely]] {
         float largest = 0.0f;
         if (!largest_of(logits, n, largest)) return false;
-        exponentials(LoweredLogits<Logits>{logits, largest}, n, share, total);
+        total = exponentials(LoweredLogits<Logits>{logits, largest}, n, share);
     }
     factor = library / total;
     return true;

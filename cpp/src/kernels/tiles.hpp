@@ -25,26 +25,43 @@ VAEXPRS_INLINE Words<Paired> random_words(const RowStream& stream, Paired index,
                         pair_of(attempt), stream.key);
 }
 
+/// Stores the words of blocks side by side as streams.hpp lays them out; `offset` is that of the
+/// first of them in the tile that `words` begins with.
+VAEXPRS_INLINE void store_tiled(std::uint32_t* words, std::uint32_t offset,
+                                const Words<U32>& made) {
+    std::uint32_t* to = words + offset / kTileBlocks * kTileWords + offset % kTileBlocks;
+    store(to, made.w0);
+    store(to + kTileBlocks, made.w1);
+    store(to + 2 * kTileBlocks, made.w2);
+    store(to + 3 * kTileBlocks, made.w3);
+}
+
+/// Fills tiles of a row, the first of them number `tile`.
+template <std::uint32_t kTiles>
+VAEXPRS_INLINE void fill_tiles(const RowStream& stream, std::uint32_t tile, std::uint32_t* words) {
+    constexpr std::uint32_t kBlocks = kTiles * kTileBlocks;
+    if constexpr (kBlocks < kPairedLanes) {
+        // A vector holds the tile, and there is nothing to pair it with.
+        const U32 block = lane_numbers() + kTileBlocks * tile;
+        store_tiled(words, 0,
+                    threefry4x32(broadcast(stream.cell_low), broadcast(stream.cell_high), block,
+                                 U32{}, stream.key));
+    } else {
+        for (std::uint32_t offset = 0; offset < kBlocks; offset += kPairedLanes) {
+            const U32 block = lane_numbers() + (kTileBlocks * tile + offset);
+            const Words<Paired> made = random_words(stream, {block, block + kLanes});
+            store_tiled(words, offset, {made.w0.a, made.w1.a, made.w2.a, made.w3.a});
+            store_tiled(words, offset + kLanes, {made.w0.b, made.w1.b, made.w2.b, made.w3.b});
+        }
+    }
+}
+
 /// Tiles are made by twos, so that there is a pair of vectors to fill on every instruction set.
 inline constexpr std::uint32_t kTwoTilesWords = 2 * kTileWords;
 
-/// Words 128 i ... 128 i + 127 of a row, as streams.hpp lays them out.
+/// Words 128 i ... 128 i + 127 of a row.
 VAEXPRS_INLINE void fill_two_tiles(const RowStream& stream, std::uint32_t i, std::uint32_t* words) {
-    for (std::uint32_t offset = 0; offset < 2 * kTileBlocks; offset += kPairedLanes) {
-        const U32 block = lane_numbers() + (2 * kTileBlocks * i + offset);
-        const Words<Paired> made = random_words(stream, {block, block + kLanes});
-        const auto put = [&](std::uint32_t position, Paired pair) {
-            const auto at = [&](std::uint32_t of) {
-                return of / kTileBlocks * kTileWords + position * kTileBlocks + of % kTileBlocks;
-            };
-            store(words + at(offset), pair.a);
-            store(words + at(offset + kLanes), pair.b);
-        };
-        put(0, made.w0);
-        put(1, made.w1);
-        put(2, made.w2);
-        put(3, made.w3);
-    }
+    fill_tiles<2>(stream, 2 * i, words);
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA

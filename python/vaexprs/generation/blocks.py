@@ -108,10 +108,6 @@ class Job:
         spec, cells = self.decoder.spec, self._cells(tile)
         whole = slice(tile - cells.first, tile_end - cells.first)
         first, last = max(start, tile), min(stop, tile_end)
-        kept, here = (
-            slice(first - cells.first, last - cells.first),
-            slice(first - tile, last - tile),
-        )
         inputs, library = {"z": cells.z[whole]}, None
         if cells.condition is not None:
             inputs["condition"] = cells.condition[whole]
@@ -120,15 +116,22 @@ class Job:
             if self.library is not None:
                 library = library.copy()
                 at = first - self.library_start
-                library[here] = self.library[at : at + last - first]
+                library[first - tile : last - tile] = self.library[at : at + last - first]
             inputs["library"] = library[:, None]
-        parameters = self.decoder.decode(inputs).rows(here)
+        parameters, kept = self.decoder.decode(inputs), whole
+        if last - first < tile_end - tile:
+            here, kept = (
+                slice(first - tile, last - tile),
+                slice(first - cells.first, last - cells.first),
+            )
+            parameters = parameters.rows(here)
+            library = None if library is None else library[here]
         return Block(
             first_cell=first,
             codes=cells.codes[kept],
-            unseen=self.plan.unseen[cells.group[kept]],
+            unseen=cells.unseen[kept],
             z=cells.z[kept],
-            library=None if library is None else library[here],
+            library=library,
             X=expected(spec, parameters)
             if self.return_mean
             else draw(spec, parameters, seed=self.seed, first_cell=first),
@@ -152,7 +155,7 @@ class Job:
             condition = np.empty((n_cells, conditions.n_conditions), np.float32)
             _core.fill_one_hot(condition, codes, conditions.sizes)
         z, library = self.law.draw(group, seed=self.seed, first_cell=first)
-        return _Cells(first, group, codes, condition, z, library)
+        return _Cells(first, codes, self.plan.unseen[group], condition, z, library)
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,8 @@ class _Cells:
     """What goes into the decoder for consecutive cells: arrays of one row for each."""
 
     first: int
-    group: NDArray[np.int32]
     codes: NDArray[np.int32]
+    unseen: NDArray[np.bool_]
     condition: NDArray[np.float32] | None
     z: NDArray[np.float32]
     library: NDArray[np.float32] | None

@@ -76,6 +76,7 @@ class Decoder:
         self.tile = tile_size(spec.n_genes)
         self._name = name
         self._gives_logits, self._bias = graph.gives_logits, graph.bias
+        self._widths = spec.inputs
         self._session = _open_session(graph, device, name)
         active = self._session.get_providers()
         self.device = "cuda" if "CUDAExecutionProvider" in active else "cpu"
@@ -99,19 +100,18 @@ class Decoder:
         The parameters of the tile's likelihood. On the CPU their arrays are reused by the calling
         thread's next call: take what you need before it.
         """
-        feed = {name: inputs[name] for name in self.spec.inputs}
         try:
-            arrays = self._run(feed) if self.device == "cpu" else self._run_elsewhere(feed)
+            arrays = self._run(inputs) if self.device == "cpu" else self._run_elsewhere(inputs)
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise ArtifactError(f"{self._name}: the graph does not run: {error}") from error
         if not self._gives_logits:
             return Parameters(arrays)
         return Parameters(arrays, inputs["library"][:, 0], self._bias)
 
-    def _run(self, feed: _Arrays) -> _Arrays:
-        binding, inputs, outputs = self._bound()
-        for name, array in feed.items():
-            inputs[name][...] = array
+    def _run(self, inputs: _Arrays) -> _Arrays:
+        binding, bound, outputs = self._bound()
+        for name, array in bound.items():
+            array[...] = inputs[name]
         self._session.run_with_iobinding(binding)
         return outputs
 
@@ -120,7 +120,7 @@ class Decoder:
         state: _Bound | None = getattr(self._local, "state", None)
         if state is None:
             binding, n_genes = self._session.io_binding(), self.spec.n_genes
-            widths = self.spec.inputs.items()
+            widths = self._widths.items()
             inputs = {n: np.empty((self.tile, width), np.float32) for n, width in widths}
             outputs = {n: np.empty((rows, n_genes), np.float32) for n, rows in self._rows.items()}
             for name, array in inputs.items():
@@ -130,8 +130,8 @@ class Decoder:
             state = self._local.state = (binding, inputs, outputs)
         return state
 
-    def _run_elsewhere(self, feed: _Arrays) -> _Arrays:
-        names = list(self.spec.outputs)
+    def _run_elsewhere(self, inputs: _Arrays) -> _Arrays:
+        names, feed = list(self.spec.outputs), {name: inputs[name] for name in self._widths}
         return dict(zip(names, self._session.run(names, feed), strict=True))
 
 
