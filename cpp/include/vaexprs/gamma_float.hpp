@@ -38,7 +38,7 @@ VAEXPRS_INLINE GammaAttempt<Float> attempt_gamma(Float shape, const Words<Unsign
 template <class Float>
 VAEXPRS_INLINE Float gamma_boost(Float shape, Unsigned<Float> word) {
     const auto bits = __builtin_bit_cast(Signed<Float>, word >> 1);
-    const Float log_u = log_float((FloatTraits<Float>::convert(bits) + 0.5f) * 0x1p-31f);
+    const Float log_u = log_float<-31>(FloatTraits<Float>::convert(bits) + 0.5f);
     const Float log_boost = log_u / shape;
     const Float zero = shape * 0.0f;
     return log_boost > -86.0f ? exp_float(log_boost) : zero;

@@ -23,11 +23,11 @@ template <class Float>
 VAEXPRS_INLINE NormalPair<Float> box_muller(Unsigned<Float> radius_bits,
                                             Unsigned<Float> circle_bits) {
     using Traits = FloatTraits<Float>;
-    // In (0, 1]: 31 bits, of which float32 keeps 24 that matter, most of them near 0, where the
-    // tail of the normal comes from. The shift makes room for the sign of the conversion.
+    // u is in (0, 1]: 31 bits, of which float32 keeps 24 that matter, most of them near 0, where
+    // the tail of the normal comes from. The shift makes room for the sign of the conversion.
     const auto bits = __builtin_bit_cast(Signed<Float>, radius_bits >> 1);
-    const Float u = (Traits::convert(bits) + 0.5f) * 0x1p-31f;
-    const Float radius = Traits::square_root(log_float(u) * -2.0f);
+    const Float log_u = log_float<-31>(Traits::convert(bits) + 0.5f);
+    const Float radius = Traits::square_root(log_u * -2.0f);
     const Point<Float> point = circle_point<Float>(circle_bits);
     return {radius * point.x, radius * point.y};
 }

@@ -48,13 +48,20 @@ static inline void fill_normal(std::uint64_t seed, Purpose purpose, std::uint64_
                                std::uint32_t n, float* out) {
     fill_row(seed, purpose, cell, n, out,
              [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
-                 // Positions 0 and 1 of the blocks of a tile make a pair, 2 and 3 another.
-                 for (std::uint32_t half = 0; half < n_words; half += 2 * kTileBlocks) {
-                     for (std::uint32_t i = half; i < half + kTileBlocks; i += kLanes) {
-                         const NormalPair<F32> normals = box_muller<F32>(
-                             load<U32>(words + i), load<U32>(words + i + kTileBlocks));
-                         store(to + i, normals.first);
-                         store(to + i + kTileBlocks, normals.second);
+                 // Positions 0 and 1 of the blocks of a tile make a pair of normals, 2 and 3
+                 // another. Both go through the same steps together: each step waits for the one
+                 // before.
+                 constexpr std::uint32_t kHalf = 2 * kTileBlocks;
+                 for (std::uint32_t tile = 0; tile < n_words; tile += kTileWords) {
+                     for (std::uint32_t i = tile; i < tile + kTileBlocks; i += kLanes) {
+                         const auto pair = [&](std::uint32_t at) {
+                             return Paired{load<U32>(words + at), load<U32>(words + at + kHalf)};
+                         };
+                         const auto made = box_muller<PairOf<F32>>(pair(i), pair(i + kTileBlocks));
+                         store(to + i, made.first.a);
+                         store(to + i + kTileBlocks, made.second.a);
+                         store(to + i + kHalf, made.first.b);
+                         store(to + i + kHalf + kTileBlocks, made.second.b);
                      }
                  }
              });

@@ -77,6 +77,17 @@ VAEXPRS_INLINE F32 to_float(I32 x) {
 inline constexpr __mmask16 kEveryLane = 0xFFFF;
 #endif
 
+/// x where `sign` is below 0, else y. (GCC would compare, though the choice looks at signs alone.)
+VAEXPRS_INLINE F32 where_negative(I32 sign, F32 x, F32 y) {
+#if defined(VAEXPRS_AVX512)
+    return (F32)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)sign), (__m512)y, (__m512)x);
+#elif defined(VAEXPRS_AVX2)
+    return (F32)_mm256_blendv_ps((__m256)y, (__m256)x, (__m256)sign);
+#else
+    return sign < 0 ? x : y;
+#endif
+}
+
 VAEXPRS_INLINE F32 square_root(F32 x) {
 #if defined(VAEXPRS_AVX512)
     return (F32)_mm512_maskz_sqrt_ps(kEveryLane, (__m512)x);
@@ -101,6 +112,9 @@ struct vaexprs::FloatTraits<vaexprs::VAEXPRS_ISA::F32> {
     VAEXPRS_INLINE_MEMBER static F32 convert(Signed x) { return vaexprs::VAEXPRS_ISA::to_float(x); }
     VAEXPRS_INLINE_MEMBER static F32 square_root(F32 x) {
         return vaexprs::VAEXPRS_ISA::square_root(x);
+    }
+    VAEXPRS_INLINE_MEMBER static F32 where_negative(Signed sign, F32 x, F32 y) {
+        return vaexprs::VAEXPRS_ISA::where_negative(sign, x, y);
     }
 };
 
