@@ -28,6 +28,8 @@ _END = b"\x03\x00"  # a last block, of nothing
 _LARGEST_STORED = 0xFFFF
 #: A way must come out this much shorter than a quicker one to be worth its time.
 _WORTH_IT = 0.97
+#: Where a quicker way leaves so little of a piece, no other is tried.
+_LITTLE = 1 / 64
 #: Ways are tried in one chunk of so many,
 _TRY_AGAIN = 16
 #: on a piece of this many bytes: two windows of deflate.
@@ -68,6 +70,8 @@ class PlaneDeflater:
             packed = len(pack(piece))
             if packed < _WORTH_IT * size:
                 best, size = pack, packed
+            if size < _LITTLE * len(piece):
+                break
         return best
 
     def _searched(self, plane: NDArray[np.uint8]) -> bytes:
@@ -78,9 +82,9 @@ class PlaneDeflater:
 
 
 def _stored(plane: NDArray[np.uint8]) -> bytes:
-    parts = []
+    parts: list[bytes | memoryview] = []
     for start in range(0, len(plane), _LARGEST_STORED):
-        piece = plane[start : start + _LARGEST_STORED].tobytes()
+        piece = plane[start : start + _LARGEST_STORED].data
         length = len(piece).to_bytes(2, "little")
         parts += [b"\x00", length, bytes(byte ^ 0xFF for byte in length), piece]
     return b"".join(parts)

@@ -86,20 +86,21 @@ def write_h5ad(
             else _SparseX(file, n_cells, spec.n_genes)
         )
         obs = ObsColumns(spec, n_cells)
-        z = file.create_group("obsm")
-        _mark(z, "dict", "0.1.0")
-        z_data = _array(z, "z", (n_cells, spec.n_latent), np.float32)
+        obsm = file.create_group("obsm")
+        _mark(obsm, "dict", "0.1.0")
+        z = _Rows(_array(obsm, "z", (n_cells, spec.n_latent), np.float32))
         at = 0
         for block in _begun(blocks, partial(_write_known, file, spec, obs, first_cell, uns)):
             raise_lost_write()
             x.append(block.X)
             obs.put(block, at)
-            z_data[at : at + block.n_cells] = block.z
+            z.append(block.z)
             at += block.n_cells
             progress(block.n_cells)
         if at != n_cells:
             raise OutputError(f"{path}: {n_cells} cells were expected and {at} came.")
         x.close()
+        z.close()
         _write_obs(file["obs"], obs)
 
 
@@ -167,6 +168,35 @@ class _DenseX:
 
     def close(self) -> None:
         pass
+
+
+class _Rows:
+    """Short rows of known number, written when there are many.
+
+    (Measured at 128 rows a block: block by block they took a sixth of the sink's time.)
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        n_rows, width = dataset.shape
+        self._dataset = dataset
+        self._kept = np.empty((min(max(_CHUNK // width, 1), n_rows), width), dataset.dtype)
+        self._held = 0
+        self._written = 0
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        while len(rows) > 0:
+            taken = min(len(self._kept) - self._held, len(rows))
+            self._kept[self._held : self._held + taken] = rows[:taken]
+            self._held += taken
+            rows = rows[taken:]
+            if self._held == len(self._kept):
+                self.close()
+
+    def close(self) -> None:
+        if self._held:
+            end = self._written + self._held
+            self._dataset[self._written : end] = self._kept[: self._held]
+            self._written, self._held = end, 0
 
 
 class _Chunks:
