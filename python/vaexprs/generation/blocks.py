@@ -108,7 +108,8 @@ class Job:
         spec, cells = self.decoder.spec, self._cells(tile)
         whole = slice(tile - cells.first, tile_end - cells.first)
         first, last = max(start, tile), min(stop, tile_end)
-        inputs, library = {"z": cells.z[whole]}, None
+        z, library = cells.z[whole], None
+        inputs = {"z": z}
         if cells.condition is not None:
             inputs["condition"] = cells.condition[whole]
         if cells.library is not None:
@@ -125,12 +126,12 @@ class Job:
                 slice(first - cells.first, last - cells.first),
             )
             parameters = parameters.rows(here)
-            library = None if library is None else library[here]
+            z, library = z[here], None if library is None else library[here]
         return Block(
             first_cell=first,
             codes=cells.codes[kept],
             unseen=cells.unseen[kept],
-            z=cells.z[kept],
+            z=z,
             library=library,
             X=expected(spec, parameters)
             if self.return_mean

@@ -325,10 +325,8 @@ def _write_dict(parent: h5py.Group, name: str, values: dict[str, Any]) -> None:
         if isinstance(value, dict):
             _write_dict(group, key, value)
         elif isinstance(value, str):
-            group.create_dataset(key, data=value, dtype=_TEXT)
-            _mark(group[key], "string", "0.2.0")
+            _mark(group.create_dataset(key, data=value, dtype=_TEXT), "string", "0.2.0")
         elif isinstance(value, np.ndarray) and value.dtype == object:
             _strings(group, key, value)
         else:
-            group.create_dataset(key, data=value)
-            _mark(group[key], "numeric-scalar", "0.2.0")
+            _mark(group.create_dataset(key, data=value), "numeric-scalar", "0.2.0")
