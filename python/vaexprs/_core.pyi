@@ -189,7 +189,7 @@ def softmax_means(
 ) -> None:
     """Fill `out` with ``library * softmax(logits + bias)``, row by row.
 
-    Quickest where logits with their bias are between -20 and 60. Shares of less than exp(-87) of
+    Quickest where logits with their bias are between -20 and 50. Shares of less than exp(-87) of
     a row's largest are taken for that.
 
     Parameters
