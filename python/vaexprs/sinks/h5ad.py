@@ -90,8 +90,10 @@ def write_h5ad(
         _mark(obsm, "dict", "0.1.0")
         z = _Rows(_array(obsm, "z", (n_cells, spec.n_latent), np.float32))
         at = 0
-        for block in _begun(blocks, partial(_write_known, file, spec, obs, first_cell, uns)):
+        names = _CellNames(_frame(file, "obs", None, list(obs.columns)), first_cell, n_cells)
+        for block in _begun(blocks, partial(_write_known, file, spec, uns)):
             raise_lost_write()
+            names.reach(at + block.n_cells)
             x.append(block.X)
             obs.put(block, at)
             z.append(block.z)
@@ -242,20 +244,32 @@ class _Chunks:
         self._written, self._held = end, 0
 
 
-def _write_known(
-    file: h5py.File, spec: GeneratorSpec, obs: ObsColumns, first_cell: int, uns: dict[str, Any]
-) -> None:
-    """Write what is known before the cells are: names and provenance."""
+def _write_known(file: h5py.File, spec: GeneratorSpec, uns: dict[str, Any]) -> None:
+    """Write what is known before the cells are."""
     _frame(file, "var", list(spec.var_names), [])
     _write_dict(file, "uns", {"vaexprs": uns})
     for name in ("layers", "obsp", "varm", "varp"):
         _mark(file.create_group(name), "dict", "0.1.0")
-    group, n_cells = _frame(file, "obs", None, list(obs.columns)), obs.n_cells
-    index = _array(group, "_index", (n_cells,), _TEXT, "string-array", "0.2.0")
-    # Names are made in slices: a million of them at once are 50 MB of Python strings.
-    for start in range(0, n_cells, _CHUNK):
-        stop = min(start + _CHUNK, n_cells)
-        index[start:stop] = np.array(cell_names(first_cell + start, stop - start), dtype=object)
+
+
+class _CellNames:
+    """The index of ``obs``, written ahead of the cells, some of it at a time.
+
+    All at once would hold up a long run before it begins; and a million names are 50 MB of Python
+    strings.
+    """
+
+    def __init__(self, obs: h5py.Group, first_cell: int, n_cells: int) -> None:
+        self._dataset = _array(obs, "_index", (n_cells,), _TEXT, "string-array", "0.2.0")
+        self._first_cell, self._n_cells, self._written = first_cell, n_cells, 0
+
+    def reach(self, n_cells: int) -> None:
+        """Write the names of the first cells, so many or more."""
+        while self._written < min(n_cells, self._n_cells):
+            start, stop = self._written, min(self._written + _CHUNK, self._n_cells)
+            names = cell_names(self._first_cell + start, stop - start)
+            self._dataset[start:stop] = np.array(names, dtype=object)
+            self._written = stop
 
 
 def _write_obs(group: h5py.Group, obs: ObsColumns) -> None:
