@@ -54,6 +54,36 @@ def test_an_interrupt_comes_at_once_where_it_can() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_one_that_waits_comes_where_it_is_asked_for() -> None:
+    done = []
+
+    def work() -> None:
+        with remembered_interrupts(wait=True) as raise_lost:
+            signal.raise_signal(signal.SIGINT)
+            done.append("went on")
+            raise_lost()
+            done.append("too far")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["went on"]
+
+
+@pytest.mark.parametrize(("times", "done"), [(1, ["finished"]), (2, [])])
+def test_one_that_waits_comes_at_the_end_and_a_second_at_once(times: int, done: list[str]) -> None:
+    got = []
+
+    def work() -> None:
+        with remembered_interrupts(wait=True):
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+            got.append("finished")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert got == done
+
+
 def test_a_handler_of_the_host_stays_in_charge(monkeypatch: pytest.MonkeyPatch) -> None:
     came: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))

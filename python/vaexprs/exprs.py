@@ -200,7 +200,7 @@ def _run(
         return_mean=return_mean,
         library=None if library is None else np.asarray(library, dtype=np.float32),
     )
-    with contextlib.closing(blocks), remembered_interrupts() as raise_lost:
+    with contextlib.closing(blocks), remembered_interrupts(wait=True) as raise_lost:
 
         def heeding() -> Iterator[Block]:
             for block in blocks:

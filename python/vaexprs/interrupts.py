@@ -4,7 +4,8 @@ Python raises KeyboardInterrupt wherever the main thread happens to be. Where th
 of a weak reference or a destructor, nobody can catch it: it goes to `sys.unraisablehook`, which
 prints it, and the work goes on. h5py keeps its open objects in a weak dictionary, so that on
 Python 3.12, which handles signals between bytecodes only, a third of the interrupts of a long write
-ended in that dictionary's callback.
+ended in that dictionary's callback. And where it is a function that a library calls while it
+writes, the library sees a write that failed, from which HDF5 does not recover.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ __all__ = ["remembered_interrupts"]
 
 
 @contextlib.contextmanager
-def remembered_interrupts() -> Iterator[Callable[[], None]]:
+def remembered_interrupts(*, wait: bool = False) -> Iterator[Callable[[], None]]:
     """Give a function that raises the KeyboardInterrupt which came, and was lost, since.
+
+    With `wait`, the first interrupt is raised by that function alone, so call it often, or else at
+    the end; a second one comes at once.
 
     A handler of the caller's own stays in charge: only Python's is replaced, within this context
     and in the main thread. Elsewhere the function does nothing.
@@ -29,8 +33,10 @@ def remembered_interrupts() -> Iterator[Callable[[], None]]:
     came = threading.Event()
 
     def remember(number: int, frame: FrameType | None) -> None:
+        first = not came.is_set()
         came.set()
-        signal.default_int_handler(number, frame)
+        if not (wait and first):
+            signal.default_int_handler(number, frame)
 
     def raise_lost() -> None:
         if came.is_set():
@@ -54,6 +60,8 @@ def remembered_interrupts() -> Iterator[Callable[[], None]]:
     signal.signal(signal.SIGINT, remember)
     try:
         yield raise_lost
+        if wait:
+            raise_lost()
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = report
