@@ -21,8 +21,9 @@ from torch import Tensor
 
 from vaexprs.data import ExpressionData
 from vaexprs.spec import COUNT_LIKELIHOODS
-from vaexprs.training.dispersion import gamma_dispersion, marginal_dispersion
+from vaexprs.training.dispersion import marginal_dispersion
 from vaexprs.training.drawing import Draws
+from vaexprs.training.gamma_dispersion import gamma_dispersion
 from vaexprs.training.initial import group_sums, square
 from vaexprs.training.model import VAE, Head
 
