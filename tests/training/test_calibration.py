@@ -11,8 +11,8 @@ pytest.importorskip("anndata")
 
 from vaexprs import fit_vae  # noqa: E402
 from vaexprs.data import read_expression  # noqa: E402
-from vaexprs.training.calibration import _groupings  # noqa: E402
 from vaexprs.training.drawing import Draws  # noqa: E402
+from vaexprs.training.grouping import partitions  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -52,7 +52,7 @@ def test_moments_are_means_over_the_cells_that_draws_stand_for(fit, simulated):
     cells = fit.spec.conditions.n_cells
 
     data = read_expression(simulated, condition_keys=["cell_type", "batch"])
-    groupings = _groupings(fit.vae, data, draws)
+    groupings = partitions(fit.vae, data, draws)
     assert [grouping.n_groups for grouping in groupings] == [3, 2, 6]
     for grouping in groupings:
         mean, second = grouping.moments(

@@ -9,8 +9,6 @@ key, then for the combinations of categories that have cells enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +22,9 @@ from vaexprs.spec import COUNT_LIKELIHOODS
 from vaexprs.training.dispersion import marginal_dispersion
 from vaexprs.training.drawing import Draws
 from vaexprs.training.gamma_dispersion import gamma_dispersion
+from vaexprs.training.grouping import Grouping, bias, combinations, correct, correct_to, partitions
 from vaexprs.training.initial import group_sums, square
-from vaexprs.training.model import VAE, Head
+from vaexprs.training.model import VAE
 
 __all__ = ["calibrate"]
 
@@ -53,7 +52,7 @@ def calibrate(vae: VAE, data: ExpressionData, draws: Draws) -> None:
     draws
         Draws from its prior.
     """
-    groupings = _groupings(vae, data, draws)
+    groupings = partitions(vae, data, draws)
     likelihood = vae.shape.likelihood
     for grouping in groupings:
         last = grouping is groupings[-1]
@@ -73,110 +72,6 @@ def calibrate(vae: VAE, data: ExpressionData, draws: Draws) -> None:
         _scales(vae, data, draws, groupings[-1])
 
 
-@dataclass
-class _Grouping:
-    """A partition of cells and draws, and the block of weights that tells its groups apart.
-
-    Groups without a row in the block are measured with the others but not corrected.
-    """
-
-    cells: NDArray[np.int64]  # group of each cell
-    draws: NDArray[np.int64]  # group of each combination
-    weight: Array  # how many cells each draw of a combination stands for
-    block: str | None  # None: the bias
-    rows: NDArray[np.int64]  # row of each group in the block, or -1
-
-    @property
-    def n_groups(self) -> int:
-        return len(self.rows)
-
-    def moments(
-        self,
-        draws: Draws,
-        names: tuple[str, ...],
-        values: Callable[[dict[str, Tensor], Tensor], list[Tensor]],
-    ) -> list[Array]:
-        """Average functions of some heads over each group's draws, ``(n_groups, G)`` each."""
-        out: list[Array] = []
-        total = np.zeros(self.n_groups)
-        for rows, heads, library in draws.heads(names):
-            size = torch.from_numpy(library).to(heads[names[0]].device)[:, None]
-            found = values(heads, size)
-            if not out:
-                out = [np.zeros((self.n_groups, value.shape[1])) for value in found]
-            # draws are sorted: those of one combination lie side by side
-            combinations, starts = np.unique(draws.group[rows], return_index=True)
-            for combination, start, stop in zip(
-                combinations, starts, [*starts[1:], len(library)], strict=True
-            ):
-                group, weight = self.draws[combination], self.weight[combination]
-                for sums, value in zip(out, found, strict=True):
-                    part = value[start:stop].sum(0, dtype=torch.float64)
-                    sums[group] += weight * part.cpu().numpy()
-                total[group] += weight * (stop - start)
-        return [value / total[:, None] for value in out]
-
-
-def _groupings(vae: VAE, data: ExpressionData, draws: Draws) -> list[_Grouping]:
-    """List the partitions to correct, from the coarsest to the finest."""
-    conditions = draws.spec.conditions
-    # a draw stands for as many cells as its combination has, divided by its draws
-    weight = conditions.n_cells / np.bincount(draws.group, minlength=draws.n_groups)
-    if not conditions.keys or vae.shape.embedding:
-        nothing = np.zeros(data.n_cells, np.int64)
-        one = np.zeros(draws.n_groups, np.int64)
-        return [_Grouping(nothing, one, weight, None, np.zeros(1, np.int64))]
-    found = []
-    start = 0
-    for key, size in enumerate(conditions.sizes):
-        rows = start + np.arange(size)
-        codes = data.codes[:, key].astype(np.int64)
-        found.append(
-            _Grouping(
-                codes, conditions.combinations[:, key].astype(np.int64), weight, "condition", rows
-            )
-        )
-        start += int(size)
-    if vae.shape.n_combinations:
-        found.append(_combinations(vae, data, draws, weight))
-    return found
-
-
-def _combinations(vae: VAE, data: ExpressionData, draws: Draws, weight: Array) -> _Grouping:
-    """Return the finest partition; the block has rows for the combinations with cells enough."""
-    conditions = draws.spec.conditions
-    member = vae.decoder.member.cpu().numpy().T  # (m, C)
-    starts = np.concatenate([[0], np.cumsum(conditions.sizes)[:-1]])
-    place = {tuple(np.flatnonzero(row)): i for i, row in enumerate(member)}
-    row = np.array([place.get(tuple(c + starts), -1) for c in conditions.combinations])
-    return _Grouping(data.group, np.arange(len(row)), weight, "membership", row)
-
-
-def _correct(vae: VAE, name: str, grouping: _Grouping, correction: Array) -> None:
-    """Add to a head what the groups of a grouping differ by."""
-    head = vae.decoder.heads[name]
-    assert isinstance(head, Head)
-    values = torch.from_numpy(correction.astype(np.float32)).to(head.bias.device)
-    with torch.no_grad():
-        if grouping.block is None:
-            head.bias.add_(values[0])
-            return
-        n_rows = vae.shape.n_conditions
-        if grouping.block == "membership":
-            n_rows = vae.shape.n_combinations
-        if grouping.block not in head.weight:
-            empty = torch.zeros(n_rows, len(head.bias), device=head.bias.device)
-            vae.decoder.add_block(name, grouping.block, empty)
-        kept = np.flatnonzero(grouping.rows >= 0)
-        head.weight[grouping.block][grouping.rows[kept]] += values[kept]
-
-
-def _bias(vae: VAE, name: str) -> Array:
-    head = vae.decoder.heads[name]
-    assert isinstance(head, Head)
-    return np.asarray(head.bias.detach().double().cpu().numpy())
-
-
 # ---- counts
 
 
@@ -187,7 +82,7 @@ def _share(heads: dict[str, Tensor]) -> Tensor:
     return share
 
 
-def _count_shares(draws: Draws, grouping: _Grouping) -> tuple[Array, Array]:
+def _count_shares(draws: Draws, grouping: Grouping) -> tuple[Array, Array]:
     """Mean share of each gene in the counts, and its squared coefficient of variation."""
     names = ("logits", "zero_logits") if "zero_logits" in draws.vae.decoder.heads else ("logits",)
     size, weighted, first, second = grouping.moments(
@@ -204,21 +99,21 @@ def _count_shares(draws: Draws, grouping: _Grouping) -> tuple[Array, Array]:
     return weighted / size, np.clip(variation, 0, 50)
 
 
-def _count_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+def _count_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
     group, library = grouping.cells, data.library
     made, variation = _count_shares(draws, grouping)
     expected = made * np.bincount(group, library, minlength=grouping.n_groups)[:, None]
     real = group_sums(data.X, group, n_groups=grouping.n_groups)
     theta: Any = 1e3
     if "log_inverse_dispersion" in vae.decoder.heads:
-        theta = np.exp(_bias(vae, "log_inverse_dispersion"))
+        theta = np.exp(bias(vae, "log_inverse_dispersion"))
     n_cells = np.bincount(group, minlength=grouping.n_groups)[:, None]
     scatter = (1 / theta + variation) / n_cells
     common = _common_ratio(real, expected, scatter)
     expected = expected * np.exp(common)
     ratio = np.log((real + 0.5) / (expected + 0.5))
     step = common + ratio * _trust(ratio, 1 / (expected + 0.5) + scatter)
-    _correct(vae, "logits", grouping, np.where(real.sum(0) > 0, _limit(step), 0))
+    correct(vae, "logits", grouping, np.where(real.sum(0) > 0, _limit(step), 0))
 
 
 def _common_ratio(real: Array, expected: Array, scatter: Array) -> Array:
@@ -244,11 +139,11 @@ def _common_ratio(real: Array, expected: Array, scatter: Array) -> Array:
 
 
 def _count_dispersions(
-    vae: VAE, data: ExpressionData, draws: Draws, groupings: list[_Grouping]
+    vae: VAE, data: ExpressionData, draws: Draws, groupings: list[Grouping]
 ) -> None:
     finest, keys = groupings[-1], [group for group in groupings if group.block == "condition"]
     if keys:
-        finest = _combinations(vae, data, draws, finest.weight)
+        finest = combinations(vae, data, draws, finest.weight)
     made, variation = _count_shares(draws, finest)
     categories = np.zeros((finest.n_groups, len(keys)), np.int64)
     for column, key in enumerate(keys):
@@ -264,11 +159,11 @@ def _count_dispersions(
         (finest.rows >= 0) & (len(keys) > 1),
     )
     name = "log_inverse_dispersion"
-    _correct_to(vae, name, found.gene)
+    correct_to(vae, name, found.gene)
     if found.key is not None and found.category is not None:
-        _correct(vae, name, keys[found.key], found.category)
+        correct(vae, name, keys[found.key], found.category)
     if found.deviation.any():
-        _correct(vae, name, finest, found.deviation)
+        correct(vae, name, finest, found.deviation)
     if found.exponent:
         slope = torch.full((1, data.n_genes), found.exponent, device=vae.decoder.member.device)
         vae.decoder.add_block(name, "depth", slope)
@@ -277,7 +172,7 @@ def _count_dispersions(
 # ---- continuous values with exact zeros
 
 
-def _zero_shares(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+def _zero_shares(vae: VAE, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
     (expected,) = grouping.moments(
         draws, ("zero_logits",), lambda heads, _: [torch.sigmoid(heads["zero_logits"])]
     )
@@ -285,10 +180,10 @@ def _zero_shares(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
     positive = group_sums((data.X > 0).astype(np.float64), grouping.cells, grouping.n_groups)
     target = (n_cells - positive + _ZERO_EVIDENCE * expected) / (n_cells + _ZERO_EVIDENCE)
     step = _logit(target) - _logit(expected)
-    _correct(vae, "zero_logits", grouping, _limit(step))
+    correct(vae, "zero_logits", grouping, _limit(step))
 
 
-def _positive_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+def _positive_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
     kept, mean, second = grouping.moments(
         draws,
         ("logits", "zero_logits"),
@@ -303,12 +198,12 @@ def _positive_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Gro
     positive = group_sums((data.X > 0).astype(np.float64), grouping.cells, grouping.n_groups)
     real = group_sums(data.X, grouping.cells, grouping.n_groups) / np.maximum(positive, 1)
     ratio = np.where(positive > 0, np.log(np.maximum(real, 1e-30) / np.maximum(expected, 1e-30)), 0)
-    theta = np.exp(_bias(vae, "log_inverse_dispersion"))
+    theta = np.exp(bias(vae, "log_inverse_dispersion"))
     error = (1 / theta + variation) / np.maximum(positive, 0.1)
-    _correct(vae, "logits", grouping, _limit(ratio * _trust(ratio, error)))
+    correct(vae, "logits", grouping, _limit(ratio * _trust(ratio, error)))
 
 
-def _gamma_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+def _gamma_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
     mean, second = grouping.moments(
         draws,
         ("logits",),
@@ -316,13 +211,13 @@ def _gamma_dispersions(vae: VAE, data: ExpressionData, draws: Draws, grouping: _
     )
     variation = np.clip(second / np.maximum(mean**2, _TINY**2) - 1, 0, 50)
     gene = gamma_dispersion(data.X, grouping.cells, grouping.n_groups, variation)
-    _correct_to(vae, "log_inverse_dispersion", gene)
+    correct_to(vae, "log_inverse_dispersion", gene)
 
 
 # ---- values without zeros of their own
 
 
-def _plain_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+def _plain_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
     bernoulli = vae.shape.likelihood == "bernoulli"
     link = torch.sigmoid if bernoulli else (lambda x: x)
     expected, second = grouping.moments(
@@ -337,13 +232,13 @@ def _plain_means(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Groupi
         target = (n_cells * real + expected) / (n_cells + 1)
         step = _logit(target) - _logit(expected)
     else:
-        noise = np.exp(2 * _bias(vae, "log_scale")) + second - expected**2
+        noise = np.exp(2 * bias(vae, "log_scale")) + second - expected**2
         difference = real - expected
         step = difference * _trust(difference, noise / n_cells)
-    _correct(vae, "logits", grouping, np.where(stretch > 0, _limit(step), 0))
+    correct(vae, "logits", grouping, np.where(stretch > 0, _limit(step), 0))
 
 
-def _scales(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -> None:
+def _scales(vae: VAE, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
     first, second = grouping.moments(
         draws, ("logits",), lambda heads, _: [heads["logits"], heads["logits"].square()]
     )
@@ -357,20 +252,10 @@ def _scales(vae: VAE, data: ExpressionData, draws: Draws, grouping: _Grouping) -
     latent = (n_cells * (second - first**2)).sum(0) / n_cells.sum()
     variance = within / freedom / stretch**2
     left = np.maximum(variance - latent, 0.05 * variance + 1e-8)
-    _correct_to(vae, "log_scale", 0.5 * np.log(left))
+    correct_to(vae, "log_scale", 0.5 * np.log(left))
 
 
 # ---- small tools
-
-
-def _correct_to(vae: VAE, name: str, values: Array) -> None:
-    """Set the gene-wise part of a head and forget what groups added."""
-    head = vae.decoder.heads[name]
-    assert isinstance(head, Head)
-    with torch.no_grad():
-        head.bias.copy_(torch.from_numpy(values.astype(np.float32)))
-        for weight in head.weight.values():
-            weight.zero_()
 
 
 def _limit(step: Array) -> Array:
