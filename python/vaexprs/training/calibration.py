@@ -141,8 +141,8 @@ def _common_ratio(real: Array, expected: Array, scatter: Array) -> Array:
 def _count_dispersions(
     vae: VAE, data: ExpressionData, draws: Draws, groupings: list[Grouping]
 ) -> None:
-    finest, keys = groupings[-1], [group for group in groupings if group.block == "condition"]
-    if keys:
+    finest, keys = groupings[-1], [each for each in groupings if each.block == "condition"]
+    if finest.block == "condition":  # combinations have laws of their own where no corrections
         finest = combinations(vae, data, draws, finest.weight)
     made, variation = _count_shares(draws, finest)
     categories = np.zeros((finest.n_groups, len(keys)), np.int64)
