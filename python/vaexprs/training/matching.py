@@ -4,8 +4,7 @@ What a network of finite training draws from its prior is somewhat wider or narr
 cells along each component. Here cells are drawn as generation will draw them, twice from each z:
 the covariance of the two gives what z brings to the scores, the rest is noise of the counts. The
 covariance of the prior is then moved, combination by combination, until the scores' covariance is
-that of the training cells' cross-fitted scores, which is that of new cells. Combinations with few
-cells follow the pooled correction.
+that of the training cells' cross-fitted scores, which is that of new cells.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.spec import Prior
+from vaexprs.training.covariances import believed_covariances
 
 __all__ = ["match_scores"]
 
 Array = NDArray[np.float64]
 
-#: Cells at which a combination's own covariance is half trusted, in numbers of dimensions.
-_EVIDENCE = 2.0
 #: How far the variance along a direction may move in one round.
 _LIMITS = (0.3, 2.0)
 
@@ -60,26 +58,20 @@ def match_scores(
     slope = np.linalg.lstsq(y, (first + second) / 2, rcond=None)[0]  # (dim y, dim scores)
     back = np.linalg.pinv(slope, rcond=0.1)  # (dim scores, dim y)
 
-    sizes = np.bincount(group, minlength=n_groups)
     parts = [_covariances(first[made == g], second[made == g]) for g in range(n_groups)]
-    share = sizes / sizes.sum()
-    pooled_made = sum(share[g] * (parts[g][0] + parts[g][1]) for g in range(n_groups))
-    pooled_real = real.T @ real / max(len(real) - n_groups, 1)
-    # the pooled correction as a linear map in the space of scores
-    pull = _map(pooled_made, pooled_real)
+    targets = believed_covariances(
+        [shared + noise for shared, noise in parts],
+        np.bincount(made, minlength=n_groups),
+        [real[group == g] for g in range(n_groups)],
+    )
     means = prior.means.astype(np.float64)
     tril: list[Array] = []
     factor = np.empty_like(prior.factor)
     for g in range(n_groups):
         own = slice(int(prior.offsets[g]), int(prior.offsets[g + 1]))
         shared, noise = parts[g]
-        expected = pull @ (shared + noise) @ pull.T
-        mine = real[group == g]
-        evidence = _EVIDENCE * scores.shape[1]
-        n = max(sizes[g] - 1, 0)
-        target = (mine.T @ mine + evidence * expected) / (n + evidence)
         covariance = _mixture_covariance(prior, own)
-        wanted = covariance + back.T @ (target - noise - shared) @ back
+        wanted = covariance + back.T @ (targets[g] - noise - shared) @ back
         move = _map(covariance, wanted)
         centre = prior.weights[own] @ means[own]
         means[own] = centre + (means[own] - centre) @ move.T

@@ -183,7 +183,7 @@ def _fit_leading(
 def _maximise(
     cells: Array, k: int, given: Array, tie: float, strength: float, rng: np.random.Generator
 ) -> Mixture:
-    """Maximise the penalised likelihood of a mixture, from the best of a few starts."""
+    """Maximise the penalised likelihood of a mixture, from clusters of cells."""
     n, n_dim = cells.shape
     responsibility = np.zeros((n, k))
     responsibility[np.arange(n), _nearest(cells, k, rng)] = 1.0
