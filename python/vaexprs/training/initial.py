@@ -61,8 +61,7 @@ def set_initial_weights(
         if components is not None:
             # z starts as what the scores tell of their signal, and moves the genes by it
             share = components.signal / components.total
-            loadings = components.vectors * np.sqrt(components.signal)
-            unscaled = loadings / np.maximum(features.gene_scale[:, None], 1e-12)
+            unscaled = components.loadings / np.maximum(features.gene_scale[:, None], 1e-12)
             weight = unscaled / slope[:, None] * trust[:, None]
             d = min(vae.shape.n_latent, weight.shape[1])
             encoder = vae.encoder

@@ -1,0 +1,77 @@
+"""Components of few cells: scores as honest as those of new cells, loadings of every gene."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+pytest.importorskip("torch")
+
+from vaexprs.training import features
+from vaexprs.training.features import cross_fit, fit_components
+
+pytestmark = pytest.mark.torch
+
+GENES, FACTORS = 500, 5
+LOADINGS = (
+    np.random.default_rng(0).normal(size=(FACTORS, GENES)) * np.geomspace(0.6, 0.3, 5)[:, None]
+)
+
+
+def cells(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, FACTORS)) @ LOADINGS + rng.normal(size=(n, GENES))
+
+
+def test_cross_fitted_scores_vary_as_those_of_new_cells():
+    """Their variance is that of new cells to 10 % in the mean; cells' own scores are 1.5 times it.
+
+    200 cells: the variance of one score has a standard error of 10 %, the mean of ten of 3 %.
+    """
+    known, new = cells(200, 1), cells(5000, 2)
+    found = cross_fit(known, 10, seed=0)
+    honest = (new @ found.vectors).var(axis=0)
+    own = (known @ found.vectors).var(axis=0)
+    assert (own / honest)[5:].mean() > 1.5
+    assert (found.total / honest).mean() == pytest.approx(1, abs=0.1)
+    # five factors are signal, the others noise
+    assert (found.signal / found.total)[:5].min() > 0.9
+    assert (found.signal / found.total)[5:].mean() < 0.3
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_genes_in_which_none_were_sought_have_loadings_too(form, monkeypatch):
+    """Half of the genes vary too little to be among those that components are found in."""
+    monkeypatch.setattr(features, "_PCA_GENES", GENES // 2)
+    weak = np.arange(GENES) % 2 == 1
+    values = cells(400, 3) * np.where(weak, 0.3, 1)
+    found = cross_fit(form(values), FACTORS, seed=0)
+    assert not found.vectors[weak].any()
+    assert (np.abs(found.vectors[~weak]).sum(axis=1) > 0).all()
+    # what components say of the covariance of weak genes is what the factors say
+    truth = (LOADINGS[:, weak].T @ LOADINGS[:, weak] * 0.09).ravel()
+    told = (found.loadings[weak] @ found.loadings[weak].T).ravel()
+    assert np.corrcoef(truth, told)[0, 1] > 0.9
+    assert (truth @ told) / (truth @ truth) == pytest.approx(1, abs=0.15)
+
+
+def test_first_components_take_all_with_them():
+    found = cross_fit(cells(60, 4), 8, seed=0)
+    few = found.first(3)
+    for name in ("vectors", "scores", "loadings"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(found, name)[:, :3])
+    assert few.n_telling() <= 3
+
+
+def test_components_are_found_alike_by_iteration_and_exactly():
+    values = cells(400, 5)
+    exact, centre, deviation = fit_components(values[:, :250], 4, seed=0)
+    _, _, right = np.linalg.svd(values[:, :250] - values[:, :250].mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(exact.T @ right[:4].T), np.eye(4), atol=1e-6)
+    iterated, _, other = fit_components(sparse.csr_matrix(values), 4, seed=0)
+    _, singular, right = np.linalg.svd(values - values.mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(iterated.T @ right[:4].T), np.eye(4), atol=1e-6)
+    np.testing.assert_allclose(other, singular[:4] / np.sqrt(399), rtol=1e-6)
+    np.testing.assert_allclose(centre, values[:, :250].mean(0))
+    assert (np.diff(deviation) < 0).all()
