@@ -4,7 +4,8 @@ A covariance of thirty scores of a few hundred cells is mostly noise, and moving
 as it is would widen them: what noise takes from a variance cannot go below nothing, what it adds
 stays. So variances are those of all real cells together, and correlations and single combinations
 differ from those of drawn cells only as far as they do by more than samples of so many cells would
-(empirical Bayes, with one variance of true differences for all scores and combinations).
+(empirical Bayes: true differences have one variance over combinations, for the log variances of
+each score, and for all correlations).
 """
 
 from __future__ import annotations
@@ -71,27 +72,27 @@ def believed_covariances(made: list[Array], n_made: NDArray[Any], real: list[Arr
     return [left[:, None] * target * left for target in targets]
 
 
-def _true_spread(old: list[Array], new: list[Array], error: Array) -> tuple[float, float]:
+def _true_spread(old: list[Array], new: list[Array], error: Array) -> tuple[Array, float]:
     """Estimate the variances of true differences, in log variances and in correlations.
 
     Each pair of covariances is of samples so small that a mean is off by the variance `error`.
     """
-    of_variance = of_correlation = 0.0
+    of_variance, of_correlation = np.zeros(len(old[0])), 0.0
     weight = 1 / error
     for before, after, off, trust in zip(old, new, error, weight / weight.sum(), strict=True):
         rho = _correlation(before)
         apart = ~np.eye(len(rho), dtype=bool)
         change = np.log(_variance(after) / _variance(before))
         turn = (_correlation(after) - rho)[apart]
-        of_variance += trust * float(np.mean(change**2 - _SAMPLING * off))
+        of_variance += trust * (change**2 - _SAMPLING * off)
         if turn.size:
             noise = (1 - rho[apart] ** 2) ** 2 * off
             of_correlation += trust * float(np.mean(turn**2 - noise))
-    return max(of_variance, 0.0), max(of_correlation, 0.0)
+    return np.maximum(of_variance, 0), max(of_correlation, 0.0)
 
 
 def _between(
-    old: Array, new: Array, error: float, believed: tuple[float, float]
+    old: Array, new: Array, error: float, believed: tuple[Array, float]
 ) -> tuple[Array, Array]:
     """Go from one covariance towards another as far as is believed: log variances, correlations."""
     of_variance, of_correlation = believed
