@@ -52,39 +52,40 @@ def believed_covariances(made: list[Array], n_made: NDArray[Any], real: list[Arr
     scatter = np.asarray(sum(cells.T @ cells for cells in real))
     pooled_real = scatter / n_real.sum()
     error = 1 / n_real.sum() + 1 / n_made.sum()
-    believed = _true_spread([pooled], [pooled_real], np.array([error]))
+    believed = _true_spread([(pooled, pooled_real, error)])
     _, correlation = _between(pooled, pooled_real, error, believed)
     shift = correlation - _correlation(pooled)
     stretch = np.log(_variance(pooled_real) / _variance(pooled))
-    expected = [
+    targets = [
         _covariance(np.log(_variance(each)) + stretch, _correlation(each) + shift) for each in made
     ]
 
-    own = np.flatnonzero(n_real > 1)
-    errors = 1 / n_real[own] + 1 / n_made[own]
-    covariances = [real[g].T @ real[g] / n_real[g] for g in own]
-    believed = _true_spread([expected[g] for g in own], covariances, errors)
-    targets = list(expected)
-    for g, covariance, error in zip(own, covariances, errors, strict=True):
-        targets[g] = _covariance(*_between(expected[g], covariance, error, believed))
+    own = {
+        int(g): (targets[g], real[g].T @ real[g] / n_real[g], 1 / n_real[g] + 1 / n_made[g])
+        for g in np.flatnonzero(n_real > 1)
+    }
+    believed = _true_spread(list(own.values()))
+    for g, (expected, covariance, error) in own.items():
+        targets[g] = _covariance(*_between(expected, covariance, error, believed))
     # logs of the variances of few cells are too low on average: all together as in real cells
     left = np.sqrt(_variance(pooled_real) / _variance(_average(targets, share)))
     return [left[:, None] * target * left for target in targets]
 
 
-def _true_spread(old: list[Array], new: list[Array], error: Array) -> tuple[Array, float]:
+def _true_spread(pairs: list[tuple[Array, Array, float]]) -> tuple[Array, float]:
     """Estimate the variances of true differences, in log variances and in correlations.
 
-    Each pair of covariances is of samples so small that a mean is off by the variance `error`.
+    Each pair of covariances is of samples so small that a mean is off by the variance given third.
     """
-    of_variance, of_correlation = np.zeros(len(old[0])), 0.0
-    weight = 1 / error
-    for before, after, off, trust in zip(old, new, error, weight / weight.sum(), strict=True):
+    of_variance, of_correlation = np.zeros(1), 0.0
+    weight = sum(1 / off for _, _, off in pairs)
+    for before, after, off in pairs:
+        trust = 1 / off / weight
         rho = _correlation(before)
         apart = ~np.eye(len(rho), dtype=bool)
         change = np.log(_variance(after) / _variance(before))
         turn = (_correlation(after) - rho)[apart]
-        of_variance += trust * (change**2 - _SAMPLING * off)
+        of_variance = of_variance + trust * (change**2 - _SAMPLING * off)
         if turn.size:
             noise = (1 - rho[apart] ** 2) ** 2 * off
             of_correlation += trust * float(np.mean(turn**2 - noise))
