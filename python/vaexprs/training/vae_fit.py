@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from vaexprs.data import read_expression
 from vaexprs.errors import require
@@ -105,7 +106,7 @@ class VAEFit:
             outputs = torch_outputs(self.vae, self.scaling, inputs)
             mean = outputs["mean"]
             if "zero_logits" in outputs:
-                mean = mean / (1 + np.exp(outputs["zero_logits"]))
+                mean = mean * expit(-outputs["zero_logits"])
             blocks.append(mean.astype(np.float32))
         columns: dict[str, Any] = {
             key.name: pandas.Categorical.from_codes(
