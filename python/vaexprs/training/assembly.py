@@ -16,7 +16,8 @@ from vaexprs._version import __version__
 from vaexprs.data import ExpressionData
 from vaexprs.spec import Likelihood
 from vaexprs.training.cells import Scaling
-from vaexprs.training.features import Components, Features, cross_fit, feature_kind
+from vaexprs.training.components import Components, cross_fit
+from vaexprs.training.features import Features, feature_kind
 from vaexprs.training.model import VAE, Architecture
 
 __all__ = ["describe", "features_of", "members_of", "provenance", "set_embedding"]

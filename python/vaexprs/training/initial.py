@@ -17,7 +17,8 @@ from scipy import sparse
 from vaexprs.data import ExpressionData
 from vaexprs.spec import COUNT_LIKELIHOODS
 from vaexprs.training.cells import Scaling
-from vaexprs.training.features import Components, Features
+from vaexprs.training.components import Components
+from vaexprs.training.features import Features
 from vaexprs.training.model import VAE, Head
 
 __all__ = ["DISPERSION_BOUNDS", "set_ceiling", "set_initial_weights"]

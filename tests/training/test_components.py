@@ -8,8 +8,8 @@ from scipy import sparse
 
 pytest.importorskip("torch")
 
-from vaexprs.training import features
-from vaexprs.training.features import cross_fit, fit_components
+from vaexprs.training import components
+from vaexprs.training.components import cross_fit, fit_components
 
 pytestmark = pytest.mark.torch
 
@@ -43,7 +43,7 @@ def test_cross_fitted_scores_vary_as_those_of_new_cells():
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
 def test_genes_in_which_none_were_sought_have_loadings_too(form, monkeypatch):
     """Half of the genes vary too little to be among those that components are found in."""
-    monkeypatch.setattr(features, "_PCA_GENES", GENES // 2)
+    monkeypatch.setattr(components, "_PCA_GENES", GENES // 2)
     weak = np.arange(GENES) % 2 == 1
     values = cells(400, 3) * np.where(weak, 0.3, 1)
     found = cross_fit(form(values), FACTORS, seed=0)
