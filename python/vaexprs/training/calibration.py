@@ -142,7 +142,7 @@ def _count_dispersions(
     vae: VAE, data: ExpressionData, draws: Draws, groupings: list[Grouping]
 ) -> None:
     finest, keys = groupings[-1], [each for each in groupings if each.block == "condition"]
-    if finest.block == "condition":  # combinations have laws of their own where no corrections
+    if finest.block == "condition":  # likelihoods are of combinations, corrected or not
         finest = combinations(vae, data, draws, finest.weight)
     made, variation = _count_shares(draws, finest)
     categories = np.zeros((finest.n_groups, len(keys)), np.int64)

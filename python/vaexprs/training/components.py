@@ -83,9 +83,10 @@ class Components:
 
     Attributes
     ----------
-    vectors, centre
-        ``(n_genes, n_components)`` and ``(n_genes,)``, of all cells; zeros for genes in which
-        no components were sought.
+    vectors
+        Of all cells, ``(n_genes, n_components)``; zeros for genes in which none were sought.
+    centre
+        Means of all genes, ``(n_genes,)``.
     scores
         Cross-fitted scores of the cells, ``(n_cells, n_components)``.
     total
@@ -127,6 +128,15 @@ def cross_fit(values: Any, n_components: int, seed: int) -> Components:
     The share of a score's variance that is signal follows from what is left of each gene when
     the cross-fitted scores have explained what they can: noise of single genes adds up along a
     component as ``sum_g v_g^2 psi_g``, as in factor analysis.
+
+    Parameters
+    ----------
+    values
+        Cells on the scale of the comparison, sparse or dense, ``(n_cells, n_genes)``.
+    n_components
+        How many to find, at most.
+    seed
+        Of folds and starting vectors.
     """
     n_cells, n_genes = values.shape
     centre = np.asarray(values.mean(axis=0), np.float64).ravel()
@@ -155,7 +165,10 @@ def cross_fit(values: Any, n_components: int, seed: int) -> Components:
 def _cross_fitted(
     values: Any, vectors: NDArray[np.float64], centre: NDArray[np.float64], seed: int
 ) -> NDArray[np.float64]:
-    """Score each cell along components found without it, rotated onto those of all cells."""
+    """Score each cell along components found without it, rotated onto those of all cells.
+
+    Returns scores, ``(n_cells, n_components)``; the cells' own where there are fewer than ten.
+    """
     n_cells = values.shape[0]
     scores = np.asarray(values @ vectors - centre @ vectors)
     n_folds = int(np.clip(_CELLS_BY_FOLDS // n_cells, _FEWEST_FOLDS, _MOST_FOLDS))

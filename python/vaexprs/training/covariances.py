@@ -42,7 +42,8 @@ def believed_covariances(made: list[Array], n_made: NDArray[Any], real: list[Arr
     Returns
     -------
     list of arrays
-        One for each combination, ``(n_scores, n_scores)``.
+        One for each combination, ``(n_scores, n_scores)``: symmetric, but not always positive
+        definite.
     """
     n_real = np.array([max(len(cells) - 1, 0) for cells in real])
     if n_real.sum() < 2:  # nothing varies within combinations
