@@ -71,14 +71,19 @@ def read(data: Path, name: str) -> anndata.AnnData:
     return anndata.read_h5ad(path)
 
 
-def generate(train: anndata.AnnData, keys: list[str], seed: int) -> tuple[Any, dict[str, float]]:
-    """Fit with the defaults, export, and generate from the artifact."""
+def generate(
+    train: anndata.AnnData, keys: list[str], seed: int, n_draws: int = 1
+) -> tuple[list[anndata.AnnData], dict[str, float]]:
+    """Fit with the defaults, export, and generate draws of as many cells from the artifact."""
     started = time.perf_counter()
     fit = fit_vae(train, condition_keys=keys, seed=seed, progress=False)
     seconds = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         path = fit.export(Path(folder) / "model.onnx")
-        made = gen_exprs(path, train.n_obs, seed=seed)
+        made = [
+            gen_exprs(path, train.n_obs, seed=seed, first_cell=draw * train.n_obs)
+            for draw in range(n_draws)
+        ]
     return made, {"seconds": seconds, "epochs": len(fit.history["loss"])}
 
 
@@ -121,13 +126,13 @@ def measure(data: Path, name: str, seed: int, scvi_python: str | None) -> dict[s
     cells = read(data, name)
     key = KEYS[name][0]
     if name == "yan":
-        made, fitted = generate(cells, KEYS[name], seed)
+        (made,), fitted = generate(cells, KEYS[name], seed)
         scores, control = whole_scores(Labelled.of(cells, key), Labelled.of(made, key))
         return {"scores": {"vaexprs": scores}, "control": control, "fit": fitted}
     rows = split_rows(np.asarray(cells.obs[key].astype(str)), seed)
     train, test = (cells[part].copy() for part in rows)
     sides = Labelled.of(train, key), Labelled.of(test, key)
-    made, fitted = generate(train, KEYS[name], seed)
+    (made,), fitted = generate(train, KEYS[name], seed)
     scores = {"vaexprs": generated_scores(*sides, Labelled.of(made, key), seed=seed)}
     if scvi_python:
         fitted["per_epoch"] = seconds_per_epoch(train, name)
