@@ -44,13 +44,13 @@ def test_a_program_of_few_cells_is_found():
 
 @pytest.mark.parametrize("n", [35, 120, 400])
 def test_normal_cells_stay_about_normal(n):
-    """Held-out cells may like a second component by chance, but new ones lose little by it."""
+    """Held-out cells may like a second component by chance, but new ones lose next to nothing."""
     new = cells(2000, 3)
     lost = []
     for seed in range(5):
         y = cells(n, 10 + seed)
         lost.append(fit_normal(y, np.eye(D), 20.0).score(new) - choose(y).score(new))
-    assert np.median(lost) / len(new) < 0.15
+    assert np.median(lost) / len(new) < 0.01
 
 
 def test_leading_mixtures_keep_mean_and_covariance():
@@ -63,8 +63,16 @@ def test_leading_mixtures_keep_mean_and_covariance():
     centred = mixture.means - y.mean(0)
     covariance = (mixture.weights[:, None] * centred).T @ centred
     covariance += np.einsum("k,kij,klj->il", mixture.weights, mixture.tril, mixture.tril)
-    normal = fit_normal(y, np.eye(D), 20.0)
-    np.testing.assert_allclose(covariance, normal.tril[0] @ normal.tril[0].T, atol=0.35)
+    tril = fit_normal(y, np.eye(D), 20.0).tril[0]
+    wanted = tril @ tril.T
+    leading = np.linalg.eigh(wanted)[1][:, -2:]
+    other = np.eye(D) - leading @ leading.T
+    difference = covariance - wanted
+    np.testing.assert_allclose(other @ difference @ other, 0, atol=1e-6)  # but for a floor
+    np.testing.assert_allclose(other @ difference @ leading, 0, atol=1e-9)
+    # its pull to the covariance in common is not that of one law: a few percent of the variance
+    along = leading.T @ difference @ leading
+    assert np.abs(along).max() < 0.05 * np.diag(leading.T @ wanted @ leading).max()
 
 
 def test_importance_says_which_directions_lead():
