@@ -67,12 +67,12 @@ def test_first_components_take_all_with_them():
 
 def test_components_are_found_alike_by_iteration_and_exactly():
     values = cells(400, 5)
-    exact, effects, deviation = fit_components(values[:, :250], 4, 0, np.zeros((400, 0)))
+    exact, centre, deviation = fit_components(values[:, :250], 4, seed=0)
     _, _, right = np.linalg.svd(values[:, :250] - values[:, :250].mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(exact.T @ right[:4].T), np.eye(4), atol=1e-6)
-    iterated, _, other = fit_components(sparse.csr_matrix(values), 4, 0, np.zeros((400, 0)))
+    iterated, _, other = fit_components(sparse.csr_matrix(values), 4, seed=0)
     _, singular, right = np.linalg.svd(values - values.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(iterated.T @ right[:4].T), np.eye(4), atol=1e-6)
     np.testing.assert_allclose(other, singular[:4] / np.sqrt(399), rtol=1e-6)
-    np.testing.assert_allclose(effects.intercept, values[:, :250].mean(0))
+    np.testing.assert_allclose(centre, values[:, :250].mean(0))
     assert (np.diff(deviation) < 0).all()

@@ -17,7 +17,6 @@ from vaexprs.data import ExpressionData
 from vaexprs.spec import Likelihood
 from vaexprs.training.cells import Scaling
 from vaexprs.training.components import Components, cross_fit
-from vaexprs.training.effects import design_of
 from vaexprs.training.features import Features, feature_kind
 from vaexprs.training.model import VAE, Architecture
 
@@ -32,12 +31,11 @@ _ROWS_PER_STEP = 512
 
 def features_of(
     data: ExpressionData, likelihood: Likelihood, scaling: Scaling | None, n_components: int | None,
-    seed: int, *, at_most: int | None = None, embedding: int = 0,
+    seed: int, *, at_most: int | None = None,
 ) -> tuple[Features, Components | None]:  # fmt: skip
     """Choose what the encoder reads; with `n_components`, find components and honest scores.
 
     With `at_most`, more components are found where the last of `n_components` is still signal.
-    `embedding` is the width of the vectors that stand for categories in the decoder, if any do.
     """
     kind = feature_kind(data, likelihood)
     shift = np.zeros(data.n_genes, np.float32)
@@ -52,22 +50,15 @@ def features_of(
     values = features.transform(data.X)
     scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
     most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
-    # categories that share vectors in the decoder cannot all have weights of their own there
-    member = members_of(data)
-    known = len(member) and not embedding
-    design = design_of(data.one_hot(), member) if known else None
-    components = cross_fit(scaled, most, seed, design)
+    components = cross_fit(scaled, most, seed)
     if at_most is not None and at_most > most and components.n_telling() == most:
-        components = cross_fit(scaled, at_most, seed, design)
+        components = cross_fit(scaled, at_most, seed)
         components = components.first(max(most, components.n_telling()))
-    added = components.effects.along(components.vectors)
     return replace(
         features,
         components=components.vectors.astype(np.float32),
-        offset=added.intercept.astype(np.float32),
+        offset=(components.centre @ components.vectors).astype(np.float32),
         score_scale=np.sqrt(components.total).astype(np.float32),
-        effects=added.slopes.astype(np.float32) if known else None,
-        member=member if known else None,
     ), components
 
 
@@ -79,10 +70,9 @@ def _within_reach(features: Features, data: ExpressionData) -> Features:
     """
     centre = np.asarray(features.transform(data.X).mean(axis=0), np.float32).ravel()
     centred = replace(features, gene_shift=centre)
-    total, condition = 0.0, data.one_hot()
+    total = 0.0
     for start in range(0, data.n_cells, _ROWS_PER_STEP):
-        rows = slice(start, start + _ROWS_PER_STEP)
-        total += float(np.abs(centred.inputs(data.X[rows], condition[rows])).sum())
+        total += float(np.abs(centred.inputs(data.X[start : start + _ROWS_PER_STEP])).sum())
     reach = total / data.n_cells
     return replace(centred, gene_scale=features.gene_scale * np.float32(min(1, _REACH / reach)))
 

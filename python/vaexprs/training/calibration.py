@@ -23,8 +23,8 @@ from vaexprs.training.dispersion import marginal_dispersion
 from vaexprs.training.drawing import Draws
 from vaexprs.training.gamma_dispersion import gamma_dispersion
 from vaexprs.training.grouping import Grouping, bias, combinations, correct, correct_to, partitions
+from vaexprs.training.initial import group_sums, square
 from vaexprs.training.model import VAE
-from vaexprs.training.sums import group_sums, square
 
 __all__ = ["calibrate"]
 

@@ -71,17 +71,15 @@ class Cells:
     ) -> None:
         self.data, self.features, self.scaling = data, features, scaling
         self.likelihood, self.device = likelihood, device
-        condition = data.one_hot()
-        self.condition = torch.from_numpy(condition).to(device)
+        self.condition = torch.from_numpy(data.one_hot()).to(device)
         library = data.library if likelihood in COUNT_LIKELIHOODS else np.ones(data.n_cells)
         self.log_library = torch.from_numpy(np.log(library).astype(np.float32)[:, None]).to(device)
         self._inputs: Tensor | None = None
         if inputs is not None:  # cross-fitted scores of the training cells
             self._inputs = torch.from_numpy(inputs).to(device)
         elif features.components is not None:  # few numbers per cell: computed once
-            starts = range(0, data.n_cells, _ROWS_PER_STEP)
-            steps = [slice(start, start + _ROWS_PER_STEP) for start in starts]
-            parts = [features.inputs(data.X[rows], condition[rows]) for rows in steps]
+            steps = range(0, data.n_cells, _ROWS_PER_STEP)
+            parts = [features.inputs(data.X[start : start + _ROWS_PER_STEP]) for start in steps]
             self._inputs = torch.from_numpy(np.concatenate(parts)).to(device)
 
     @property
@@ -99,9 +97,7 @@ class Cells:
         x = values if self.scaling is None else self.scaling.apply(values)
         where = torch.from_numpy(index).to(self.device)
         inputs = (
-            torch.from_numpy(self.features.inputs(values, self.condition[where].cpu())).to(
-                self.device
-            )
+            torch.from_numpy(self.features.inputs(values)).to(self.device)
             if self._inputs is None
             else self._inputs[where]
         )

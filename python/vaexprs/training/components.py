@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import require
-from vaexprs.training.effects import Effects
 
 __all__ = ["Components", "cross_fit", "fit_components"]
 
@@ -24,9 +23,9 @@ _EXACT_UP_TO = 300
 
 
 def fit_components(
-    values: Any, n_components: int, seed: int, design: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], Effects, NDArray[np.float64]]:
-    """Find the principal components of what a design leaves of cells, sparse ones left sparse.
+    values: Any, n_components: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Find the principal components of cells without centring a sparse matrix in memory.
 
     Parameters
     ----------
@@ -36,37 +35,31 @@ def fit_components(
         How many to find, less than both sides.
     seed
         Of the starting vector of the iteration.
-    design
-        What the cells are told apart by already, ``(n_cells, n_columns)``; without columns,
-        components are those of the centred cells.
 
     Returns
     -------
     components
         ``(n_genes, n_components)``, orthonormal, the strongest first, the largest entry of each
         positive.
-    effects
-        What the design says of the genes.
+    centre
+        Means of the genes, ``(n_genes,)``.
     deviation
         Standard deviation of the cells' scores, ``(n_components,)``.
     """
     linalg = require("scipy.sparse.linalg", extra="train", purpose="Training")
     n_cells, n_genes = values.shape
-    effects = Effects.of(values, design)
-    centre, slopes = effects.intercept, effects.slopes
+    centre = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
     if min(n_cells, n_genes) <= _EXACT_UP_TO or n_components > min(n_cells, n_genes) // 3:
         dense = values if isinstance(values, np.ndarray) else values.toarray()
-        _, singular, right = np.linalg.svd(dense - effects.expected(design), full_matrices=False)
+        _, singular, right = np.linalg.svd(dense - centre, full_matrices=False)
         singular, right = singular[:n_components], right[:n_components]
     else:
         wide = values.astype(np.float64)
         operator = linalg.LinearOperator(
             shape=values.shape,
             dtype=np.float64,
-            matvec=lambda v: wide @ v.ravel() - centre @ v.ravel() - design @ (slopes @ v.ravel()),
-            rmatvec=lambda u: (
-                wide.T @ u.ravel() - centre * u.sum() - (design.T @ u.ravel()) @ slopes
-            ),
+            matvec=lambda v: wide @ v.ravel() - centre @ v.ravel(),
+            rmatvec=lambda u: wide.T @ u.ravel() - centre * u.sum(),
         )
         start = np.random.default_rng(seed).standard_normal(min(values.shape))
         _, singular, right = linalg.svds(operator, k=n_components, v0=start)
@@ -74,7 +67,7 @@ def fit_components(
         singular, right = singular[order], right[order]
     largest = np.abs(right).argmax(axis=1)
     sign = np.sign(right[np.arange(len(right)), largest])
-    return (right * sign[:, None]).T, effects, singular / np.sqrt(max(n_cells - 1, 1))
+    return (right * sign[:, None]).T, centre, singular / np.sqrt(max(n_cells - 1, 1))
 
 
 @dataclass(frozen=True)
@@ -87,14 +80,13 @@ class Components:
     components of all cells), which agrees with new cells to a few percent.
 
     They are found in the most variable genes: ten thousand weak ones add little but their noise.
-    And in what the categories of conditions leave of them: see `vaexprs.training.effects`.
 
     Attributes
     ----------
     vectors
         Of all cells, ``(n_genes, n_components)``; zeros for genes in which none were sought.
-    effects
-        What the categories say of all genes.
+    centre
+        Means of all genes, ``(n_genes,)``.
     scores
         Cross-fitted scores of the cells, ``(n_cells, n_components)``.
     total
@@ -107,7 +99,7 @@ class Components:
     """
 
     vectors: NDArray[np.float64]
-    effects: Effects
+    centre: NDArray[np.float64]
     scores: NDArray[np.float64]
     total: NDArray[np.float64]
     signal: NDArray[np.float64]
@@ -130,9 +122,7 @@ class Components:
         )
 
 
-def cross_fit(
-    values: Any, n_components: int, seed: int, design: NDArray[np.float64] | None = None
-) -> Components:
+def cross_fit(values: Any, n_components: int, seed: int) -> Components:
     """Find principal components and cross-fitted scores; see `Components`.
 
     The share of a score's variance that is signal follows from what is left of each gene when
@@ -147,23 +137,20 @@ def cross_fit(
         How many to find, at most.
     seed
         Of folds and starting vectors.
-    design
-        Categories of the cells, ``(n_cells, n_columns)``; see `vaexprs.training.effects.design_of`.
     """
     n_cells, n_genes = values.shape
-    design = np.zeros((n_cells, 0)) if design is None else design
-    effects = Effects.of(values, design)
-    variance = effects.residual_variance(values, design)
+    centre = np.asarray(values.mean(axis=0), np.float64).ravel()
+    square = values**2 if isinstance(values, np.ndarray) else values.multiply(values)
+    variance = np.asarray(square.mean(axis=0), np.float64).ravel() - centre**2
     sought = np.sort(np.argsort(-variance, kind="stable")[:_PCA_GENES])
     some = values[:, sought]
     n_components = min(n_components, *some.shape)
-    found, _, deviation = fit_components(some, n_components, seed, design)
-    scores = _cross_fitted(some, found, effects.of_genes(sought), design, seed)
+    found, _, deviation = fit_components(some, n_components, seed)
+    scores = _cross_fitted(some, found, centre[sought], seed)
     total = np.maximum(scores.var(axis=0), 1e-12 * max(float(deviation[0]) ** 2, 1e-12))
 
     centred = scores - scores.mean(axis=0)
-    cross = np.asarray(values.T @ centred, np.float64) - (centred.T @ design @ effects.slopes).T
-    cross /= n_cells  # (G, p)
+    cross = np.asarray(values.T @ centred, np.float64) / n_cells  # (G, p)
     covariance = centred.T @ centred / n_cells + 1e-9 * np.diag(total)
     explained = (cross[sought] * np.linalg.solve(covariance, cross[sought].T).T).sum(axis=1)
     noise = found.T**2 @ np.maximum(variance[sought] - explained, 0)
@@ -172,22 +159,18 @@ def cross_fit(
     loadings[sought] = found * np.sqrt(signal)
     vectors = np.zeros((n_genes, found.shape[1]))
     vectors[sought] = found
-    return Components(vectors, effects, scores, total, signal, loadings)
+    return Components(vectors, centre, scores, total, signal, loadings)
 
 
 def _cross_fitted(
-    values: Any,
-    vectors: NDArray[np.float64],
-    effects: Effects,
-    design: NDArray[np.float64],
-    seed: int,
+    values: Any, vectors: NDArray[np.float64], centre: NDArray[np.float64], seed: int
 ) -> NDArray[np.float64]:
     """Score each cell along components found without it, rotated onto those of all cells.
 
     Returns scores, ``(n_cells, n_components)``; the cells' own where there are fewer than ten.
     """
     n_cells = values.shape[0]
-    scores = np.asarray(values @ vectors - effects.along(vectors).expected(design))
+    scores = np.asarray(values @ vectors - centre @ vectors)
     n_folds = int(np.clip(_CELLS_BY_FOLDS // n_cells, _FEWEST_FOLDS, _MOST_FOLDS))
     n_folds = min(n_folds, n_cells // 2)
     if n_folds < _FEWEST_FOLDS:
@@ -196,8 +179,7 @@ def _cross_fitted(
     for k in range(n_folds):
         inside, outside = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         most = min(vectors.shape[1], len(inside) - 1)
-        found, told, _ = fit_components(values[inside], most, seed, design[inside])
+        found, middle, _ = fit_components(values[inside], most, seed)
         left, _, right = np.linalg.svd(found.T @ vectors, full_matrices=False)
-        expected = told.along(found).expected(design[outside])
-        scores[outside] = (values[outside] @ found - expected) @ (left @ right)
+        scores[outside] = (values[outside] @ found - middle @ found) @ (left @ right)
     return scores

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
 from vaexprs.spec import COUNT_LIKELIHOODS, Likelihood
-from vaexprs.training.effects import design_of
 
 __all__ = ["Features", "feature_kind"]
 
@@ -25,8 +24,7 @@ class Features:
     """A fixed map from expression values to the encoder's input.
 
     ``f(x) * gene_scale``, then, where there are `components`, scores of unit variance:
-    ``((f(x) * gene_scale) @ components - offset - design @ effects) / score_scale``, where the
-    design holds the categories of the cells and the combinations that have effects of their own.
+    ``(f(x) * gene_scale - centre) @ components / score_scale``.
 
     Attributes
     ----------
@@ -37,13 +35,9 @@ class Features:
     components
         ``(n_genes, n_components)``, or None where the encoder reads the genes themselves.
     offset
-        Scores of a cell of no category, ``(n_components,)``.
+        Scores of the mean cell, ``(n_components,)``.
     score_scale
         Standard deviation of each score over the training cells, ``(n_components,)``.
-    effects
-        What each column of the design adds to the scores, ``(n_columns, n_components)``, or None.
-    member
-        Which categories make up the combinations, ``(n_categories, n_combinations)``, or None.
     """
 
     kind: Literal["log_normalised", "log1p", "identity"]
@@ -52,8 +46,6 @@ class Features:
     components: Array | None = None
     offset: Array | None = None
     score_scale: Array | None = None
-    effects: Array | None = None
-    member: Array | None = None
 
     @property
     def n_inputs(self) -> int:
@@ -76,16 +68,8 @@ class Features:
         np.log1p(out.data, out=out.data)
         return out
 
-    def inputs(self, X: Any, condition: ArrayLike) -> Array:
-        """Return what the encoder reads of these cells, dense, ``(n_cells, n_inputs)``.
-
-        Parameters
-        ----------
-        X
-            Expression values, ``(n_cells, n_genes)``.
-        condition
-            Categories of the cells, one-hot for each key, ``(n_cells, n_categories)``.
-        """
+    def inputs(self, X: Any) -> Array:
+        """Return what the encoder reads of these cells, dense, ``(n_cells, n_inputs)``."""
         values = self.transform(X)
         if self.components is None:
             dense = values if isinstance(values, np.ndarray) else values.toarray()
@@ -93,8 +77,6 @@ class Features:
         assert self.offset is not None
         assert self.score_scale is not None
         scores = values @ (self.components * self.gene_scale[:, None]) - self.offset
-        if self.effects is not None and self.member is not None:
-            scores = scores - design_of(condition, self.member) @ self.effects
         return np.asarray(scores / self.score_scale, dtype=np.float32)
 
 

@@ -93,5 +93,5 @@ def _match_sizes(fit: VAEFit, data: ExpressionData, seed: int) -> None:
 def _scores(fit: VAEFit, X: Any, draws: Draws) -> NDArray[np.float64]:
     """Score drawn cells as the encoder would see them; for counts with their log library size."""
     assert fit.features.components is not None
-    seen = fit.features.inputs(X, draws.condition).astype(np.float64)
+    seen = fit.features.inputs(X).astype(np.float64)
     return np.column_stack([seen, np.log(draws.library)]) if fit.spec.is_counts else seen

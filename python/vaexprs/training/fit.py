@@ -88,8 +88,7 @@ def fit_vae(
     hidden
         Hidden layers of encoder and decoder in the default layout, such as ``(128,)`` or
         ``[(256, "elu"), (128, "relu")]``; the decoder has them in reverse. There the encoder
-        reads principal-component scores of what conditions leave of the cells, and a linear path
-        leads from z and the conditions to the genes.
+        reads principal-component scores, and a linear path leads from z to the genes.
     encoder, decoder
         Plain stacks instead of the default layout: layers as ``[(512, "relu")]``. The encoder
         reads all genes. The decoder may name its output layer, as wide as there are genes.
@@ -169,15 +168,13 @@ def fit_vae(
     encoder_layers, decoder_layers = _layers(hidden, encoder, decoder, data.n_genes, law)
     scaling = Scaling.of(training, law)
     most = choose_latent(training.n_cells, data.n_genes, MOST_LATENTS) if automatic else None
-    n_conditions = int(data.sizes.sum())
-    embedding = _EMBEDDING if n_conditions > _MOST_CATEGORIES else 0
     features, components = features_of(
-        training, law, scaling, None if plain else n_latent, seed,
-        at_most=most, embedding=embedding,
-    )  # fmt: skip
+        training, law, scaling, None if plain else n_latent, seed, at_most=most
+    )
     if not plain and automatic:
         n_latent = features.n_inputs
     members = members_of(data)
+    n_conditions = int(data.sizes.sum())
     shape = Architecture(
         likelihood=law,
         n_genes=data.n_genes,
@@ -189,7 +186,7 @@ def fit_vae(
         encoder=encoder_layers,
         decoder=decoder_layers,
         linear_path=not plain,
-        embedding=embedding,
+        embedding=_EMBEDDING if n_conditions > _MOST_CATEGORIES else 0,
         reads_library=law in COUNT_LIKELIHOODS,
         typical_library=_typical_library(data, law),
     )

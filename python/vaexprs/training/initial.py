@@ -1,4 +1,4 @@
-"""Where the weights start: moments, effects of categories, loadings of principal components.
+"""Where the weights start: moments of the data, and the loadings of its principal components.
 
 A few hundred cells carry a fit only a few hundred steps, and what starts far off never arrives:
 ribosomal genes want an inverse dispersion of 20 to 100 and chemokines 0.1, rare genes a log mean
@@ -7,6 +7,8 @@ of -15. So gene means, dispersions, zero fractions and the linear path start whe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,12 +16,10 @@ from scipy import sparse
 
 from vaexprs.data import ExpressionData
 from vaexprs.spec import COUNT_LIKELIHOODS
-from vaexprs.training.category_weights import category_weights
 from vaexprs.training.cells import Scaling
 from vaexprs.training.components import Components
 from vaexprs.training.features import Features
 from vaexprs.training.model import VAE, Head
-from vaexprs.training.sums import group_sums, square
 
 __all__ = ["DISPERSION_BOUNDS", "set_ceiling", "set_initial_weights"]
 
@@ -59,12 +59,6 @@ def set_initial_weights(
         for name, values in start.items():
             if name in vae.decoder.heads:
                 _head(vae, name).bias.copy_(torch.from_numpy(np.asarray(values, np.float32)))
-        if components is not None and components.effects.slopes.size:
-            added = category_weights(data, likelihood, scaling, start, slope)
-            for name, values in added.items():
-                if name in vae.decoder.heads:
-                    weight = _head(vae, name).weight["condition"]
-                    weight.copy_(torch.from_numpy(np.asarray(values, np.float32)))
         if components is not None:
             # z starts as what the scores tell of their signal, and moves the genes by it
             share = components.signal / components.total
@@ -121,6 +115,25 @@ def _head(vae: VAE, name: str) -> Head:
     head = vae.decoder.heads[name]
     assert isinstance(head, Head)
     return head
+
+
+def group_sums(
+    X: Any, group: NDArray[np.int64], n_groups: int | None = None, weights: Array | None = None
+) -> Array:
+    """Sum the rows of each group, weighted, without making a sparse matrix dense."""
+    n_groups = int(group.max()) + 1 if n_groups is None else n_groups
+    values = np.ones(len(group)) if weights is None else weights
+    indicator = sparse.csr_matrix(
+        (values, (group, np.arange(len(group)))), shape=(n_groups, len(group))
+    )
+    total = indicator @ X
+    return np.asarray(total if isinstance(total, np.ndarray) else total.toarray(), np.float64)
+
+
+def square(X: Any) -> Any:
+    """Square each value of a dense or sparse matrix, in float64."""
+    wide = X.astype(np.float64)
+    return wide**2 if isinstance(wide, np.ndarray) else wide.multiply(wide).tocsr()
 
 
 def _counts(data: ExpressionData, features: Features) -> tuple[dict[str, Array], Array, Array]:

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from vaexprs.data import ExpressionData
 from vaexprs.training.drawing import Draws
 from vaexprs.training.features import Features
-from vaexprs.training.initial import DISPERSION_BOUNDS
+from vaexprs.training.initial import DISPERSION_BOUNDS, group_sums, square
 from vaexprs.training.model import VAE, Head
-from vaexprs.training.sums import group_sums, square
 
 __all__ = ["match_spread"]
 
