@@ -7,6 +7,7 @@ for a tile does not depend on the tiles that are drawn with it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from vaexprs.generation.latent import LatentLaw
 from vaexprs.generation.observation import CSR, draw, expected
 from vaexprs.generation.plan import Plan
 
-__all__ = ["Block", "Job", "n_together"]
+__all__ = ["Block", "Job", "n_together", "pieces"]
 
 
 @dataclass(frozen=True)
@@ -174,3 +175,19 @@ class _Cells:
 def n_together(n_entries: int) -> int:
     """Return how many pieces of so many entries make enough work to share its overhead."""
     return int(np.clip(2**22 // n_entries, 1, 16))
+
+
+def pieces(
+    start: int, stop: int, block_size: int, n_workers: int, n_at_most: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield the blocks of a range of cells, as many at once as a worker takes.
+
+    Several, because to wake another worker costs as much as a few cells; but no more than half of a
+    worker's share of what is left, so that none is still at its last ones when the others are done
+    (guided self-scheduling, Polychronopoulos and Kuck, IEEE Transactions on Computers 36, 1987).
+    """
+    starts = range(start, stop, block_size)
+    while starts:
+        n = int(np.clip(len(starts) // (2 * n_workers), 1, n_at_most))
+        yield [(at, min(at + block_size, stop)) for at in starts[:n]]
+        starts = starts[n:]

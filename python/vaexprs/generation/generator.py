@@ -8,7 +8,6 @@ on the artifact, the plan, the seed and the cell's global index, and on nothing 
 from __future__ import annotations
 
 import collections.abc
-import itertools
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from vaexprs.artifact import Artifact, load_artifact
 from vaexprs.artifact.shipped import find_artifact
 from vaexprs.errors import ConditionError
-from vaexprs.generation.blocks import Block, Job, n_together
+from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
 from vaexprs.generation.lowering import lower
@@ -159,20 +158,18 @@ class Generator:
     def _stream(
         self, job: Job, start: int, stop: int
     ) -> collections.abc.Generator[Block, None, None]:
-        cuts = ((at, min(at + self.block_size, stop)) for at in range(start, stop, self.block_size))
         if self.n_threads == 1:
-            for cut in cuts:
-                yield job.block(*cut)
+            for at in range(start, stop, self.block_size):
+                yield job.block(at, min(at + self.block_size, stop))
             return
-        # A worker takes several small blocks at once: waking others costs as much as a few cells.
-        # A window of them under way bounds memory when the consumer is slower than we are; a few
+        # A window of pieces under way bounds memory when the consumer is slower than we are; a few
         # more than there are workers, so that none waits while the consumer is at work.
-        n_cuts = n_together(self.block_size * self.spec.n_genes)
+        n_together_at_most = n_together(self.block_size * self.spec.n_genes)
         pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
         window: deque[Future[list[Block]]] = deque()
         try:
-            while together := list(itertools.islice(cuts, n_cuts)):
-                window.append(pool.submit(job.blocks, together))
+            for cuts in pieces(start, stop, self.block_size, self.n_threads, n_together_at_most):
+                window.append(pool.submit(job.blocks, cuts))
                 if len(window) > self.n_threads + 2:
                     yield from window.popleft().result()
             while window:
