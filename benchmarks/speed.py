@@ -64,8 +64,8 @@ def table(scvi_python: str | None) -> list[Line]:
         if pipeline.n_cores() < 2:
             return None
         return min(
-            pipeline.two_threads(2000, 128, n_cells=163_840),
-            pipeline.two_threads(20_000, 512, n_cells=8192),
+            pipeline.two_threads(2000, 128, n_cells=40_960),
+            pipeline.two_threads(20_000, 512, n_cells=2048),
         )
 
     return [
