@@ -36,19 +36,5 @@ def test_no_worker_takes_more_than_half_of_its_share_of_what_is_left(
 
 
 def test_pieces_are_as_large_as_they_may_be_while_much_is_left() -> None:
-    assert [len(piece) for piece in pieces(0, 40, 1, 2, 8)] == [
-        8,
-        8,
-        6,
-        4,
-        3,
-        2,
-        2,
-        1,
-        1,
-        1,
-        1,
-        1,
-        1,
-        1,
-    ]
+    sizes = [len(piece) for piece in pieces(0, 40, 1, 2, 8)]
+    assert sizes == [8, 8, 6, 4, 3, 2, 2] + 7 * [1]

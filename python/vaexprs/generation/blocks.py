@@ -180,11 +180,12 @@ def n_together(n_entries: int) -> int:
 def pieces(
     start: int, stop: int, block_size: int, n_workers: int, n_at_most: int
 ) -> Iterator[list[tuple[int, int]]]:
-    """Yield the blocks of a range of cells, as many at once as a worker takes.
+    """Yield the blocks ``(first, last + 1)`` of the cells start to stop, as a worker takes them.
 
-    Several, because to wake another worker costs as much as a few cells; but no more than half of a
-    worker's share of what is left, so that none is still at its last ones when the others are done
-    (guided self-scheduling, Polychronopoulos and Kuck, IEEE Transactions on Computers 36, 1987).
+    Several at once, up to `n_at_most`, because to wake another worker costs as much as a few cells;
+    but no more than half of a worker's share of what is left, so that none is still at its last ones
+    when the others are done (guided self-scheduling, Polychronopoulos and Kuck, IEEE Transactions on
+    Computers 36, 1987).
     """
     starts = range(start, stop, block_size)
     while starts:

@@ -164,11 +164,11 @@ class Generator:
             return
         # A window of pieces under way bounds memory when the consumer is slower than we are; a few
         # more than there are workers, so that none waits while the consumer is at work.
-        n_together_at_most = n_together(self.block_size * self.spec.n_genes)
+        n_at_most = n_together(self.block_size * self.spec.n_genes)
         pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
         window: deque[Future[list[Block]]] = deque()
         try:
-            for cuts in pieces(start, stop, self.block_size, self.n_threads, n_together_at_most):
+            for cuts in pieces(start, stop, self.block_size, self.n_threads, n_at_most):
                 window.append(pool.submit(job.blocks, cuts))
                 if len(window) > self.n_threads + 2:
                     yield from window.popleft().result()
