@@ -183,9 +183,9 @@ def pieces(
     """Yield the blocks ``(first, last + 1)`` of the cells start to stop, as a worker takes them.
 
     Several at once, up to `n_at_most`, because to wake another worker costs as much as a few cells;
-    but no more than half of a worker's share of what is left, so that none is still at its last ones
-    when the others are done (guided self-scheduling, Polychronopoulos and Kuck, IEEE Transactions on
-    Computers 36, 1987).
+    but no more than half of a worker's share of what is left, so that none is still at its last
+    ones when the others are done (guided self-scheduling, Polychronopoulos and Kuck, IEEE
+    Transactions on Computers 36, 1987).
     """
     starts = range(start, stop, block_size)
     while starts:
