@@ -7,115 +7,76 @@
 Split, fit and scores are those of ``quality.py``, with one draw of cells for each fit. What is in
 the JSON file already is not measured again, and the tables are of all that it holds. A forest's
 AUC has a standard error of 0.01 on the PBMC sets, so the median of three seeds one of about 0.007.
-What is neither an option of `fit_vae` nor written here is tried by changing the code and comparing
-two commits.
+Levers that are no option of `fit_vae` are written in ``changes.py``.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
+import anndata
 import numpy as np
-import torch
-from torch import Tensor
 
 from bars import Labelled, generated_scores, split_rows, whole_scores
+from changes import (
+    blind_decoder,
+    blind_encoder,
+    flow_prior,
+    free_bits,
+    library_alone,
+    one_normal,
+    plainer_dispersions,
+    standard_normal,
+    vamp_prior,
+)
 from quality import KEYS, read
 from timing import machine
 from vaexprs import VAEFit, fit_vae, gen_exprs
-from vaexprs.spec import GeneratorSpec, Prior
-from vaexprs.training import likelihoods
-from vaexprs.training.model import Batch, Encoder
+from vaexprs.spec import GeneratorSpec
+from vaexprs.training.finishing import fit_generator
 
-
-def standard_normal(spec: GeneratorSpec) -> GeneratorSpec:
-    """Draw z from N(0, I), and library sizes from a log-normal law of each combination."""
-    library = spec.library and replace(spec.library, kind="lognormal")
-    return replace(spec, prior=Prior(), library=library)
-
-
-def one_normal(spec: GeneratorSpec) -> GeneratorSpec:
-    """Give each combination one normal law of the mean and covariance of its mixture."""
-    prior = spec.prior
-    starts, n_dim = prior.offsets[:-1], prior.means.shape[1]
-    factors = prior.tril[prior.factor].astype(np.float64)
-    means, weight = prior.means.astype(np.float64), prior.weights[:, None]
-    mean = np.add.reduceat(weight * means, starts)
-    apart = means - np.repeat(mean, np.diff(prior.offsets), axis=0)
-    scatter = factors @ factors.transpose(0, 2, 1) + apart[:, :, None] * apart[:, None, :]
-    covariance = np.add.reduceat(weight[:, :, None] * scatter, starts)
-    law = replace(
-        prior,
-        offsets=np.arange(len(mean) + 1),
-        weights=np.ones(len(mean)),
-        means=mean.astype(np.float32),
-        tril=np.linalg.cholesky(covariance + 1e-9 * np.eye(n_dim)).astype(np.float32),
-        factor=np.arange(len(mean), dtype=np.int32),
-    )
-    return replace(spec, prior=law)
-
-
-def library_alone(spec: GeneratorSpec) -> GeneratorSpec:
-    """Draw library sizes without a look at z, from a log-normal law of each combination."""
-    assert spec.library is not None
-    prior = replace(
-        spec.prior,
-        with_log_library=False,
-        means=np.ascontiguousarray(spec.prior.means[:, :-1]),
-        tril=np.ascontiguousarray(spec.prior.tril[:, :-1, :-1]),
-    )
-    return replace(spec, prior=prior, library=replace(spec.library, kind="lognormal"))
-
-
-@contextmanager
-def free_bits(nats: float = 0.5) -> Iterator[None]:
-    """Let each latent tell so much of a cell, on average over a batch, at no price.
-
-    D. P. Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow, NeurIPS
-    2016, appendix C.8.
-    """
-
-    def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-        each = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)  # (n, d)
-        return each.mean(0).clamp(min=nats).sum().expand(len(mean))
-
-    with mock.patch.object(likelihoods, "kl_divergence", divergence):
-        yield
-
-
-@contextmanager
-def blind_encoder() -> Iterator[None]:
-    """Hide the conditions from the encoder."""
-    forward = Encoder.forward
-
-    def blind(encoder: Encoder, batch: Batch) -> tuple[Tensor, Tensor]:
-        return forward(encoder, replace(batch, condition=torch.zeros_like(batch.condition)))
-
-    with mock.patch.object(Encoder, "forward", blind):
-        yield
+Context: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
 class Lever:
-    """Options of `fit_vae`, a context to call it in, or a change to what a fit would export."""
+    """How a fit differs from the defaults.
+
+    Attributes
+    ----------
+    options
+        Of `fit_vae`.
+    within, finish
+        Contexts to train in, and to fit prior, calibration and dispersions in.
+    change
+        What becomes of the finished fit.
+    members
+        How many fits of other seeds share the cells among them.
+    counts_only
+        Whether it means anything for counts alone.
+    """
 
     options: dict[str, Any] = field(default_factory=dict)
-    within: Callable[[], AbstractContextManager[None]] = nullcontext
-    change: Callable[[GeneratorSpec], GeneratorSpec] | None = None
+    within: Context = nullcontext
+    finish: Context = nullcontext
+    change: Callable[[GeneratorSpec], GeneratorSpec] = lambda spec: spec
+    members: int = 1
     counts_only: bool = False
 
     @property
-    def fits_as_usual(self) -> bool:
-        """Whether a fit with the defaults will do."""
+    def trains_as_usual(self) -> bool:
+        """Whether what was trained with the defaults will do."""
         return not self.options and self.within is nullcontext
 
 
@@ -123,20 +84,35 @@ LEVERS = {
     "defaults": Lever(),
     "z from N(0, I)": Lever(change=standard_normal),
     "one normal law for each combination": Lever(change=one_normal),
+    "a normalising flow": Lever(finish=flow_prior),
+    "VampPrior, a component for every 15 cells": Lever(finish=partial(vamp_prior, 15)),
+    "VampPrior, a component for every cell": Lever(finish=partial(vamp_prior, 1)),
     "library sizes of their own": Lever(change=library_alone, counts_only=True),
     "no calibration": Lever({"calibrate": False}),
+    "dispersions of genes alone": Lever(
+        finish=plainer_dispersions(of_conditions=False, of_library=False), counts_only=True
+    ),
+    "dispersions of genes and conditions": Lever(
+        finish=plainer_dispersions(of_conditions=True, of_library=False), counts_only=True
+    ),
+    "dispersions of genes and library sizes": Lever(
+        finish=plainer_dispersions(of_conditions=False, of_library=True), counts_only=True
+    ),
     "zero-inflated law": Lever({"likelihood": "zinb"}, counts_only=True),
+    "Poisson law": Lever({"likelihood": "poisson"}, counts_only=True),
     "a third of the KL weight": Lever({"kl_weight": 0.3}),
+    "three times the KL weight": Lever({"kl_weight": 3.0}),
+    "no warm-up of the KL weight": Lever({"kl_warmup": 0}),
     "free bits": Lever(within=free_bits),
     "conditions hidden from the encoder": Lever(within=blind_encoder),
+    "conditions hidden from the decoder": Lever(within=blind_decoder),
     "10 latents": Lever({"n_latent": 10}),
     "256 hidden units": Lever({"hidden": [256]}),
-    "network of all genes, no linear path": Lever({"encoder": [128], "decoder": [128]}),
-    "no warm-up of the KL weight": Lever({"kl_warmup": 0}),
-    "Poisson law": Lever({"likelihood": "poisson"}, counts_only=True),
-    "three times the KL weight": Lever({"kl_weight": 3.0}),
     "two hidden layers": Lever({"hidden": [128, 128]}),
+    "network of all genes, no linear path": Lever({"encoder": [128], "decoder": [128]}),
     "patience of 5 epochs": Lever({"patience": 5}),
+    "30 epochs, no cells held out": Lever({"epochs": 30, "validation_split": 0}),
+    "two decoders, half of the cells each": Lever(members=2),
 }
 #: What is shown of a set that is split, and of one that is not: score and format.
 SHOWN = {
@@ -155,6 +131,15 @@ SHOWN = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained model before its prior is fitted, and what `fit_generator` is called with."""
+
+    fit: VAEFit
+    arguments: list[Any]
+    seconds: float
+
+
 class Split:
     """One set split by one seed, and the fits that were made of it."""
 
@@ -165,33 +150,50 @@ class Split:
         if name != "yan":
             rows = split_rows(np.asarray(cells.obs[self.key].astype(str)), seed)
             self.train, self.test = (cells[part].copy() for part in rows)
-        self.defaults: tuple[VAEFit, float] | None = None
+        self.usual: dict[int, Trained] = {}
+
+    def fit(self, lever: Lever, member: int) -> tuple[VAEFit, float]:
+        """Fit as a lever says; return the fit and the seconds it took."""
+        with lever.within():
+            if lever.trains_as_usual and member in self.usual:
+                trained = self.usual[member]
+            else:
+                trained = self.trained(lever, member)
+            if lever.trains_as_usual:
+                self.usual[member] = trained
+            started = time.perf_counter()
+            fit = copy.deepcopy(trained.fit)
+            with lever.finish():
+                fit_generator(fit, *trained.arguments)
+        fit.spec = lever.change(fit.spec)
+        return fit, trained.seconds + time.perf_counter() - started
+
+    def trained(self, lever: Lever, member: int) -> Trained:
+        """Train as a lever says, up to what follows training."""
+        started = time.perf_counter()
+        with mock.patch("vaexprs.training.fit.fit_generator") as finishing:
+            fit_vae(
+                self.train, condition_keys=KEYS[self.name], seed=self.seed + 1000 * member,
+                progress=False, **lever.options,
+            )  # fmt: skip
+        fit, *arguments = finishing.call_args.args
+        return Trained(fit, arguments, time.perf_counter() - started)
 
     def score(self, lever: Lever) -> dict[str, float]:
         """Fit as a lever says, generate as many cells as were trained on, and score them."""
-        if not lever.fits_as_usual or self.defaults is None:
-            started = time.perf_counter()
-            with lever.within():
-                fit = fit_vae(
-                    self.train, condition_keys=KEYS[self.name], seed=self.seed, progress=False,
-                    **lever.options,
-                )  # fmt: skip
-            seconds = time.perf_counter() - started
-            if lever.fits_as_usual:
-                self.defaults = fit, seconds
-        else:
-            fit, seconds = self.defaults
-        spec = fit.spec
-        if lever.change is not None:
-            fit.spec = lever.change(spec)
-        made = Labelled.of(gen_exprs(fit, self.train.n_obs, seed=self.seed), self.key)
-        fit.spec = spec
+        made, seconds = [], 0.0
+        for member in range(lever.members):
+            fit, taken = self.fit(lever, member)
+            cells = gen_exprs(fit, self.train.n_obs, seed=self.seed)
+            made.append(cells[member :: lever.members])
+            seconds += taken
+        generated = Labelled.of(anndata.concat(made, index_unique="-"), self.key)
         known = Labelled.of(self.train, self.key)
         if self.test is None:
-            scores = whole_scores(known, made)[0]
+            scores = whole_scores(known, generated)[0]
         else:
             other = Labelled.of(self.test, self.key)
-            scores = generated_scores(known, other, made, seed=self.seed)
+            scores = generated_scores(known, other, generated, seed=self.seed)
         return scores | {"seconds": seconds}
 
 
