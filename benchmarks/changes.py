@@ -21,8 +21,9 @@ from flow import flow_draws
 from vaexprs import VAEFit
 from vaexprs.spec import GeneratorSpec, Prior
 from vaexprs.training import dispersion, likelihoods, priors
+from vaexprs.training.initial import set_ceiling
 from vaexprs.training.loop import train
-from vaexprs.training.model import Batch, Decoder, Encoder
+from vaexprs.training.model import VAE, Batch, Decoder, Encoder
 
 __all__ = [
     "blind_decoder",
@@ -30,6 +31,8 @@ __all__ = [
     "flow_prior",
     "free_bits",
     "library_alone",
+    "library_in_decoder",
+    "nothing_shared",
     "one_normal",
     "plainer_dispersions",
     "standard_normal",
@@ -129,7 +132,36 @@ def blind_decoder() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def library_in_decoder() -> Iterator[None]:
+    """Let shares of genes follow the log library size, beside z; a slope for each gene."""
+
+    def with_slopes(vae: VAE, data: Any) -> None:
+        set_ceiling(vae, data)
+        vae.decoder.add_block("logits", "depth", torch.zeros(1, vae.shape.n_genes))
+        vae.decoder.heads["logits"].requires_grad_(True)
+
+    with mock.patch("vaexprs.training.fit.set_ceiling", with_slopes):
+        yield
+
+
 # ---- after training: the prior and the dispersions
+
+
+@contextmanager
+def nothing_shared() -> Iterator[None]:
+    """Give each combination the mean of its own cells and a mixture of its own, however few."""
+    shrunk = priors._shrunk_means
+
+    def own_means(y: Any, group: Any, n_groups: int, *rest: Any) -> tuple[Any, Any]:
+        _, parent = shrunk(y, group, n_groups, *rest)
+        return np.stack([y[group == g].mean(0) for g in range(n_groups)]), parent
+
+    with (
+        mock.patch.object(priors, "_shrunk_means", own_means),
+        mock.patch.object(priors, "_CELLS_OF_OWN", 0),
+    ):
+        yield
 
 
 @contextmanager
