@@ -39,7 +39,8 @@ __all__ = [
     "vamp_prior",
 ]
 
-_POINTS_PER_CELL, _LEAST_POINTS = 6, 200
+#: Points of a flow: what follows gives each a covariance of its own, and metadata have a limit.
+_POINTS_PER_CELL, _LEAST_POINTS = 2, 50
 
 # ---- of a finished fit: another law of z
 
