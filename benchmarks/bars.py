@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.metrics import accuracy_score
 
-from vaexprs.evaluation.basis import Basis
+from vaexprs.evaluation.comparison.basis import Basis
 from vaexprs.evaluation.metrics import conditions, marginals, privacy, structure, utility
 from vaexprs.evaluation.metrics.discriminators import discriminate
 

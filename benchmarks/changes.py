@@ -19,11 +19,13 @@ from torch import Tensor
 
 from flow import flow_draws
 from vaexprs import VAEFit
+from vaexprs.latent import fit as priors
 from vaexprs.spec import GeneratorSpec, Prior
-from vaexprs.training import dispersion, likelihoods, priors
-from vaexprs.training.initial import set_ceiling
-from vaexprs.training.loop import train
-from vaexprs.training.model import VAE, Batch, Decoder, Encoder
+from vaexprs.training.calibration import dispersion
+from vaexprs.training.likelihoods import log_prob as likelihoods
+from vaexprs.training.network.loop import train
+from vaexprs.training.network.model import VAE, Batch, Decoder, Encoder
+from vaexprs.training.network.start import set_ceiling
 
 __all__ = [
     "blind_decoder",
@@ -202,7 +204,7 @@ def vamp_prior(cells_per_component: int) -> Iterator[None]:
 
     with (
         mock.patch.object(VAEFit, "posterior", noted),
-        mock.patch("vaexprs.training.finishing.fit_prior", of_posteriors),
+        mock.patch("vaexprs.training.calibration.steps.fit_prior", of_posteriors),
     ):
         yield
 
@@ -230,7 +232,7 @@ def flow_prior() -> Iterator[None]:
         tril = np.broadcast_to(1e-3 * root, (1, *root.shape))
         return _table(kept, points, tril, np.zeros(len(points)), log_library is not None)
 
-    with mock.patch("vaexprs.training.finishing.fit_prior", of_flow):
+    with mock.patch("vaexprs.training.calibration.steps.fit_prior", of_flow):
         yield
 
 
@@ -264,7 +266,7 @@ def plainer_dispersions(*, of_conditions: bool, of_library: bool) -> Callable[[]
     def plainer() -> Iterator[None]:
         with (
             mock.patch.object(dispersion, "_choose", chosen),
-            mock.patch("vaexprs.training.calibration.marginal_dispersion", fitted),
+            mock.patch("vaexprs.training.calibration.means.marginal_dispersion", fitted),
         ):
             yield
 

@@ -46,7 +46,7 @@ from quality import KEYS, read
 from timing import machine
 from vaexprs import VAEFit, fit_vae, gen_exprs
 from vaexprs.spec import GeneratorSpec
-from vaexprs.training.finishing import fit_generator
+from vaexprs.training.calibration.steps import fit_generator
 
 Context: TypeAlias = Callable[[], AbstractContextManager[None]]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from bars import Labelled, split_rows
 from vaexprs import fit_vae, gen_exprs
-from vaexprs.evaluation.basis import Basis
+from vaexprs.evaluation.comparison.basis import Basis
 from vaexprs.evaluation.metrics.utility import augmented_f1
 
 __all__ = ["augmentation"]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from vaexprs.artifact import Artifact, load_artifact
-from vaexprs.spec import ConditionKey, Conditions, GeneratorSpec, LibraryLaw, Prior
-from vaexprs.training.quantization import quantize
+from vaexprs.export.quantization import quantize
+from vaexprs.spec import ConditionKey, Conditions, GeneratorSpec, LibraryLaw, Prior, write_metadata
 
 N_LATENT = 10
 CELL_TYPES = tuple(f"type_{i}" for i in range(6))
@@ -94,7 +94,7 @@ def synthetic_artifact(
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, spec.to_metadata())
+    helper.set_model_props(model, write_metadata(spec))
     if precision == "int8":
         model = quantize(model, spec)
     return load_artifact(model.SerializeToString(deterministic=True))

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from vaexprs.artifact import load as artifact
-from vaexprs.artifact import reader, shapes, wire
-from vaexprs.artifact.operators import OPERATORS
-from vaexprs.artifact.reader import read_model
-from vaexprs.artifact.shapes import check_shapes
+from vaexprs.artifact.onnx import reader, shapes, wire
+from vaexprs.artifact.onnx.operators import OPERATORS
+from vaexprs.artifact.onnx.reader import read_model
+from vaexprs.artifact.onnx.shapes import check_shapes
 from vaexprs.spec import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vaexprs.artifact import Artifact, load_artifact
-from vaexprs.artifact.reader import Model, read_model
-from vaexprs.artifact.wire import MAX_FIELDS, MAX_NUMBERS, WireReader, encode_bytes
+from vaexprs.artifact.onnx.reader import Model, read_model
+from vaexprs.artifact.onnx.wire import MAX_FIELDS, MAX_NUMBERS, WireReader, encode_bytes
 from vaexprs.errors import ArtifactError
 from vaexprs.spec import OUTPUTS
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vaexprs.artifact import load_artifact
-from vaexprs.artifact.operators import CELLS, OPERATORS
-from vaexprs.artifact.reader import read_model
-from vaexprs.artifact.shapes import check_shapes
+from vaexprs.artifact.onnx.operators import CELLS, OPERATORS
+from vaexprs.artifact.onnx.reader import read_model
+from vaexprs.artifact.onnx.shapes import check_shapes
 from vaexprs.errors import ArtifactError
 
 onnx = pytest.importorskip("onnx")

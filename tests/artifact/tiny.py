@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from vaexprs.spec import ConditionKey, Conditions, GeneratorSpec, LibraryLaw, Prior
+from vaexprs.spec import ConditionKey, Conditions, GeneratorSpec, LibraryLaw, Prior, write_metadata
 
 #: The keys of an artifact unless others are asked for.
 KEYS: dict[str, list[str]] = {"cell_type": ["B", "NK", "T"]}
@@ -83,7 +83,7 @@ def tiny_model(
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    helper.set_model_props(model, spec.to_metadata())
+    helper.set_model_props(model, write_metadata(spec))
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -15,6 +15,7 @@ import pytest
 import vaexprs.training
 from vaexprs import __version__, gen_exprs, load_artifact
 from vaexprs.cli import main
+from vaexprs.spec import write_metadata
 
 TWO_KEYS = {"cell_type": ["B", "NK", "T"], "state": ["CTRL", "STIM"]}
 
@@ -147,7 +148,7 @@ def test_inspect_prints_what_the_artifact_promises(
     assert facts["file"]["sha256"] == artifact.sha256
     assert facts["var_names"] == list(artifact.spec.var_names)
     assert facts["inputs"] == {"z": 4, "condition": 5, "library": 1}
-    for name, value in artifact.spec.to_metadata().items():
+    for name, value in write_metadata(artifact.spec).items():
         assert facts[name.removeprefix("vaexprs.")] == json.loads(value)
 
 

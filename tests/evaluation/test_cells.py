@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from vaexprs.errors import ConditionError, DataError
-from vaexprs.evaluation.cells import open_cells, read_cells, to_score_scale
+from vaexprs.evaluation.comparison.cells import open_cells, read_cells, to_score_scale
 
 
 def test_counts_become_log1p_of_counts_per_ten_thousand():

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from vaexprs.evaluation.catalogue import CATALOGUE
-from vaexprs.evaluation.ranges import Overlap, Score, half_width, judge, score_rounds
+from vaexprs.evaluation.comparison.ranges import Overlap, Score, half_width, judge, score_rounds
+from vaexprs.evaluation.scores.catalogue import CATALOGUE
 
 
 @pytest.mark.parametrize(

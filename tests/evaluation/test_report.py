@@ -11,9 +11,9 @@ import pytest
 
 from vaexprs.errors import DataError, OutputError
 from vaexprs.evaluation import evaluate, run_report
-from vaexprs.evaluation.catalogue import CATALOGUE, FAMILIES
-from vaexprs.evaluation.page import augmentation_caption
-from vaexprs.evaluation.words import format_number, summary
+from vaexprs.evaluation.report.page import augmentation_caption
+from vaexprs.evaluation.report.words import format_number, summary
+from vaexprs.evaluation.scores.catalogue import CATALOGUE, FAMILIES
 
 
 def test_cells_of_the_right_law_are_within_range(reports):

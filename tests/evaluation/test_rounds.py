@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vaexprs.errors import DataError
-from vaexprs.evaluation.cells import read_cells
-from vaexprs.evaluation.rounds import make_pool, rounds, stratified_halves
+from vaexprs.evaluation.comparison.cells import read_cells
+from vaexprs.evaluation.comparison.rounds import make_pool, rounds, stratified_halves
 
 KEYS = ("cell_type", "treatment")
 

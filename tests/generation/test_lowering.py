@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from vaexprs import Generator, load_artifact
-from vaexprs.generation.lowering import RuntimeGraph, lower
+from vaexprs.artifact.lowering import RuntimeGraph, lower
 
 onnx = pytest.importorskip("onnx")
 from onnx import helper, numpy_helper  # noqa: E402

@@ -16,8 +16,9 @@ from matplotlib.colors import to_hex
 
 from vaexprs.datasets import simulate_counts, simulate_groups
 from vaexprs.errors import DataError
-from vaexprs.plotting import palette, plot_aug
+from vaexprs.plotting import plot_aug
 from vaexprs.plotting.projection import METHODS, method_named
+from vaexprs.plotting.style import palette
 
 N_REAL, N_MADE = 60, 45
 

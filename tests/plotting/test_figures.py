@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from vaexprs import plotting
 from vaexprs.errors import MissingExtraError
-from vaexprs.plotting import canvas, palette
+from vaexprs.plotting.style import canvas, palette
 
 
 def test_plots_leave_pyplot_and_the_backend_alone():

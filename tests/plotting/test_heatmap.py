@@ -13,7 +13,8 @@ from matplotlib.colors import to_hex
 
 from vaexprs.datasets import simulate_counts, simulate_groups
 from vaexprs.errors import DataError
-from vaexprs.plotting import palette, plot_heatmap
+from vaexprs.plotting import plot_heatmap
+from vaexprs.plotting.style import palette
 
 
 @pytest.fixture(scope="module")

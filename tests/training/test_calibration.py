@@ -11,8 +11,8 @@ pytest.importorskip("anndata")
 
 from vaexprs import fit_vae  # noqa: E402
 from vaexprs.data import read_expression  # noqa: E402
-from vaexprs.training.drawing import Draws  # noqa: E402
-from vaexprs.training.grouping import partitions  # noqa: E402
+from vaexprs.training.calibration.draws import Draws  # noqa: E402
+from vaexprs.training.calibration.groups import partitions  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -8,8 +8,8 @@ from scipy import sparse
 
 pytest.importorskip("torch")
 
-from vaexprs.training import components
-from vaexprs.training.components import cross_fit, fit_components
+from vaexprs.training.inputs import cross_fitting as components
+from vaexprs.training.inputs.cross_fitting import cross_fit, fit_components
 
 pytestmark = pytest.mark.torch
 

@@ -13,7 +13,7 @@ from scipy import sparse, stats  # noqa: E402
 
 from vaexprs import Generator, fit_vae, gen_exprs, load_artifact  # noqa: E402
 from vaexprs.training import VAEFit  # noqa: E402
-from vaexprs.training.dispersion import (  # noqa: E402
+from vaexprs.training.calibration.dispersion import (  # noqa: E402
     _GRID,
     _PARTS,
     _Counts,

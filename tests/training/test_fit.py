@@ -16,8 +16,8 @@ sparse = pytest.importorskip("scipy.sparse")
 from vaexprs import fit_vae, gen_exprs  # noqa: E402
 from vaexprs.datasets import simulate_groups  # noqa: E402
 from vaexprs.errors import ConditionError, DataError, DeviceError  # noqa: E402
-from vaexprs.training.cells import split_cells  # noqa: E402
-from vaexprs.training.model import VAE  # noqa: E402
+from vaexprs.training.inputs.batches import split_cells  # noqa: E402
+from vaexprs.training.network.model import VAE  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

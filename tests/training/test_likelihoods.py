@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 stats = pytest.importorskip("scipy.stats")
 integrate = pytest.importorskip("scipy.integrate")
 
-from vaexprs.training import likelihoods as law  # noqa: E402
+from vaexprs.training.likelihoods import log_prob as law  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

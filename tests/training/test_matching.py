@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 
 from vaexprs.spec import Prior
-from vaexprs.training.covariances import believed_covariances
-from vaexprs.training.matching import match_scores
+from vaexprs.training.calibration.covariances import believed_covariances
+from vaexprs.training.calibration.scores import match_scores
 
 pytestmark = pytest.mark.torch
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vaexprs.training.mixtures import Mixture, _fit_leading, choose_mixture, fit_normal
+from vaexprs.latent.mixtures import Mixture, _fit_leading, choose_mixture, fit_normal
 
 pytestmark = pytest.mark.torch
 

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
+from vaexprs.latent.fit import fit_prior, sample_prior
 from vaexprs.spec import LibraryLaw
-from vaexprs.training.priors import fit_prior, sample_prior
-from vaexprs.training.sizes import SizeLaw
+from vaexprs.training.calibration.detected_genes import SizeLaw
 
 pytestmark = pytest.mark.torch
 

@@ -14,9 +14,10 @@ pytest.importorskip("safetensors")
 pytest.importorskip("anndata")
 
 from vaexprs import Generator, fit_vae, load_artifact  # noqa: E402
+from vaexprs.artifact.lowering import lower  # noqa: E402
 from vaexprs.cli import main  # noqa: E402
 from vaexprs.errors import VaexprsError  # noqa: E402
-from vaexprs.generation.lowering import lower  # noqa: E402
+from vaexprs.spec import write_metadata  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -70,10 +71,10 @@ def test_what_is_not_rounded_stays(fits):
     exact, rounded = (
         load_artifact(fit.artifact_bytes(precision=p)).spec for p in ("float32", "int8")
     )
-    assert exact.to_metadata().keys() == rounded.to_metadata().keys()
-    for name, value in exact.to_metadata().items():
+    assert write_metadata(exact).keys() == write_metadata(rounded).keys()
+    for name, value in write_metadata(exact).items():
         if name != "vaexprs.precision":
-            assert rounded.to_metadata()[name] == value
+            assert write_metadata(rounded)[name] == value
 
 
 def test_the_same_fit_gives_the_same_bytes(fits):

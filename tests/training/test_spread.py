@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 from vaexprs import fit_vae, gen_exprs
-from vaexprs.training import finishing
+from vaexprs.training.calibration import steps as finishing
 
 pytestmark = pytest.mark.torch
 

@@ -20,13 +20,21 @@ from typing import Any
 
 import numpy as np
 
-from vaexprs.artifact.operators import OPERATORS
-from vaexprs.artifact.reader import FLOAT, ITEM_SIZES, TYPE_NAMES, Model, Tensor, Value, read_model
-from vaexprs.artifact.shapes import check_shapes
-from vaexprs.artifact.wire import encode_bytes
+from vaexprs.artifact.onnx.operators import OPERATORS
+from vaexprs.artifact.onnx.reader import (
+    FLOAT,
+    ITEM_SIZES,
+    TYPE_NAMES,
+    Model,
+    Tensor,
+    Value,
+    read_model,
+)
+from vaexprs.artifact.onnx.shapes import check_shapes
+from vaexprs.artifact.onnx.wire import encode_bytes
 from vaexprs.errors import ArtifactError
 from vaexprs.files import whole_file
-from vaexprs.spec import PREFIX, GeneratorSpec
+from vaexprs.spec import PREFIX, GeneratorSpec, read_metadata
 
 __all__ = ["Artifact", "attach_quality", "load_artifact"]
 
@@ -103,7 +111,7 @@ def load_artifact(path_or_bytes: str | os.PathLike[str] | bytes) -> Artifact:
         data = _read_file(path, name)
     try:
         model = _read_model(data)
-        spec = GeneratorSpec.from_metadata(model.metadata)
+        spec = read_metadata(model.metadata)
         _check_sizes(spec)
         _check_interface(model, spec)
         check_shapes(model.graph, spec)

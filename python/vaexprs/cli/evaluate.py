@@ -59,8 +59,8 @@ def evaluate(
     from vaexprs.errors import require
 
     require("sklearn", extra="evaluate", purpose="Evaluation")
+    from vaexprs.evaluation.report.words import lines, summary
     from vaexprs.evaluation.run import run_report
-    from vaexprs.evaluation.words import lines, summary
 
     report = run_report(
         real_train,

@@ -71,9 +71,9 @@ def fit(
     Ctrl-C ends the training early: the best weights so far are exported, and the exit code
     is 130.
     """
+    from vaexprs.export.quantization import NARROW
     from vaexprs.files import check_output, whole_file
     from vaexprs.training import fit_vae
-    from vaexprs.training.quantization import NARROW
 
     for path in (output, save, history):
         if path is not None:

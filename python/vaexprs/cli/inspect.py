@@ -47,10 +47,12 @@ def _file_facts(artifact: Artifact) -> dict[str, Any]:
 
 
 def _everything(artifact: Artifact) -> dict[str, Any]:
+    from vaexprs.spec import write_metadata
+
     spec = artifact.spec
     metadata = {
         name.removeprefix("vaexprs."): json.loads(value)
-        for name, value in spec.to_metadata().items()
+        for name, value in write_metadata(spec).items()
     }
     return {
         "file": _file_facts(artifact),

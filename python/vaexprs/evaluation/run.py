@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from vaexprs.artifact import attach_quality, load_artifact
-from vaexprs.evaluation.evaluation import evaluate
-from vaexprs.evaluation.report import Report
+from vaexprs.evaluation.evaluate import evaluate
+from vaexprs.evaluation.report.report import Report
 from vaexprs.files import check_output
 
 __all__ = ["run_report"]

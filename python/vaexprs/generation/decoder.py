@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.artifact.lowering import RuntimeGraph
 from vaexprs.errors import ArtifactError, DeviceError
-from vaexprs.generation.lowering import RuntimeGraph
 from vaexprs.generation.observation import Parameters
 from vaexprs.spec import GeneratorSpec
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.artifact import Artifact, load_artifact
+from vaexprs.artifact.lowering import lower
 from vaexprs.artifact.shipped import find_artifact
 from vaexprs.errors import ConditionError
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
-from vaexprs.generation.lowering import lower
 from vaexprs.generation.plan import Plan, make_plan
 from vaexprs.spec import GeneratorSpec
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vaexprs.errors import DataError
-from vaexprs.plotting import canvas
 from vaexprs.plotting.diagram import Column, Diagram
+from vaexprs.plotting.style import canvas
 from vaexprs.spec import GeneratorSpec
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, near_matches, require
-from vaexprs.plotting import palette
 from vaexprs.plotting.cells import Cells
 from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
+from vaexprs.plotting.style import palette
 
 __all__ = ["MAX_CATEGORIES", "Colouring", "choose_colouring"]
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vaexprs.plotting import canvas
-from vaexprs.plotting.pen import Pen
+from vaexprs.plotting.style import canvas
+from vaexprs.plotting.style.pen import Pen
 from vaexprs.spec import GeneratorSpec
 
 if TYPE_CHECKING:

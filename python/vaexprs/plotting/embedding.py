@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import DataError
-from vaexprs.plotting import canvas, palette
 from vaexprs.plotting.cells import Cells, read_cells
 from vaexprs.plotting.colouring import Colouring, choose_colouring
 from vaexprs.plotting.projection import MAX_CELLS, Method, Projection, method_named, project
 from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
+from vaexprs.plotting.style import canvas, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

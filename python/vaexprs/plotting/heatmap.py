@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, near_matches, require
-from vaexprs.plotting import canvas, palette
 from vaexprs.plotting.cells import Cells, read_cells
 from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
 from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
+from vaexprs.plotting.style import canvas, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

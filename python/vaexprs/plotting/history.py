@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import DataError
-from vaexprs.plotting import canvas
+from vaexprs.plotting.style import canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

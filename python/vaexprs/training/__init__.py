@@ -1,6 +1,6 @@
 """Training: the only room that needs torch. It ends at the artifact.
 
-`vaexprs.training.graph` builds the artifact from NumPy weights and imports no torch, so the
+`vaexprs.export.graph` builds the artifact from NumPy weights and imports no torch, so the
 names below are loaded when they are first used.
 """
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from vaexprs._version import __version__
 from vaexprs.data import ExpressionData
 from vaexprs.spec import Likelihood
-from vaexprs.training.cells import Scaling
-from vaexprs.training.components import Components, cross_fit
-from vaexprs.training.features import Features, feature_kind
-from vaexprs.training.model import VAE, Architecture
+from vaexprs.training.inputs.batches import Scaling
+from vaexprs.training.inputs.cross_fitting import Components, cross_fit
+from vaexprs.training.inputs.features import Features, feature_kind
+from vaexprs.training.network.model import VAE, Architecture
 
 __all__ = ["describe", "features_of", "members_of", "provenance", "set_embedding"]
 

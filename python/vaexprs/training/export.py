@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from vaexprs.errors import OutputError, VaexprsError, require
+from vaexprs.export.graph import DecoderWeights, Head, build_model
+from vaexprs.export.quantization import quantize
 from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec
-from vaexprs.training.cells import Scaling
-from vaexprs.training.graph import DecoderWeights, Head, build_model
-from vaexprs.training.model import VAE
-from vaexprs.training.quantization import quantize
+from vaexprs.training.inputs.batches import Scaling
+from vaexprs.training.network.model import VAE
 
 __all__ = ["Precision", "decoder_weights", "export_bytes", "write_atomically"]
 

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from vaexprs.checks import real, whole
 from vaexprs.data import ExpressionData, read_expression
 from vaexprs.errors import near_matches
+from vaexprs.latent.fit import fit_library
 from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec, Likelihood, Observation, Prior
 from vaexprs.training.assembly import (
     describe,
@@ -22,16 +24,14 @@ from vaexprs.training.assembly import (
     provenance,
     set_embedding,
 )
-from vaexprs.training.cells import Cells, Scaling, split_cells
-from vaexprs.training.choices import MOST_LATENTS, choose_device, choose_latent, choose_likelihood
-from vaexprs.training.finishing import fit_generator
-from vaexprs.training.initial import set_ceiling, set_initial_weights
-from vaexprs.training.layers import Layer, parse_layers
-from vaexprs.training.loop import Schedule, train
-from vaexprs.training.model import VAE, Architecture
-from vaexprs.training.priors import fit_library
-from vaexprs.training.settings import real, whole
-from vaexprs.training.vae_fit import VAEFit
+from vaexprs.training.calibration.steps import fit_generator
+from vaexprs.training.defaults import MOST_LATENTS, choose_device, choose_latent, choose_likelihood
+from vaexprs.training.inputs.batches import Cells, Scaling, split_cells
+from vaexprs.training.network.layers import Layer, parse_layers
+from vaexprs.training.network.loop import Schedule, train
+from vaexprs.training.network.model import VAE, Architecture
+from vaexprs.training.network.start import set_ceiling, set_initial_weights
+from vaexprs.training.result import VAEFit
 
 __all__ = ["VAEFit", "fit_vae"]
 

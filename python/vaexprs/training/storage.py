@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from vaexprs.errors import ArtifactError, require
-from vaexprs.spec import PREFIX, GeneratorSpec
-from vaexprs.training.cells import Scaling
-from vaexprs.training.features import Features
-from vaexprs.training.layers import Layer
-from vaexprs.training.loop import History
-from vaexprs.training.model import VAE, Architecture
+from vaexprs.spec import PREFIX, GeneratorSpec, read_metadata, write_metadata
+from vaexprs.training.inputs.batches import Scaling
+from vaexprs.training.inputs.features import Features
+from vaexprs.training.network.layers import Layer
+from vaexprs.training.network.loop import History
+from vaexprs.training.network.model import VAE, Architecture
 
 __all__ = ["Parts", "read", "to_bytes"]
 
@@ -62,7 +62,7 @@ def to_bytes(
         "history": history,
         "interrupted": interrupted,
     }
-    metadata = {PREFIX + "fit": json.dumps(fit), **spec.to_metadata()}
+    metadata = {PREFIX + "fit": json.dumps(fit), **write_metadata(spec)}
     content: bytes = safetensors.save(tensors, metadata)
     return content
 
@@ -112,7 +112,7 @@ def read(path: str | os.PathLike[str]) -> Parts:
         vae.load_state_dict(state)
         features = Features(fit["feature_kind"], **_arrays(tensors, "features"))
         scaling = Scaling(**_arrays(tensors, "scaling")) if "scaling.shift" in tensors else None
-        spec = GeneratorSpec.from_metadata(metadata)
+        spec = read_metadata(metadata)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

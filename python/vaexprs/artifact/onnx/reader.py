@@ -1,0 +1,356 @@
+"""What an .onnx file says, read from its bytes without onnx, protobuf or onnxruntime.
+
+An artifact is untrusted input. So this knows the messages and fields that an artifact may hold
+and refuses all others (see `wire`): no other reader of the same bytes sees a part of the
+model that was not looked at here. It says what is there; `artifact` decides what is served.
+
+Field numbers: ``onnx/onnx.proto`` of the ONNX standard.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vaexprs.artifact.onnx.wire import Schema, WireReader, text
+from vaexprs.errors import ArtifactError
+
+__all__ = ["Attribute", "Graph", "Model", "Node", "Tensor", "Value", "read_model"]
+
+#: Axes of a tensor.
+MAX_AXES = 8
+#: Bytes of all metadata together. As JSON they may take twenty times this in memory.
+MAX_METADATA = 2**26
+
+#: Bytes of one value of the tensor types an artifact may hold, by their number in ONNX.
+ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8}
+TYPE_NAMES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
+    8: "string", 9: "bool", 10: "float16", 11: "float64", 16: "bfloat16",
+}  # fmt: skip
+FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A constant: an initialiser, or the value of a ``Constant`` node.
+
+    `n_bytes` is what the values take in the file, `raw` the values as little-endian bytes where
+    the file has them so, `numbers` the values where the file has them as a short list.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    data_type: int
+    n_bytes: int
+    raw: memoryview | None = None
+    numbers: tuple[int, ...] | None = None
+    is_external: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of values that `dims` promises."""
+        return math.prod(self.dims)
+
+    def integers(self, limit: int) -> tuple[int, ...] | None:
+        """Return the values of a tensor of up to so many integers, or None if it is none."""
+        if self.data_type not in (INT32, INT64) or self.size > limit:
+            return None
+        if self.numbers is not None:
+            return self.numbers
+        if self.raw is None:
+            return ()
+        layout = "<i4" if self.data_type == INT32 else "<i8"
+        return tuple(np.frombuffer(self.raw, dtype=layout).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a node; `kind` names the field that holds its value."""
+
+    name: str
+    kind: str
+    integer: int = 0
+    integers: tuple[int, ...] = ()
+    n_values: int = 1
+    tensor: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator of the graph."""
+
+    name: str
+    op_type: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A declared input, output or intermediate; `data_type` is 0 where it is no tensor."""
+
+    name: str
+    data_type: int
+    #: For each axis its length, the name of a dynamic length, or None; None where undeclared.
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The graph of a model."""
+
+    nodes: tuple[Node, ...]
+    initializers: tuple[Tensor, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    value_info: tuple[Value, ...]
+    n_sparse_initializers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What an .onnx file says."""
+
+    ir_version: int
+    producer: str
+    producer_version: str
+    opsets: dict[str, int]
+    metadata: dict[str, str]
+    #: Where each metadata entry lies in the file, tag and length included: ``start, stop``.
+    metadata_spans: dict[str, tuple[int, int]]
+    graph: Graph
+    n_functions: int
+    n_training_infos: int
+
+
+_MODEL: Schema = {
+    1: ("ir_version", "int"), 2: ("producer_name", "text"), 3: ("producer_version", "text"),
+    4: ("domain", "text"), 5: ("model_version", "int"), 6: ("doc_string", "text"),
+    7: ("graph", "message"), 8: ("opset_import", "message*"), 14: ("metadata_props", "message*"),
+    20: ("training_info", "message*"), 25: ("functions", "message*"),
+}  # fmt: skip
+_OPSET: Schema = {1: ("domain", "text"), 2: ("version", "int")}
+_ENTRY: Schema = {1: ("key", "text"), 2: ("value", "text")}
+_GRAPH: Schema = {
+    1: ("node", "message*"), 2: ("name", "text"), 5: ("initializer", "message*"),
+    10: ("doc_string", "text"), 11: ("input", "message*"), 12: ("output", "message*"),
+    13: ("value_info", "message*"), 15: ("sparse_initializer", "message*"),
+}  # fmt: skip
+_NODE: Schema = {
+    1: ("input", "text*"), 2: ("output", "text*"), 3: ("name", "text"), 4: ("op_type", "text"),
+    5: ("attribute", "message*"), 6: ("doc_string", "text"), 7: ("domain", "text"),
+}  # fmt: skip
+_ATTRIBUTE: Schema = {
+    1: ("name", "text"), 2: ("f", "float"), 3: ("i", "int"), 4: ("s", "bytes"),
+    5: ("t", "message"), 6: ("g", "message"), 7: ("floats", "float*"), 8: ("ints", "int*"),
+    9: ("strings", "bytes*"), 10: ("tensors", "message*"), 11: ("graphs", "message*"),
+    13: ("doc_string", "text"), 14: ("tp", "message"), 15: ("type_protos", "message*"),
+    20: ("type", "int"), 21: ("ref_attr_name", "text"), 22: ("sparse_tensor", "message"),
+    23: ("sparse_tensors", "message*"),
+}  # fmt: skip
+_TENSOR: Schema = {
+    1: ("dims", "int*"), 2: ("data_type", "int"), 4: ("float_data", "packed"),
+    5: ("int32_data", "packed"), 7: ("int64_data", "packed"), 8: ("name", "text"),
+    9: ("raw_data", "bytes"), 10: ("double_data", "packed"), 12: ("doc_string", "text"),
+    13: ("external_data", "message*"), 14: ("data_location", "int"),
+}  # fmt: skip
+_VALUE: Schema = {
+    1: ("name", "text"), 2: ("type", "message"), 3: ("doc_string", "text"),
+}  # fmt: skip
+_TYPE: Schema = {
+    1: ("tensor_type", "message"), 4: ("sequence_type", "message"), 5: ("map_type", "message"),
+    6: ("denotation", "text"), 8: ("sparse_tensor_type", "message"),
+    9: ("optional_type", "message"),
+}  # fmt: skip
+_TENSOR_TYPE: Schema = {1: ("elem_type", "int"), 2: ("shape", "message")}
+_SHAPE: Schema = {1: ("dim", "message*")}
+_AXIS: Schema = {
+    1: ("dim_value", "int"), 2: ("dim_param", "text"), 3: ("denotation", "text"),
+}  # fmt: skip
+
+# The field that holds the value of an attribute, by the attribute's declared type.
+_ATTRIBUTE_KINDS = {
+    1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "floats", 7: "ints", 8: "strings", 9: "tensors",
+    10: "graphs", 11: "sparse_tensor", 12: "sparse_tensors", 13: "tp", 14: "type_protos",
+}  # fmt: skip
+
+
+# The typed fields that store values, and the data types that each is for.
+_STORES = {
+    "float_data": {1}, "double_data": {11}, "int64_data": {7}, "int32_data": {2, 3, 6, 10},
+}  # fmt: skip
+
+
+def read_model(data: bytes) -> Model:
+    """Read what a serialized ``ModelProto`` says.
+
+    Parameters
+    ----------
+    data
+        The bytes of an .onnx file.
+
+    Raises
+    ------
+    ArtifactError
+        If the bytes are not a well-formed ONNX model of known fields, or exceed the limits at
+        the top of this file; the message names the part of the model.
+    """
+    wire = WireReader()
+    view = memoryview(data).toreadonly()
+    metadata: dict[str, str] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    left = MAX_METADATA
+    for number, wire_type, value, start, stop in wire.fields(view, "the model"):
+        # The model is gone through twice: once for where the entries lie, once for all else.
+        if _MODEL.get(number, ("",))[0] == "metadata_props" and wire_type == 2:
+            what = f"metadata_props[{len(spans)}]"
+            entry = wire.message(value, _ENTRY, what)
+            key = text(entry, "key", what)
+            if key in spans:
+                raise ArtifactError(f"metadata {key!r} is there twice.")
+            if stop - start > left:
+                raise ArtifactError(f"the metadata have more than {MAX_METADATA} bytes.")
+            left -= stop - start
+            metadata[key] = text(entry, "value", f"metadata {key!r}", MAX_METADATA)
+            spans[key] = (start, stop)
+    model = wire.message(view, _MODEL, "the model")
+    if "graph" not in model:
+        raise ArtifactError("the model has no graph.")
+    opsets: dict[str, int] = {}
+    for inner in model.get("opset_import", ()):
+        entry = wire.message(inner, _OPSET, "opset_import")
+        domain = _domain(entry, "opset_import")
+        if domain in opsets:
+            raise ArtifactError(f"opset_import names the domain {domain!r} twice.")
+        opsets[domain] = entry.get("version", 0)
+    return Model(
+        ir_version=model.get("ir_version", 0),
+        producer=text(model, "producer_name", "the model"),
+        producer_version=text(model, "producer_version", "the model"),
+        opsets=opsets,
+        metadata=metadata,
+        metadata_spans=spans,
+        graph=_graph(wire, model["graph"]),
+        n_functions=len(model.get("functions", ())),
+        n_training_infos=len(model.get("training_info", ())),
+    )
+
+
+def _graph(wire: WireReader, view: memoryview) -> Graph:
+    graph = wire.message(view, _GRAPH, "graph")
+
+    def values(name: str) -> tuple[Value, ...]:
+        views = graph.get(name, ())
+        return tuple(_value(wire, v, f"graph.{name}[{i}]") for i, v in enumerate(views))
+
+    return Graph(
+        nodes=tuple(
+            _node(wire, v, f"graph.node[{i}]") for i, v in enumerate(graph.get("node", ()))
+        ),
+        initializers=tuple(
+            _tensor(wire, v, f"graph.initializer[{i}]")
+            for i, v in enumerate(graph.get("initializer", ()))
+        ),
+        inputs=values("input"),
+        outputs=values("output"),
+        value_info=values("value_info"),
+        n_sparse_initializers=len(graph.get("sparse_initializer", ())),
+    )
+
+
+def _node(wire: WireReader, view: memoryview, what: str) -> Node:
+    node = wire.message(view, _NODE, what)
+    attributes: dict[str, Attribute] = {}
+    for inner in node.get("attribute", ()):
+        attribute = _attribute(wire, inner, f"{what}.attribute[{len(attributes)}]")
+        if attribute.name in attributes:
+            raise ArtifactError(f"{what} has the attribute {attribute.name!r} twice.")
+        attributes[attribute.name] = attribute
+    return Node(
+        name=text(node, "name", what),
+        op_type=text(node, "op_type", what),
+        domain=_domain(node, what),
+        inputs=tuple(text({"input": v}, "input", what) for v in node.get("input", ())),
+        outputs=tuple(text({"output": v}, "output", what) for v in node.get("output", ())),
+        attributes=attributes,
+    )
+
+
+def _attribute(wire: WireReader, view: memoryview, what: str) -> Attribute:
+    attribute = wire.message(view, _ATTRIBUTE, what)
+    name = text(attribute, "name", what)
+    kind = _ATTRIBUTE_KINDS.get(attribute.get("type", 0), "")
+    stored = attribute.keys() & {*_ATTRIBUTE_KINDS.values(), "ref_attr_name"}
+    # A list without elements leaves no trace but the type.
+    if kind in ("floats", "ints") and not stored:
+        attribute[kind] = []
+    elif stored != {kind}:
+        raise ArtifactError(
+            f"{what} ({name!r}) has the type {attribute.get('type', 0)} and stores "
+            f"{', '.join(sorted(stored)) or 'nothing'}, expected {kind or 'a known type'}."
+        )
+    value: Any = attribute[kind]
+    return Attribute(
+        name=name,
+        kind=kind,
+        integer=value if kind == "i" else 0,
+        integers=tuple(value) if kind == "ints" else (),
+        n_values=len(value) if isinstance(value, list) else 1,
+        tensor=_tensor(wire, value, f"{what}.t") if kind == "t" else None,
+    )
+
+
+def _tensor(wire: WireReader, view: memoryview, what: str) -> Tensor:
+    tensor = wire.message(view, _TENSOR, what)
+    name = text(tensor, "name", what)
+    what = f"{what} ({name!r})"
+    dims = tuple(tensor.get("dims", ()))
+    if len(dims) > MAX_AXES or min(dims, default=0) < 0:
+        raise ArtifactError(f"{what} has dims {list(dims[:9])}: too many, or below 0.")
+    data_type = tensor.get("data_type", 0)
+    if "external_data" in tensor or tensor.get("data_location", 0) != 0:
+        return Tensor(name, dims, data_type, 0, is_external=True)
+    stores = tensor.keys() & {"raw_data", *_STORES}
+    if len(stores) > 1:
+        raise ArtifactError(f"{what} stores its values twice: {' and '.join(sorted(stores))}.")
+    if not stores or data_type not in ITEM_SIZES:
+        return Tensor(name, dims, data_type, 0)
+    store = stores.pop()
+    data: memoryview = tensor[store]
+    if store != "raw_data" and data_type not in _STORES[store]:
+        raise ArtifactError(f"{what} is {TYPE_NAMES[data_type]} and stores its values as {store}.")
+    if store in ("int32_data", "int64_data"):
+        numbers = tuple(wire.numbers(data, "int", what))
+        return Tensor(name, dims, data_type, ITEM_SIZES[data_type] * len(numbers), numbers=numbers)
+    return Tensor(name, dims, data_type, len(data), raw=data)
+
+
+def _value(wire: WireReader, view: memoryview, what: str) -> Value:
+    value = wire.message(view, _VALUE, what)
+    name = text(value, "name", what)
+    what = f"{what} ({name!r})"
+    kind = wire.message(value["type"], _TYPE, what) if "type" in value else {}
+    if kind.keys() - {"denotation"} != {"tensor_type"}:
+        return Value(name, 0, None)
+    tensor = wire.message(kind["tensor_type"], _TENSOR_TYPE, what)
+    if "shape" not in tensor:
+        return Value(name, tensor.get("elem_type", 0), None)
+    shape: list[int | str | None] = []
+    for inner in wire.message(tensor["shape"], _SHAPE, what).get("dim", ()):
+        axis = wire.message(inner, _AXIS, what)
+        if "dim_value" in axis and "dim_param" in axis:
+            raise ArtifactError(f"{what} has an axis with both a length and a name for it.")
+        shape.append(axis.get("dim_value", text(axis, "dim_param", what) or None))
+    return Value(name, tensor.get("elem_type", 0), tuple(shape))
+
+
+def _domain(message: dict[str, Any], what: str) -> str:
+    """Return the domain of operators; the standard one has two names."""
+    domain = text(message, "domain", what)
+    return "" if domain == "ai.onnx" else domain

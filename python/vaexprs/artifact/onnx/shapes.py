@@ -1,0 +1,138 @@
+"""What a graph computes, one shape at a time, before anything runs.
+
+A model of a hundred bytes can ask a runtime for gigabytes, and a graph may mix the cells of a
+block, so that a cell would depend on its neighbours. Both are decided here: the shape of every
+result is inferred by the rules of `operators`, under which row ``i`` of an output depends on
+row ``i`` of the inputs alone; and together the results must stay within `MAX_RESULTS` times what
+the widest layer needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from vaexprs.artifact.onnx.operators import CELLS, Call, Shape, infer, shown
+from vaexprs.artifact.onnx.reader import MAX_AXES, Graph, Tensor
+from vaexprs.errors import ArtifactError
+from vaexprs.spec import GeneratorSpec
+
+__all__ = ["check_shapes"]
+
+#: All results of the graph together, in multiples of the widest layer.
+MAX_RESULTS = 64
+#: A layer this wide is no cause for suspicion, however few the genes.
+MODEST_WIDTH = 4096
+
+
+def check_shapes(graph: Graph, spec: GeneratorSpec) -> dict[str, Shape]:
+    """Infer the shape of every value of a graph, and refuse what an artifact may not ask for.
+
+    Parameters
+    ----------
+    graph
+        A graph whose inputs and outputs are those of `spec`, with operators of `OPERATORS`.
+    spec
+        What the artifact promises.
+
+    Returns
+    -------
+    dict
+        The shape of every value by name, the number of cells as `CELLS`.
+
+    Raises
+    ------
+    ArtifactError
+        If shapes do not fit each other, cells are mixed, results are too large, or an output is
+        not ``(n_cells, n_genes)`` or, for a parameter of genes, ``(1, n_genes)``; the message
+        names the node.
+    """
+    shapes: dict[str, Shape] = {name: (CELLS, width) for name, width in spec.inputs.items()}
+    constants: dict[str, Tensor] = {}
+    for tensor in graph.initializers:
+        if not tensor.name or tensor.name in shapes:
+            raise ArtifactError(f"graph.initializer {tensor.name!r}: the name is empty or taken.")
+        shapes[tensor.name] = tensor.dims
+        constants[tensor.name] = tensor
+
+    budget = _Budget(graph, spec)
+    for node in graph.nodes:
+        call = Call(node, shapes, constants)
+        if not node.outputs:
+            call.refuse("has no outputs")
+        results = infer(call)
+        if len(node.outputs) > len(results):
+            call.refuse(f"has {len(node.outputs)} outputs, expected {len(results)}")
+        for name, shape in zip(node.outputs, results, strict=False):
+            if not name or name in shapes:
+                call.refuse(f"gives its result the name {name!r}, which is empty or taken")
+            if CELLS in shape[1:]:
+                call.refuse("moves the axis of cells, which must stay the first")
+            if len(shape) > MAX_AXES:
+                call.refuse(f"gives a result of {len(shape)} axes, more than {MAX_AXES}")
+            budget.spend(call, shape)
+            shapes[name] = shape
+
+    for output in graph.outputs:
+        shape = shapes.get(output.name, ())
+        rows = 1 if output.shape is not None and output.shape[0] == 1 else CELLS
+        if shape != (rows, spec.n_genes):
+            raise ArtifactError(
+                f"graph.output {output.name!r}: declared as {shown((rows, spec.n_genes))}, and "
+                f"the graph computes {shown(shape) if shape else 'no such value'}."
+            )
+    for value in graph.value_info:
+        known = shapes.get(value.name)
+        if known is not None and value.shape is not None and not _agree(known, value.shape):
+            raise ArtifactError(
+                f"graph.value_info {value.name!r}: declared as {list(value.shape)}, and the graph "
+                f"computes {shown(known)}."
+            )
+    return shapes
+
+
+class _Budget:
+    """What the results of a graph may hold, and its matrix products may cost, in all."""
+
+    def __init__(self, graph: Graph, spec: GeneratorSpec) -> None:
+        constants = [*graph.initializers]
+        constants += [
+            attribute.tensor
+            for node in graph.nodes
+            for attribute in node.attributes.values()
+            if attribute.tensor is not None
+        ]
+        n_weights = sum(tensor.size for tensor in constants)
+        widest = max(
+            MODEST_WIDTH, spec.n_genes, len(spec.conditions.n_cells), *spec.inputs.values()
+        )
+        self.values = {
+            "for each cell": MAX_RESULTS * widest,
+            # Weights may be transposed, or unpacked from integers, a few times.
+            "for all cells": MAX_RESULTS * widest + 4 * n_weights,
+        }
+        # A cell meets every weight once, where the graph does nothing strange.
+        self.products = dict.fromkeys(self.values, MAX_RESULTS * widest + 4 * n_weights)
+        self.allowed = dict(self.values)
+
+    def spend(self, call: Call, shape: Shape) -> None:
+        kind = "for each cell" if CELLS in shape else "for all cells"
+        self.values[kind] -= abs(math.prod(shape))
+        self.products[kind] -= call.n_products
+        if self.values[kind] < 0:
+            call.refuse(
+                f"gives a result of the shape {shown(shape)}, which brings the graph above the "
+                f"{self.allowed[kind]} values that it may compute {kind}"
+            )
+        if self.products[kind] < 0:
+            call.refuse(
+                f"needs {call.n_products} multiplications {kind}, out of proportion to the weights"
+            )
+
+
+def _agree(known: Shape, declared: Sequence[int | str | None]) -> bool:
+    """Whether a declared shape says no more, and nothing else, than the computed one."""
+    return len(known) == len(declared) and all(
+        not isinstance(says, int) or says == length
+        for length, says in zip(known, declared, strict=True)
+    )

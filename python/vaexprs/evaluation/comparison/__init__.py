@@ -1,0 +1,1 @@
+"""What is compared: cells on common genes, rounds of draws, bases, ranges."""

@@ -1,0 +1,237 @@
+"""The range in which a score of real cells would fall, and the verdict on a generated one.
+
+Generated score and control are compared within a round, where they share basis and test cells:
+let d be their difference. Rounds come in pairs whose controls share no cell, nor do their
+generated cells where there are enough. Write d as a part that depends on single cells one by one
+(linear) plus a remainder that changes from round to round (choice of basis, neighbours):
+
+- half the difference within a pair has the variance of the linear part, as of one half of the
+  training cells, plus that of the remainder: its mean square over pairs is D;
+- the mean within a pair has (almost) no linear part left to vary, since it uses the cells of both
+  rounds: its variance over pairs is M.
+
+So D - M is what the choice of cells contributes to the mean over all rounds, as if other training
+and generated cells had been there, and M / (number of pairs) what the remainder contributes. The
+range is the control plus and minus the 97.5 % point of Student's t, with as many degrees of freedom
+as pairs, times the root of
+
+    κ max(D - M, D / 4) + M / pairs,
+
+where κ = 1 unless generated cells are too few for disjoint draws (see `Overlap`). The floor D / 4
+guards against a D - M that is small by chance, and D itself bounds the choice from above.
+Everything is given the test cells, which both sides are compared with.
+
+With cells of the same law in place of generated ones, each of twelve kinds of scores lay outside
+its range in 3 to 10 % of 200 simulated data sets, 6 % on average. With real cells in their place,
+27 times 800, 350 and 800 droplet cells of ten types drawn as training, test and "generated" cells,
+4.8 % of 999 scores of all kinds lay outside; at most 4 of 37 in one report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy.stats import norm, t
+
+from vaexprs.evaluation.scores.catalogue import Direction, ScoreKind
+
+__all__ = ["LEVEL", "Overlap", "Score", "Verdict", "half_width", "judge", "score_rounds"]
+
+#: How often the score of real cells lies inside the range.
+LEVEL = 0.95
+
+#: ``"within"`` the control's range; ``"worse"`` or ``"better"`` than it; ``"off"``: outside it
+#: where both ways are worse; ``"none"``: there is no control or no range.
+Verdict: TypeAlias = Literal["within", "worse", "better", "off", "none"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of generated cells beside that of real cells.
+
+    Attributes
+    ----------
+    kind
+        What the score is.
+    key
+        Its key in the JSON: that of the kind, and where it has one the condition key or donor.
+    value
+        Score of the generated cells, mean over rounds.
+    control
+        Score of real cells in their place, mean over rounds; nan where there is no control.
+    width
+        Half the width of the range in which the score of real cells would fall 19 times out of
+        20, the control in its middle; nan without a range.
+    verdict
+        Where the value lies.
+    of
+        The condition key, or donor, that the score is for.
+    rounds
+        Value of the generated cells and of the control in each round, where there are rounds.
+    """
+
+    kind: ScoreKind
+    key: str
+    value: float
+    control: float = math.nan
+    width: float = math.nan
+    verdict: Verdict = "none"
+    of: str = ""
+    rounds: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the range, not below what the score can be."""
+        return max(self.control - self.width, self.kind.bounds[0])
+
+    @property
+    def high(self) -> float:
+        """Upper end of the range, not above what the score can be."""
+        return min(self.control + self.width, self.kind.bounds[1])
+
+    def judged(self) -> Score:
+        """Return the score with its verdict."""
+        return replace(self, verdict=judge(self.value, self.low, self.high, self.kind.direction))
+
+    @property
+    def gap(self) -> float:
+        """Distance from the control in half widths of the range, positive where worse.
+
+        Infinite where the range has no width and the value is not the control.
+        """
+        away = self.value - self.control
+        if math.isnan(self.width) or math.isnan(away):
+            return math.nan
+        gap = away / self.width if self.width > 0 else math.copysign(math.inf, away)
+        if not self.width > 0 and away == 0:
+            gap = 0.0
+        if self.kind.direction == "match":
+            return abs(gap)
+        return -gap if self.kind.direction == "higher" else gap
+
+
+def judge(value: float, low: float, high: float, direction: Direction) -> Verdict:
+    """Say where a value lies; a value that could not be computed has no verdict."""
+    if math.isnan(value) or math.isnan(low) or math.isnan(high):
+        return "none"
+    if low <= value <= high:
+        return "within"
+    if direction == "match":
+        return "off"
+    return "better" if (value < low) == (direction == "lower") else "worse"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How the draws of rounds overlap.
+
+    Attributes
+    ----------
+    control, generated
+        ρ and ρ': the share of the training, and of the generated cells that a round compares.
+    repeated
+        q: the part of its generated cells that a round shares with the other of its pair.
+    """
+
+    control: float
+    generated: float
+    repeated: float = 0.0
+
+    @property
+    def kappa(self) -> float:
+        """What D - M is to be multiplied by.
+
+        With σ² the variance of the linear part of a score of m cells, the mean over all rounds
+        has σ² (ρ + ρ'). D holds σ² (1 - q / 2) of it, and M holds what is left of the linear
+        part because not every cell is drawn, σ² (1/2 - ρ) and σ² (1/2 - ρ' - q / 2).
+        """
+        held = self._in_d - (0.5 - self.control)
+        held -= max(0.0, 0.5 + self.repeated / 2 - self.generated)
+        # Never above what D alone bounds, and never below 1.
+        return max(1.0, (self.control + self.generated) / held) if held > 0 else math.inf
+
+    @property
+    def ceiling(self) -> float:
+        """What the choice of cells contributes, over D, where D has no remainder at all."""
+        return (self.control + self.generated) / self._in_d
+
+    @property
+    def _in_d(self) -> float:
+        return 1.0 - self.repeated / 2
+
+
+def half_width(differences: Sequence[float], overlap: Overlap) -> float:
+    """Half the width of the range, from the differences in rounds.
+
+    Parameters
+    ----------
+    differences
+        Generated minus control score of each round, the rounds of a pair behind one another.
+    overlap
+        How the draws of these rounds overlap.
+
+    Returns
+    -------
+    float
+        nan for fewer than two complete pairs.
+    """
+    n_pairs = len(differences) // 2
+    pairs = np.asarray(differences[: 2 * n_pairs], dtype=np.float64).reshape(-1, 2)
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    n_pairs = len(pairs)
+    if n_pairs < 2:
+        return math.nan
+    within = float(np.mean(((pairs[:, 0] - pairs[:, 1]) / 2) ** 2))
+    between = float(np.var(pairs.mean(axis=1), ddof=1))
+    choice = (
+        min(overlap.kappa * max(within - between, within / 4), overlap.ceiling * within)
+        if within > 0
+        else 0.0
+    )
+    return float(t.ppf((1 + LEVEL) / 2, n_pairs)) * math.sqrt(choice + between / n_pairs)
+
+
+def score_rounds(
+    kind: ScoreKind,
+    generated: Sequence[float],
+    control: Sequence[float],
+    *,
+    overlap: Overlap,
+    standard_errors: Sequence[float] | None = None,
+    of: str = "",
+) -> Score:
+    """Make a score from its values in rounds.
+
+    Parameters
+    ----------
+    kind
+        What the score is.
+    generated, control
+        Values of each round.
+    overlap
+        As for `half_width`.
+    standard_errors
+        Of the control in each round, for areas under ROC curves of which few rounds can be
+        afforded. Then the range is the usual one of a single round, the control plus and minus
+        1.96 standard errors; that the scores are means over rounds leaves room for what the
+        standard error does not know, the choice of the training folds.
+    of
+        The condition key or donor that the score is for.
+    """
+    key = f"{kind.key}.{of}" if of else kind.key
+    rounds = tuple(zip(generated, control, strict=True))
+    pairs = np.array(rounds, dtype=np.float64).reshape(-1, 2)
+    usable = pairs[~np.isnan(pairs).any(axis=1)]
+    if not len(usable):
+        found = pairs[~np.isnan(pairs[:, 0]), 0]
+        return Score(kind, key, float(found.mean()) if len(found) else math.nan, of=of)
+    value, middle = (float(mean) for mean in usable.mean(axis=0))
+    if standard_errors is not None:
+        width = float(norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.mean(np.square(standard_errors))))
+    else:
+        width = half_width((pairs[:, 0] - pairs[:, 1]).tolist(), overlap)
+    return Score(kind, key, value, middle, width, of=of, rounds=rounds).judged()

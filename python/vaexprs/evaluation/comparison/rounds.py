@@ -1,0 +1,281 @@
+"""Who is compared with whom: rounds of basis, control, test and generated cells.
+
+In each round the training cells are cut into two stratified halves. One fits the bases (gene
+choice, principal components) and is compared with nothing that would give it away; from the other
+comes the control. Control and generated cells, as many of each, are then compared with the same
+test cells by the same code. Every side holds as many cells of each combination of conditions, so
+that no score says only that the composition differs.
+
+Rounds come in pairs: in the second of a pair the halves change places, and other generated cells
+are drawn. What differs between the two then says how much a score depends on which cells were
+drawn (see `vaexprs.evaluation.comparison.ranges`).
+
+A basis fitted on the very cells that are compared shows them with a variance that is too large,
+and a classifier finds that; hence the half that is kept apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator, default_rng
+
+from vaexprs.errors import DataError
+from vaexprs.evaluation.comparison.cells import Evaluated
+from vaexprs.evaluation.comparison.ranges import Overlap
+from vaexprs.evaluation.metrics.arrays import Array
+from vaexprs.evaluation.metrics.privacy import fingerprints
+
+__all__ = ["LEAST_CELLS", "Pool", "Round", "make_pool", "rounds", "stratified_halves"]
+
+#: Fewest cells that a side may have.
+LEAST_CELLS = 10
+#: A cell with fewer genes detected may equal another one by chance, so it is no duplicate.
+LEAST_GENES_OF_A_DUPLICATE = 50
+
+
+@dataclass(frozen=True)
+class Round:
+    """Rows of one round: of the real cells (training cells first, then test), and of generated.
+
+    Attributes
+    ----------
+    basis
+        Half of the training cells, which fits the bases.
+    control, test, generated
+        As many real training cells of the other half, real test cells and generated cells, with
+        the same composition.
+    """
+
+    basis: Array
+    control: Array
+    test: Array
+    generated: Array
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The real cells that rounds draw from, and how their draws overlap.
+
+    Attributes
+    ----------
+    train, test
+        Rows of the real cells; test is empty where there are no held-out cells.
+    real_groups, generated_groups
+        Combination of conditions of each real and each generated cell.
+    n_compared
+        Cells on each side of a round.
+    overlap
+        How the draws of rounds overlap.
+    matched_by
+        Condition keys by which compositions are made equal.
+    notes
+        What was found and done on the way, in plain sentences.
+    """
+
+    train: Array
+    test: Array
+    real_groups: Array
+    generated_groups: Array
+    n_compared: int
+    overlap: Overlap
+    matched_by: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def has_test(self) -> bool:
+        """Whether held-out cells were given."""
+        return len(self.test) > 0
+
+
+def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int) -> Pool:
+    """Find which cells can be compared fairly.
+
+    Raises
+    ------
+    DataError
+        If fewer than `LEAST_CELLS` can be compared on each side.
+    """
+    notes: list[str] = []
+    train, test = _without_duplicates(data, notes)
+    matched_by = _matching_keys(data, keys, notes)
+    groups = [data.train.group(matched_by)]
+    if data.test is not None:
+        groups.append(data.test.group(matched_by))
+    pool = Pool(
+        train,
+        test,
+        np.concatenate(groups),
+        data.generated.group(matched_by),
+        n_compared=0,
+        overlap=Overlap(0.5, 1.0),
+        matched_by=matched_by,
+        notes=(),
+    )
+    pair = _draw_pair(pool, default_rng([seed, 0]), max_cells)
+    trial = min(pair, key=lambda drawn: len(drawn.test))
+    n_compared = len(trial.test)
+    if n_compared < LEAST_CELLS:
+        raise DataError(
+            f"only {n_compared} cells can be compared on each side, at least {LEAST_CELLS} are "
+            f"needed: there are {len(train)} training cells (one half of them is the control), "
+            f"{len(test)} test cells and {data.generated.n_cells} generated cells"
+            + (f", matched by {', '.join(matched_by)}." if matched_by else ".")
+        )
+    absent = sorted(
+        {str(name) for name in pool.real_groups[trial.basis]}
+        - {str(name) for name in pool.real_groups[trial.test]}
+    )
+    if absent:
+        shown = ", ".join(repr(name) for name in absent[:6]) + (", ..." if len(absent) > 6 else "")
+        notes.append(
+            f"Of {len(set(pool.real_groups))} combinations of conditions {len(absent)} cannot be "
+            f"compared, because one side has too few cells: {shown}."
+        )
+    return replace(pool, n_compared=n_compared, overlap=_overlap(pool, trial), notes=tuple(notes))
+
+
+def _overlap(pool: Pool, drawn: Round) -> Overlap:
+    """Shares of the cells that a round compares, each combination by its number of cells."""
+    names, counts = np.unique(pool.real_groups[drawn.test], return_counts=True)
+    weights = counts / counts.sum()
+    train = counts / _counts_of(pool.real_groups[pool.train], names)
+    made = counts / _counts_of(pool.generated_groups, names)
+    return Overlap(
+        control=min(float(weights @ train), 0.5),
+        generated=float(weights @ made),
+        repeated=float(weights @ np.maximum(0.0, 2.0 - 1.0 / made)),
+    )
+
+
+def _counts_of(groups: Array, names: Array) -> Array:
+    return np.array([(groups == name).sum() for name in names])
+
+
+def rounds(pool: Pool, n_rounds: int, *, seed: int) -> Iterator[Round]:
+    """Yield rounds, each a pure function of the seed and its number."""
+    for number in range(n_rounds):
+        pair = _draw_pair(pool, default_rng([seed, number // 2]), pool.n_compared)
+        yield pair[number % 2]
+
+
+def stratified_halves(rows: Array, groups: Array, rng: Generator) -> tuple[Array, Array]:
+    """Cut rows in two halves with as equal a composition as can be."""
+    order = rng.permutation(len(rows))
+    order = order[np.argsort(groups[order], kind="stable")]
+    # Every second cell of the sorted order: odd group sizes even out over the groups.
+    start = int(rng.integers(2))
+    return np.sort(rows[order[start::2]]), np.sort(rows[order[1 - start :: 2]])
+
+
+def _draw_pair(pool: Pool, rng: Generator, max_cells: int) -> tuple[Round, Round]:
+    train, test = pool.train, pool.test
+    if not pool.has_test:
+        train, test = stratified_halves(train, pool.real_groups[train], rng)
+    halves = stratified_halves(train, pool.real_groups[train], rng)
+    shuffled = [rng.permutation(half) for half in halves]
+    test = rng.permutation(test)
+    generated = rng.permutation(len(pool.generated_groups))
+    composition_seed = int(rng.integers(2**32))
+
+    def draw(basis: Array, control: Array, generated: Array) -> Round:
+        sides = [
+            (control, pool.real_groups[control]),
+            (test, pool.real_groups[test]),
+            (generated, pool.generated_groups[generated]),
+        ]
+        names, wanted = _common_composition(
+            [groups for _, groups in sides], max_cells, default_rng(composition_seed)
+        )
+        drawn = [
+            np.concatenate(
+                [
+                    np.empty(0, np.int64),
+                    *(rows[groups == name][:n] for name, n in zip(names, wanted, strict=True)),
+                ]
+            )
+            for rows, groups in sides
+        ]
+        return Round(basis, *drawn)
+
+    first = draw(halves[0], shuffled[1], generated)
+    # Generated cells that were not drawn come first in the second round.
+    used = np.isin(generated, first.generated)
+    second = draw(halves[1], shuffled[0], np.concatenate([generated[~used], generated[used]]))
+    return first, second
+
+
+def _common_composition(groups: list[Array], max_cells: int, rng: Generator) -> tuple[Array, Array]:
+    """Cells of each combination that every side has, at most ``max_cells`` in all."""
+    names = np.unique(np.concatenate(groups))
+    counts = np.stack([_counts(side, names) for side in groups])
+    wanted = counts.min(axis=0)
+    total = int(wanted.sum())
+    if total > max_cells:
+        share = wanted * (max_cells / total)
+        wanted = np.floor(share).astype(np.int64)
+        rest = share - wanted
+        extra = max_cells - int(wanted.sum())
+        if extra:
+            wanted[rng.choice(len(names), extra, replace=False, p=rest / rest.sum())] += 1
+    return names[wanted > 0], wanted[wanted > 0]
+
+
+def _counts(groups: Array, names: Array) -> Array:
+    found, counts = np.unique(groups, return_counts=True)
+    out = np.zeros(len(names), np.int64)
+    out[np.searchsorted(names, found)] = counts
+    return out
+
+
+def _matching_keys(data: Evaluated, keys: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+    """Return the most keys whose combinations are not too fine to be matched."""
+    reference = data.test if data.test is not None else data.train
+    for number in range(len(keys), 0, -1):
+        chosen = tuple(keys[:number])
+        _, inverse, counts = np.unique(
+            reference.group(chosen), return_inverse=True, return_counts=True
+        )
+        if (counts[inverse] >= 5).mean() >= 0.5:
+            if number < len(keys):
+                notes.append(
+                    f"Compositions are made equal by {', '.join(chosen)} alone: combinations of "
+                    "all keys have too few cells."
+                )
+            return chosen
+    if keys:
+        notes.append("Compositions are not made equal: most categories have fewer than 5 cells.")
+    return ()
+
+
+def _without_duplicates(data: Evaluated, notes: list[str]) -> tuple[Array, Array]:
+    """Rows of the real cells without repeated cells, which may not stand on two sides."""
+    prints = [fingerprints(data.train.given)]
+    detected = [np.asarray((data.train.given != 0).sum(axis=1)).ravel()]
+    if data.test is not None:
+        prints.append(fingerprints(data.test.given))
+        detected.append(np.asarray((data.test.given != 0).sum(axis=1)).ravel())
+    n_train = len(prints[0])
+    every, rich = np.concatenate(prints), np.concatenate(detected)
+    _, first = np.unique(every, return_index=True)
+    keep = rich < LEAST_GENES_OF_A_DUPLICATE
+    keep[first] = True
+    rows = np.flatnonzero(keep)
+    train, test = rows[rows < n_train], rows[rows >= n_train]
+    for name, n, kept in (
+        ("training", n_train, len(train)),
+        ("test", len(every) - n_train, len(test)),
+    ):
+        if kept < n:
+            notes.append(
+                f"{n - kept} of {n} real {name} cells repeat another real cell exactly and are "
+                "left out: the same cell must not stand on both sides of a comparison."
+            )
+    if data.test is not None and not len(test):
+        raise DataError(
+            "every cell of real_test is also in real_train: give cells that the model has not "
+            "seen, or leave real_test out."
+        )
+    return train, test

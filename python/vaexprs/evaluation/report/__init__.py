@@ -1,0 +1,1 @@
+"""The report: JSON, a page, figures, a summary in words."""

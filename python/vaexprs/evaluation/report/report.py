@@ -1,0 +1,54 @@
+"""The report: its contents, written as JSON or as one page."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from vaexprs.errors import require
+from vaexprs.evaluation.report.contents import Contents
+from vaexprs.files import whole_file
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True)
+class Report(Contents):
+    """Compare generated with real cells, and real with real cells; see `Contents`."""
+
+    def to_json(
+        self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+    ) -> str:
+        """Return `to_dict` as JSON, and write it to a file where a path is given.
+
+        Raises
+        ------
+        OutputError
+            If the file exists and ``overwrite`` is false, or it cannot be written.
+        """
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        if path is not None:
+            with whole_file(path, overwrite=overwrite) as part:
+                part.write_text(text + "\n", encoding="utf-8")
+        return text
+
+    def to_html(
+        self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+    ) -> str:
+        """Return the report as one self-contained page, and write it where a path is given.
+
+        Raises
+        ------
+        OutputError
+            If the file exists and ``overwrite`` is false, or it cannot be written.
+        """
+        for module in ("jinja2", "matplotlib"):
+            require(module, extra="evaluate", purpose="Writing a report")
+        from vaexprs.evaluation.report.page import render
+
+        text = render(self)
+        if path is not None:
+            with whole_file(path, overwrite=overwrite) as part:
+                part.write_text(text, encoding="utf-8")
+        return text

@@ -1,0 +1,295 @@
+"""The decoder as an ONNX graph, built from NumPy weights node by node.
+
+Nothing is traced and torch is not imported: a fixed architecture is written down faster than it
+is recorded, and the bytes are the same every time. `DecoderWeights` is the whole decoder in
+numbers; `build_model` writes it with a `GeneratorSpec` as one self-contained model.
+
+::
+
+    z ──(soft bound)──┬────────────────────────────┐
+                      ├─ hidden layers ── hidden ──┤
+    condition ────────┼────────────────────────────┼─ Concat ─ Gemm ─ link ─ mean, ...
+                      └─ membership ───────────────┘               │
+    library ──(depth: log, for dispersions)────────────────────────┘
+
+``membership`` holds one column for each combination of categories seen in training: 1 for cells
+of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. A combination
+that was never seen has zeros there and is served by the effects of its keys alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from vaexprs._version import __version__
+from vaexprs.spec import GeneratorSpec, write_metadata
+
+__all__ = ["ACTIVATIONS", "IR_VERSION", "OPSET", "DecoderWeights", "Head", "build_model"]
+
+OPSET = 17
+IR_VERSION = 8
+
+Array = NDArray[np.float32]
+
+#: Activations that a graph can hold.
+ACTIVATIONS = (
+    "elu", "gelu", "leaky_relu", "linear", "relu", "selu", "sigmoid", "silu", "softplus", "tanh",
+)  # fmt: skip
+_OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "elu": ("Elu", {"alpha": 1.0}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "relu": ("Relu", {}),
+    "selu": ("Selu", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "softplus": ("Softplus", {}),
+    "tanh": ("Tanh", {}),
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """One affine map from features of a cell to its genes.
+
+    Attributes
+    ----------
+    bias
+        ``(n_genes,)``.
+    weight
+        For each block of features that the head reads, by name, ``(width, n_genes)``. A head of
+        no blocks is the same for every cell.
+    """
+
+    bias: Array
+    weight: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DecoderWeights:
+    """A decoder in numbers.
+
+    Attributes
+    ----------
+    layers
+        Hidden layers: weight ``(n_inputs, units)``, bias ``(units,)``, activation. The first reads
+        z and the condition side by side.
+    heads
+        ``logits`` and what the likelihood needs besides: ``log_inverse_dispersion``,
+        ``log_scale``, ``zero_logits``.
+    bound
+        Soft bound of each latent, ``(n_latent,)``: ``bound * tanh(z / bound)``; None for none.
+    ceiling
+        Largest logit of each gene, ``(n_genes,)``; None for none.
+    member
+        Which categories make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
+    embedding
+        For many categories: vectors that stand for them in the heads, ``(n_conditions, width)``.
+    typical_library
+        Library size whose logarithm is taken off that of the cell's, for heads that read it.
+    shift, stretch
+        ``(n_genes,)``, ``mean = shift + stretch * link(logits)`` for ``bernoulli``, ``gaussian``.
+    """
+
+    layers: tuple[tuple[Array, Array, str], ...]
+    heads: Mapping[str, Head]
+    bound: Array | None = None
+    ceiling: Array | None = None
+    member: Array | None = None
+    embedding: Array | None = None
+    typical_library: float = 1.0
+    shift: Array | None = None
+    stretch: Array | None = None
+
+
+class _Builder:
+    """Collects nodes and weights; names follow from what they are."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def weight(self, name: str, value: Any) -> str:
+        array = np.ascontiguousarray(value, dtype=np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"weight {name!r} holds values that are not finite.")
+        self.weights.append(numpy_helper.from_array(array, name))
+        return name
+
+    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(
+            helper.make_node(operator, inputs, [output], name=f"{output}.{operator}", **attributes)
+        )
+        return output
+
+    def activate(self, name: str, x: str, output: str) -> str:
+        if name == "linear":
+            return x
+        if name == "silu":
+            return self.node("Mul", [x, self.node("Sigmoid", [x], f"{output}.gate")], output)
+        if name == "gelu":
+            # x / 2 * (1 + erf(x / sqrt(2))): the operator Gelu came with opset 20
+            scaled = self.node(
+                "Mul", [x, self.weight(f"{output}.rsqrt2", np.sqrt(0.5))], f"{output}.scaled"
+            )
+            erf = self.node("Erf", [scaled], f"{output}.erf")
+            one = self.weight(f"{output}.one", 1.0)
+            gate = self.node("Add", [erf, one], f"{output}.gate")
+            half = self.node("Mul", [x, self.weight(f"{output}.half", 0.5)], f"{output}.x_half")
+            return self.node("Mul", [half, gate], output)
+        operator, attributes = _OPERATORS[name]
+        return self.node(operator, [x], output, **attributes)
+
+    def concat(self, parts: list[str], output: str) -> str:
+        return parts[0] if len(parts) == 1 else self.node("Concat", parts, output, axis=1)
+
+
+def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto:
+    """Build the artifact: the graph of a decoder with its spec as metadata.
+
+    Parameters
+    ----------
+    weights
+        The decoder.
+    spec
+        What the artifact promises; stored as metadata.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Opset 17, IR version 8, standard operators only, all weights inside. The same arguments
+        give the same bytes by ``SerializeToString(deterministic=True)``.
+    """
+    builder = _Builder()
+    features = _features(builder, weights, spec)
+    heads = {}
+    for name, head in sorted(weights.heads.items()):
+        if name == "logits" and weights.ceiling is not None:
+            head = replace(head, bias=np.zeros_like(head.bias))
+        heads[name] = _head(builder, name, head, features)
+    _outputs(builder, weights, spec, heads)
+
+    def value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    source = {
+        "mean": "logits",
+        "inverse_dispersion": "log_inverse_dispersion",
+        "scale": "log_scale",
+    }
+    rows: dict[str, int | str] = {}
+    for name in spec.outputs:
+        per_cell = name == "mean" or bool(weights.heads[source.get(name, name)].weight)
+        rows[name] = "n_cells" if per_cell else 1
+    graph = helper.make_graph(
+        builder.nodes,
+        "decoder",
+        [value(name, ["n_cells", width]) for name, width in spec.inputs.items()],
+        [value(name, [rows[name], spec.n_genes]) for name in spec.outputs],
+        builder.weights,
+    )
+    model = helper.make_model(
+        graph,
+        producer_name="vaexprs",
+        producer_version=__version__,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    helper.set_model_props(model, write_metadata(spec))
+    return model
+
+
+def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -> dict[str, str]:
+    """Write what the heads read, block by block; only blocks that a head uses."""
+    used = {block for head in weights.heads.values() for block in head.weight}
+    features = {"z": "z"}
+    if weights.bound is not None:
+        bound = builder.weight("bound", weights.bound.reshape(1, -1))
+        ratio = builder.node("Div", ["z", bound], "z.ratio")
+        squashed = builder.node("Tanh", [ratio], "z.squashed")
+        features["z"] = builder.node("Mul", [squashed, bound], "z.bounded")
+    if spec.conditions.keys:
+        features["condition"] = "condition"
+        if "embedded" in used:
+            assert weights.embedding is not None
+            vectors = builder.weight("embedding", weights.embedding)
+            features["embedded"] = builder.node("MatMul", ["condition", vectors], "embedded")
+        if "membership" in used:
+            assert weights.member is not None
+            member = builder.weight("member", weights.member)
+            n_keys = len(spec.conditions.keys)
+            all_but_one = np.full(weights.member.shape[1], 1.0 - n_keys)
+            offset = builder.weight("member.offset", all_but_one)
+            hits = builder.node("Gemm", ["condition", member, offset], "member.hits")
+            features["membership"] = builder.node("Relu", [hits], "membership")
+    if "depth" in used:
+        log_library = builder.node("Log", ["library"], "library.log")
+        typical = builder.weight("library.typical", np.log(weights.typical_library))
+        features["depth"] = builder.node("Sub", [log_library, typical], "depth")
+    if weights.layers:
+        x = builder.concat(
+            [features[name] for name in ("z", "condition") if name in features], "hidden.input"
+        )
+        for index, (weight, bias, function) in enumerate(weights.layers, start=1):
+            name = f"hidden{index}"
+            x = builder.node(
+                "Gemm",
+                [x, builder.weight(f"{name}.weight", weight), builder.weight(f"{name}.bias", bias)],
+                f"{name}.affine",
+            )
+            x = builder.activate(function, x, name)
+        features["hidden"] = x
+    return features
+
+
+def _head(builder: _Builder, name: str, head: Head, features: dict[str, str]) -> str:
+    if not head.weight:
+        return builder.weight(f"{name}.bias", head.bias.reshape(1, -1))
+    blocks = list(head.weight)
+    x = builder.concat([features[block] for block in blocks], f"{name}.features")
+    stacked = np.concatenate([head.weight[block] for block in blocks])
+    return builder.node(
+        "Gemm",
+        [x, builder.weight(f"{name}.weight", stacked), builder.weight(f"{name}.bias", head.bias)],
+        f"{name}.affine",
+    )
+
+
+def _outputs(
+    builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec, heads: dict[str, str]
+) -> None:
+    """Write the links from the heads to the outputs in data units."""
+    logits = heads["logits"]
+    if weights.ceiling is not None:
+        # min(x + bias, ceiling), with the bias last: a runtime that knows softmax takes it along
+        bias = weights.heads["logits"].bias
+        ceiling = builder.weight("ceiling", (weights.ceiling - bias).reshape(1, -1))
+        cut = builder.node("Min", [logits, ceiling], "logits.cut")
+        logits = builder.node(
+            "Add", [cut, builder.weight("logits.level", bias.reshape(1, -1))], "logits"
+        )
+    if spec.is_counts:
+        share = builder.node("Softmax", [logits], "share", axis=-1)
+        builder.node("Mul", [share, "library"], "mean")
+    elif spec.likelihood == "zigamma":
+        builder.node("Exp", [logits], "mean")
+    else:
+        assert weights.shift is not None
+        assert weights.stretch is not None
+        x = logits
+        if spec.likelihood == "bernoulli":
+            x = builder.node("Sigmoid", [logits], "scaled")
+        stretch = builder.weight("stretch", weights.stretch.reshape(1, -1))
+        shift = builder.weight("shift", weights.shift.reshape(1, -1))
+        builder.node("Add", [builder.node("Mul", [x, stretch], "stretched"), shift], "mean")
+    if "inverse_dispersion" in spec.outputs:
+        builder.node("Exp", [heads["log_inverse_dispersion"]], "inverse_dispersion")
+    if "scale" in spec.outputs:
+        builder.node("Exp", [heads["log_scale"]], "scale")
+    if "zero_logits" in spec.outputs:
+        builder.node("Identity", [heads["zero_logits"]], "zero_logits")

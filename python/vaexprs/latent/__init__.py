@@ -1,0 +1,1 @@
+"""The latent law of the training cells: Gaussian mixtures fitted to encoded cells, no torch."""

@@ -1,0 +1,257 @@
+"""The latent prior and the law of library sizes, fitted to encoded cells after training.
+
+Each combination of categories gets a Gaussian mixture over z and, for counts, the log library
+size; see `vaexprs.latent.mixtures`. Means and covariances of combinations with few cells lean on
+what they share: the effects of their categories, the mixture of a category, and the covariance
+pooled within combinations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.latent.mixtures import FOLDS, Mixture, choose_mixture, fit_normal
+from vaexprs.spec import LibraryLaw, Prior
+
+__all__ = ["fit_library", "fit_prior", "sample_prior"]
+
+Array = NDArray[np.float64]
+
+#: How many cells the pooled covariance may count for in a combination, in numbers of dimensions.
+_TIES = (1.0, 3.0, 10.0, 30.0)
+#: Combinations with fewer cells borrow the mixture of a category, which counts for so many cells.
+_CELLS_OF_OWN, _LENT_CELLS = 50, 20.0
+
+
+def fit_prior(
+    z: Array,
+    log_library: Array | None,
+    group: NDArray[np.int64],
+    n_groups: int,
+    seed: int,
+    design: NDArray[np.float32] | None = None,
+    sizes: NDArray[Any] | None = None,
+    importance: Array | None = None,
+) -> Prior:
+    """Fit one Gaussian mixture for each combination of categories.
+
+    Parameters
+    ----------
+    z
+        Draws from the posteriors of the training cells, ``(n_cells, n_latent)``.
+    log_library
+        Log library size of each cell, ``(n_cells,)``, or None.
+    group
+        Combination of each cell, ``(n_cells,)``.
+    n_groups
+        Number of combinations; each has at least one cell.
+    seed
+        Of the starting points.
+    design
+        Categories of each combination, one-hot, ``(n_groups, n_categories)``: combinations with
+        few cells lean on their categories.
+    sizes
+        How many of these columns belong to each key.
+    importance
+        What a unit of each latent means for a cell's expression, ``(n_latent,)``; all alike if
+        None.
+
+    Returns
+    -------
+    Prior
+        Mixtures of kind ``"gaussian_mixture"``. Combinations with few cells share one factor.
+    """
+    y = np.asarray(z, np.float64)
+    importance = np.ones(y.shape[1]) if importance is None else importance.astype(np.float64)
+    if log_library is not None:
+        y = np.column_stack([y, log_library])
+        importance = np.append(importance, importance.mean())
+    n_dim = y.shape[1]
+    pooled = _pooled_covariance(y, group, n_groups)
+    rng = np.random.default_rng(seed)
+    tie = _choose_tie(y, group, n_groups, rng) * n_dim
+
+    variance = np.diag(pooled)
+    centres, parent = _shrunk_means(y, group, n_groups, variance, design, sizes)
+    left = y - centres[group]
+    shared = np.asarray(np.linalg.cholesky(pooled), np.float64)
+    lent: dict[int, tuple[Mixture, int]] = {}  # mixture of a parent, place of its first factor
+    weights, means, offsets = [], [], [0]
+    trils: list[Array] = [shared]
+    factor: list[int] = []
+    for g in range(n_groups):
+        cells = left[group == g]
+        kin = int(parent[g])
+        if len(cells) < _CELLS_OF_OWN and kin not in lent:
+            relatives = left[parent[group] == kin]
+            if len(relatives) > 10:
+                mixture = choose_mixture(relatives, pooled, tie, importance, rng)
+                lent[kin] = mixture, len(trils)
+                trils.extend(mixture.tril)
+            else:
+                lent[kin] = Mixture(np.ones(1), np.zeros((1, n_dim)), shared[None]), 0
+        if len(cells) < _CELLS_OF_OWN:
+            mixture, first = lent[kin]
+            mixture = _reweighted(mixture, cells)
+        else:
+            mixture, first = choose_mixture(cells, pooled, tie, importance, rng), len(trils)
+            trils.extend(mixture.tril)
+        factor.extend(range(first, first + len(mixture.weights)))
+        weights.append(mixture.weights)
+        means.append(mixture.means - mixture.weights @ mixture.means + centres[g])
+        offsets.append(offsets[-1] + len(mixture.weights))
+    return Prior(
+        "gaussian_mixture",
+        log_library is not None,
+        np.array(offsets, np.int64),
+        np.concatenate(weights),
+        np.concatenate(means).astype(np.float32),
+        np.stack(trils).astype(np.float32).reshape(-1, n_dim, n_dim),
+        np.array(factor, np.int32),
+    )
+
+
+def _shrunk_means(
+    y: Array,
+    group: NDArray[np.int64],
+    n_groups: int,
+    variance: Array,
+    design: NDArray[np.float32] | None,
+    sizes: NDArray[Any] | None,
+) -> tuple[Array, NDArray[np.int64]]:
+    """Pull the mean of each combination towards the sum of effects of its categories.
+
+    The mean of few cells is off by its own noise, and cells drawn round it would vary by that
+    noise on top of their own. How far combinations truly differ from sums of effects follows from
+    all of them, coordinate by coordinate (empirical Bayes).
+
+    Returns the means, and the parent of each combination: its category of the key that tells most.
+    """
+    n = np.bincount(group, minlength=n_groups).astype(np.float64)
+    means = np.stack([_group_means(column, group, n_groups) for column in y.T], axis=1)
+    if design is None or sizes is None or len(sizes) < 2:
+        return means, np.arange(n_groups)
+    stops = np.cumsum(sizes)
+    blocks = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
+    overall = n @ means / n.sum()
+    weighted = design * n[:, None]
+    in_category = weighted.sum(axis=0)[:, None]
+    cross, target = design.T @ weighted, weighted.T @ (means - overall)
+    effects = np.linalg.solve(cross + np.eye(len(cross)), target)
+    # what effects vary by beyond the noise of their cells says how far to trust them
+    excess = effects**2 - variance / in_category
+    varies = [np.maximum((in_category[b] * excess[b]).sum(0), 0) / n.sum() for b in blocks]
+    precision = np.repeat([variance / (v + 1e-6 * variance) for v in varies], sizes, axis=0)
+    for j in range(y.shape[1]):
+        effects[:, j] = np.linalg.solve(cross + np.diag(precision[:, j]), target[:, j])
+    expected = overall + design @ effects
+    left = means - expected
+    freedom = max(n_groups - np.linalg.matrix_rank(design), 0)
+    spread = np.maximum((n @ left**2 - freedom * variance) / n.sum(), 0)
+    share = spread / (spread + variance / n[:, None])
+    # beyond what means tell by their noise, for keys whose categories have cells to lend
+    told = [
+        (n @ (design[:, b] @ effects[b]) ** 2 / variance - size).sum()
+        if weighted[:, b].sum(axis=0).max() >= _CELLS_OF_OWN
+        else -np.inf
+        for b, size in zip(blocks, sizes, strict=True)
+    ]
+    parent = design[:, blocks[int(np.argmax(told))]].argmax(axis=1)
+    return np.asarray(expected + share * left), parent.astype(np.int64)
+
+
+def _reweighted(mixture: Mixture, cells: Array) -> Mixture:
+    """Lend a mixture to a few cells: their own shares of the components, as far as they tell."""
+    if len(mixture.weights) == 1 or not len(cells):
+        return mixture
+    log_prob = mixture.log_prob(cells)
+    own = np.exp(log_prob - np.logaddexp.reduce(log_prob, axis=1)[:, None]).sum(0)
+    weights = (own + _LENT_CELLS * mixture.weights) / (len(cells) + _LENT_CELLS)
+    return Mixture(weights, mixture.means, mixture.tril)
+
+
+def fit_library(library: Array, group: NDArray[np.int64], n_groups: int) -> LibraryLaw:
+    """Fit bounds, location and scale of the library size of each combination."""
+    log_library = np.log(library)
+    pooled = np.sqrt(
+        np.mean((log_library - _group_means(log_library, group, n_groups)[group]) ** 2)
+    )
+    location = _group_means(log_library, group, n_groups)
+    n_cells = np.bincount(group, minlength=n_groups)
+    variance = np.bincount(group, (log_library - location[group]) ** 2, minlength=n_groups)
+    scale = np.sqrt((variance + 5 * pooled**2) / (n_cells + 5))
+    # as far as the data reach, and for small groups as far as their law says
+    low = np.full(n_groups, np.inf)
+    high = np.full(n_groups, -np.inf)
+    np.minimum.at(low, group, log_library)
+    np.maximum.at(high, group, log_library)
+    low = np.maximum(np.minimum(low, location - 2.5 * scale), log_library.min())
+    high = np.minimum(np.maximum(high, location + 2.5 * scale), log_library.max())
+    single = np.float32
+    return LibraryLaw(
+        "joint",
+        np.exp(low).astype(single),
+        np.exp(high).astype(single),
+        location.astype(single),
+        scale.astype(single),
+    )
+
+
+def _group_means(values: Array, group: NDArray[np.int64], n_groups: int) -> Array:
+    return np.bincount(group, values, minlength=n_groups) / np.bincount(group, minlength=n_groups)
+
+
+def _pooled_covariance(y: Array, group: NDArray[np.int64], n_groups: int) -> Array:
+    """Pool the covariance within groups, pulled a little to its diagonal."""
+    centred = y.copy()
+    for g in range(n_groups):
+        if (group == g).any():
+            centred[group == g] -= centred[group == g].mean(0)
+    freedom = max(len(y) - n_groups, 1)
+    covariance = centred.T @ centred / freedom
+    diagonal = np.maximum(np.diag(covariance), 1e-4)
+    share = y.shape[1] / (y.shape[1] + freedom)
+    pulled = (1 - share) * covariance + share * np.diag(diagonal)
+    return np.asarray(pulled + 1e-6 * np.eye(y.shape[1]))
+
+
+def _choose_tie(
+    y: Array, group: NDArray[np.int64], n_groups: int, rng: np.random.Generator
+) -> float:
+    """Choose how far covariances are pulled to the pooled one, by held-out cells of all groups."""
+    fold = rng.permutation(len(y)) % FOLDS
+    scores = np.zeros(len(_TIES))
+    for held_out in range(FOLDS):
+        inside = fold != held_out
+        pooled = _pooled_covariance(y[inside], group[inside], n_groups)
+        for g in range(n_groups):
+            seen, unseen = y[inside & (group == g)], y[~inside & (group == g)]
+            if len(seen) <= 10 or not len(unseen):
+                continue
+            for i, tie in enumerate(_TIES):
+                scores[i] += fit_normal(seen, pooled, tie * y.shape[1]).score(unseen)
+    return _TIES[int(scores.argmax())]
+
+
+def sample_prior(
+    prior: Prior, law: LibraryLaw | None, group: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Draw z and library of cells of given combinations, to calibrate a fit on its own draws."""
+    n_dim = prior.means.shape[1]
+    noise = rng.standard_normal((len(group), n_dim))
+    y = np.empty((len(group), n_dim))
+    for g in np.unique(group):
+        own = slice(prior.offsets[g], prior.offsets[g + 1])
+        cells = np.flatnonzero(group == g)
+        picked = rng.choice(np.arange(own.start, own.stop), size=len(cells), p=prior.weights[own])
+        for component in np.unique(picked):
+            rows = cells[picked == component]
+            tril = prior.tril[prior.factor[component]]
+            y[rows] = prior.means[component] + noise[rows] @ tril.T
+    if law is None:
+        return y.astype(np.float32), None
+    library = np.clip(np.exp(y[:, -1]), law.minimum[group], law.maximum[group])
+    return y[:, :-1].astype(np.float32), library.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Shared figure style: canvas, colours, pen."""

@@ -1,0 +1,1 @@
+"""After training: fit the latent prior, then calibrate the decoder on simulated cells."""

@@ -1,0 +1,125 @@
+"""After training: make the prior's draws vary along principal components as new cells do.
+
+What a network of finite training draws from its prior is somewhat wider or narrower than the
+cells along each component. Here cells are drawn as generation will draw them, twice from each z:
+the covariance of the two gives what z brings to the scores, the rest is noise of the counts. The
+covariance of the prior is then moved, combination by combination, until the scores' covariance is
+that of the training cells' cross-fitted scores, which is that of new cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.spec import Prior
+from vaexprs.training.calibration.covariances import believed_covariances
+
+__all__ = ["match_scores"]
+
+Array = NDArray[np.float64]
+
+#: How far the variance along a direction may move in one round.
+_LIMITS = (0.3, 2.0)
+
+
+def match_scores(
+    prior: Prior,
+    y: Array,
+    first: Array,
+    second: Array,
+    made: NDArray[np.int64],
+    scores: Array,
+    group: NDArray[np.int64],
+) -> Prior:
+    """Move the covariances of a prior so that its draws have the covariance of the scores.
+
+    Parameters
+    ----------
+    prior
+        Mixtures to move, one for each combination.
+    y
+        Draws from `prior`: z and, for counts, the log library size.
+    first, second
+        Scores (and log library size) of two cells made from each of them.
+    made
+        Combination of each draw.
+    scores
+        Scores of real cells as new cells would have them (and their log library size).
+    group
+        Combination of each real cell.
+    """
+    n_groups = len(prior.offsets) - 1
+    y, first, second = (_centre(values, made, n_groups) for values in (y, first, second))
+    real = _centre(scores, group, n_groups)
+    # how scores follow from y, pooled over combinations
+    slope = np.linalg.lstsq(y, (first + second) / 2, rcond=None)[0]  # (dim y, dim scores)
+    back = np.linalg.pinv(slope, rcond=0.1)  # (dim scores, dim y)
+
+    parts = [_covariances(first[made == g], second[made == g]) for g in range(n_groups)]
+    targets = believed_covariances(
+        [shared + noise for shared, noise in parts],
+        np.bincount(made, minlength=n_groups),
+        [real[group == g] for g in range(n_groups)],
+    )
+    means = prior.means.astype(np.float64)
+    tril: list[Array] = []
+    factor = np.empty_like(prior.factor)
+    for g in range(n_groups):
+        own = slice(int(prior.offsets[g]), int(prior.offsets[g + 1]))
+        shared, noise = parts[g]
+        covariance = _mixture_covariance(prior, own)
+        wanted = covariance + back.T @ (targets[g] - noise - shared) @ back
+        move = _map(covariance, wanted)
+        centre = prior.weights[own] @ means[own]
+        means[own] = centre + (means[own] - centre) @ move.T
+        for c in range(own.start, own.stop):
+            moved = move @ prior.tril[prior.factor[c]].astype(np.float64)
+            factor[c] = len(tril)
+            tril.append(np.linalg.cholesky(moved @ moved.T + 1e-9 * np.eye(len(moved))))
+    return replace(
+        prior, means=means.astype(np.float32), tril=np.stack(tril).astype(np.float32), factor=factor
+    )
+
+
+def _centre(values: Array, group: NDArray[np.int64], n_groups: int) -> Array:
+    out = np.array(values, dtype=np.float64)
+    for g in range(n_groups):
+        cells = group == g
+        if cells.any():
+            out[cells] -= out[cells].mean(0)
+    return out
+
+
+def _covariances(first: Array, second: Array) -> tuple[Array, Array]:
+    """Split the covariance of two views into what they share and the noise of each."""
+    n = max(len(first) - 1, 1)
+    cross = first.T @ second / n
+    shared = (cross + cross.T) / 2
+    total = (first.T @ first + second.T @ second) / (2 * n)
+    return shared, total - shared
+
+
+def _mixture_covariance(prior: Prior, own: slice) -> Array:
+    weights, means = prior.weights[own], prior.means[own].astype(np.float64)
+    centred = means - weights @ means
+    out = (weights[:, None] * centred).T @ centred
+    for weight, c in zip(weights, range(own.start, own.stop), strict=True):
+        tril = prior.tril[prior.factor[c]].astype(np.float64)
+        out += weight * tril @ tril.T
+    return np.asarray(out)
+
+
+def _map(old: Array, new: Array) -> Array:
+    """Return a linear map that takes one covariance to another, within limits."""
+    if not np.trace(old) > 0:  # cells that nothing tells apart
+        return np.eye(len(old))
+    floor = 1e-9 * np.trace(old) / len(old)
+    root = np.linalg.cholesky(old + floor * np.eye(len(old)))
+    inverse = np.linalg.inv(root)
+    relative = inverse @ new @ inverse.T
+    values, vectors = np.linalg.eigh((relative + relative.T) / 2)
+    scale = np.sqrt(np.clip(values, *_LIMITS))
+    return np.asarray(root @ (vectors * scale) @ vectors.T @ inverse)

@@ -1,0 +1,1 @@
+"""What the network reads: minibatches, transformed values, principal-component scores."""

@@ -1,0 +1,1 @@
+"""Log-probabilities of expression values under each likelihood."""

@@ -1,0 +1,209 @@
+"""The training loop: epochs, early stopping, progress, and Ctrl-C."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from vaexprs.interrupts import remembered_interrupts
+from vaexprs.training.inputs.batches import Cells
+from vaexprs.training.network.model import VAE
+from vaexprs.training.network.start import DISPERSION_BOUNDS
+
+__all__ = ["History", "Schedule", "train"]
+
+History = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    kl_weight: float
+    warmup_epochs: int
+    patience: int | None
+    seed: int
+    weight_decay: float = 1e-4
+    dispersion_rate: float = 10.0  # times the learning rate
+
+
+@dataclass
+class Trained:
+    """What a run of the loop leaves besides the model's weights."""
+
+    history: History = field(default_factory=dict)
+    best_epoch: int = 0
+    interrupted: bool = False
+
+
+def train(
+    vae: VAE, cells: Cells, validation: Cells | None, schedule: Schedule, *, progress: bool
+) -> Trained:
+    """Train a model in place and leave it with its best weights.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it came before one epoch was finished; later it ends the training instead.
+    """
+    # a generator on the CPU gives the same order and noise on every device
+    generator = torch.Generator().manual_seed(schedule.seed)
+    optimiser = torch.optim.AdamW(_parameter_groups(vae, schedule), lr=schedule.learning_rate)
+    done, best_loss, best_weights = Trained(), np.inf, None
+    names = ["loss", "reconstruction", "kl"]
+    names += ["val_" + name for name in names] if validation is not None else []
+    done.history = {name: [] for name in [*names, "kl_weight"]}
+    fixed_noise = (
+        torch.randn(len(validation), vae.shape.n_latent, generator=generator)
+        if validation is not None
+        else None
+    )
+    try:
+        with remembered_interrupts() as raise_lost, _Bar(schedule.epochs, progress) as bar:
+            for epoch in range(schedule.epochs):
+                warm = min(1.0, (epoch + 1) / max(schedule.warmup_epochs, 1))
+                kl_weight = schedule.kl_weight * warm
+                losses = _run_epoch(
+                    vae, cells, schedule, kl_weight, optimiser, generator, raise_lost
+                )
+                if validation is not None:
+                    assert fixed_noise is not None
+                    losses |= {
+                        "val_" + name: value
+                        for name, value in _evaluate(vae, validation, schedule, fixed_noise).items()
+                    }
+                for name, value in {**losses, "kl_weight": kl_weight}.items():
+                    done.history[name].append(value)
+                watched = losses.get("val_loss", losses["loss"])
+                if not np.isfinite(watched):
+                    raise FloatingPointError(
+                        f"the loss is no longer finite in epoch {epoch + 1}: "
+                        "try a smaller learning_rate."
+                    )
+                # with no validation cells, the end of the training is the best there is; while
+                # the weight of the KL rises, the loss that counts is not the one that is trained
+                early = epoch + 1 < min(schedule.warmup_epochs, schedule.epochs)
+                if validation is None or early or watched < best_loss:
+                    best_loss, done.best_epoch = np.inf if early else watched, epoch
+                    best_weights = copy.deepcopy(vae.state_dict()) if validation else None
+                bar.show(epoch + 1, losses)
+                stale = epoch - done.best_epoch
+                if schedule.patience is not None and stale >= schedule.patience:
+                    break
+    except KeyboardInterrupt:
+        if not done.history["loss"]:
+            raise
+        done.interrupted = True
+        # an epoch cut in the middle leaves its columns uneven
+        shortest = min(map(len, done.history.values()))
+        done.history = {name: values[:shortest] for name, values in done.history.items()}
+    if best_weights is not None:
+        vae.load_state_dict(best_weights)
+    vae.eval()
+    return done
+
+
+def _parameter_groups(vae: VAE, schedule: Schedule) -> list[dict[str, Any]]:
+    """Decay the network's weights; let dispersions move fast."""
+    decayed, free, dispersions = [], [], []
+    for name, parameter in vae.named_parameters():
+        if "log_inverse_dispersion" in name or "log_scale" in name:
+            dispersions.append(parameter)
+        elif parameter.ndim > 1 and "heads" not in name:
+            decayed.append(parameter)
+        else:
+            free.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": schedule.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+        {
+            "params": dispersions,
+            "weight_decay": 0.0,
+            "lr": schedule.learning_rate * schedule.dispersion_rate,
+        },
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _run_epoch(
+    vae: VAE,
+    cells: Cells,
+    schedule: Schedule,
+    kl_weight: float,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    raise_lost: Callable[[], None],
+) -> dict[str, float]:
+    vae.train()
+    order = torch.randperm(len(cells), generator=generator).numpy()
+    total = np.zeros(3)
+    low, high = np.log(DISPERSION_BOUNDS)
+    for index, batch in cells.batches(schedule.batch_size, order):
+        raise_lost()
+        noise = torch.randn(len(index), vae.shape.n_latent, generator=generator)
+        losses = vae.losses(batch, noise.to(cells.device), kl_weight)
+        optimiser.zero_grad(set_to_none=True)
+        losses.loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1000.0)
+        optimiser.step()
+        with torch.no_grad():
+            for name, head in vae.decoder.heads.items():
+                if name == "log_inverse_dispersion":
+                    head.bias.clamp_(low, high)  # type: ignore[operator]
+        total += len(index) * _numbers([losses.loss, losses.reconstruction, losses.kl])
+    return dict(zip(("loss", "reconstruction", "kl"), (total / len(cells)).tolist(), strict=True))
+
+
+@torch.no_grad()
+def _evaluate(vae: VAE, cells: Cells, schedule: Schedule, noise: Tensor) -> dict[str, float]:
+    vae.eval()
+    total = np.zeros(3)
+    for index, batch in cells.batches(schedule.batch_size):
+        losses = vae.losses(batch, noise[index].to(cells.device), schedule.kl_weight)
+        total += len(index) * _numbers([losses.loss, losses.reconstruction, losses.kl])
+    return dict(zip(("loss", "reconstruction", "kl"), (total / len(cells)).tolist(), strict=True))
+
+
+def _numbers(values: Iterable[Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([float(value.detach()) for value in values])
+
+
+class _Bar:
+    """A progress bar on stderr with the losses of the last epoch."""
+
+    def __init__(self, epochs: int, visible: bool) -> None:
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not visible,
+        )
+        self._task = self._progress.add_task("training", total=epochs, losses="")
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, epoch: int, losses: dict[str, float]) -> None:
+        shown = {"loss": losses["loss"], "KL": losses["kl"]}
+        if "val_loss" in losses:
+            shown["validation"] = losses["val_loss"]
+        text = "  ".join(f"{name} {value:,.1f}" for name, value in shown.items())
+        self._progress.update(self._task, completed=epoch, losses=text)
