@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaexprs.errors import ConditionError
-from vaexprs.generation.plan import Plan, make_plan
+from vaexprs.generation.plan import Plan
+from vaexprs.generation.request import make_plan
 from vaexprs.spec import ConditionKey, Conditions
 
 CELL_TYPE = ConditionKey("cell_type", ("B", "NK", "T"))

@@ -23,7 +23,8 @@ from vaexprs.errors import ConditionError
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
-from vaexprs.generation.plan import Plan, make_plan
+from vaexprs.generation.plan import Plan
+from vaexprs.generation.request import make_plan
 from vaexprs.spec import GeneratorSpec
 
 __all__ = ["Block", "Generator", "Source"]
