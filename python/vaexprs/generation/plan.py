@@ -66,7 +66,7 @@ class Plan:
 def allowed_combinations(
     conditions: Conditions, allowed: Mapping[int, NDArray[np.int32]]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the combinations that a choice of categories leaves, and their training cells."""
+    """Return the combinations that a choice of categories allows, and their training cells."""
     seen = conditions.combinations
     keep = np.ones(len(seen), dtype=bool)
     for place, codes in allowed.items():
@@ -89,6 +89,7 @@ def allowed_combinations(
 def plan_by_frequencies(
     conditions: Conditions, codes: NDArray[np.int32], weights: NDArray[np.int64]
 ) -> Plan:
+    """Make an endless plan that gives each combination its share of the cells."""
     total, bounds, running = int(weights.sum()), [], 0
     for weight in weights.tolist():
         running += weight
@@ -100,6 +101,7 @@ def plan_by_frequencies(
 def plan_by_layout(
     conditions: Conditions, rows: Iterable[tuple[Mapping[int, NDArray[np.int32]], int]]
 ) -> Plan:
+    """Make a plan of runs of cells, one row of the design after the other."""
     runs: list[NDArray[np.int32]] = []
     lengths: list[int] = []
     for allowed, n_cells in rows:
