@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, require
-from vaexprs.spec import COUNT_LIKELIHOODS, ConditionKey, Conditions, Likelihood
+from vaexprs.spec import ConditionKey, Conditions, likelihood_named
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -167,7 +167,7 @@ class ExpressionData:
         digest.update(self.codes.astype("<i4").tobytes())
         return digest.hexdigest()
 
-    def check_for(self, likelihood: Likelihood) -> None:
+    def check_for(self, likelihood: str) -> None:
         """Raise `DataError` if the values cannot come from a likelihood.
 
         Parameters
@@ -176,7 +176,8 @@ class ExpressionData:
             Counts must be whole numbers >= 0 with at least one count in each cell; ``zigamma``
             needs values >= 0; ``bernoulli`` and ``gaussian`` take any finite values.
         """
-        if likelihood in ("bernoulli", "gaussian"):
+        support = likelihood_named(likelihood).support
+        if support == "real":
             return
         if self.minimum < 0:
             raise DataError(
@@ -184,7 +185,7 @@ class ExpressionData:
                 f"{self.minimum:g} ({self._where(self._values < 0)}): choose likelihood='gaussian' "
                 "for scaled data, or pass the raw values" + self._other_layers() + "."
             )
-        if likelihood not in COUNT_LIKELIHOODS:
+        if support != "counts":
             return
         if not self.is_integer:
             wrong = self._values != np.rint(self._values)

@@ -108,14 +108,11 @@ def draw(spec: GeneratorSpec, parameters: Parameters, *, seed: int, first_cell: 
     """
     if spec.observation == "mean":
         return CSR.from_dense(expected(spec, parameters))
-    arrays = [parameters.arrays[name] for name in spec.outputs]
-    options: dict[str, Any] = {"seed": seed, "first_cell": first_cell}
-    if parameters.library is not None:
-        options |= {"library": parameters.library, "bias": parameters.bias}
-    data, indices, indptr = getattr(_core, f"sample_{spec.likelihood}_csr")(*arrays, **options)
-    if spec.observation == "rounded":
-        np.maximum(np.rint(data, out=data), 1, out=data)
-    return CSR(data, indices, indptr, (len(arrays[0]), spec.n_genes))
+    data, indices, indptr = spec.law.draw(
+        parameters.arrays, seed=seed, first_cell=first_cell,
+        rounded=spec.observation == "rounded", library=parameters.library, bias=parameters.bias,
+    )  # fmt: skip
+    return CSR(data, indices, indptr, (len(parameters.arrays["mean"]), spec.n_genes))
 
 
 def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]:
@@ -123,13 +120,7 @@ def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]
 
     Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean.
     """
-    given = parameters.arrays["mean"]
-    if parameters.library is None:
-        mean = given.copy()
-    else:
-        mean = np.empty_like(given)
-        _core.softmax_means(mean, given, parameters.library, parameters.bias)
-    if "zero_logits" in parameters.arrays:
-        # 1 - sigmoid(a) = sigmoid(-a), written with tanh, which does not overflow.
-        mean *= 0.5 - 0.5 * np.tanh(0.5 * parameters.arrays["zero_logits"])
-    return mean
+    mean = parameters.arrays["mean"].copy()
+    if parameters.library is not None:
+        _core.softmax_means(mean, parameters.arrays["mean"], parameters.library, parameters.bias)
+    return spec.law.expected({**parameters.arrays, "mean": mean})

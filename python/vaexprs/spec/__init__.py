@@ -3,12 +3,22 @@
 from vaexprs.spec.conditions import ConditionKey, Conditions
 from vaexprs.spec.generator import FORMAT_VERSION, PREFIX, GeneratorSpec
 from vaexprs.spec.latent_law import LibraryLaw, Prior
-from vaexprs.spec.likelihoods import COUNT_LIKELIHOODS, OUTPUTS, Likelihood, Observation
+from vaexprs.spec.likelihoods import (
+    COUNT_LIKELIHOODS,
+    LIKELIHOODS,
+    OUTPUTS,
+    Likelihood,
+    Observation,
+    Output,
+    likelihood_named,
+    register,
+)
 from vaexprs.spec.metadata import read_metadata, write_metadata
 
 __all__ = [
     "COUNT_LIKELIHOODS",
     "FORMAT_VERSION",
+    "LIKELIHOODS",
     "OUTPUTS",
     "PREFIX",
     "ConditionKey",
@@ -17,7 +27,10 @@ __all__ = [
     "LibraryLaw",
     "Likelihood",
     "Observation",
+    "Output",
     "Prior",
+    "likelihood_named",
     "read_metadata",
+    "register",
     "write_metadata",
 ]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from vaexprs.errors import ArtifactError
 from vaexprs.spec.conditions import Conditions
 from vaexprs.spec.latent_law import LibraryLaw, Prior
-from vaexprs.spec.likelihoods import COUNT_LIKELIHOODS, OUTPUTS, Likelihood, Observation
+from vaexprs.spec.likelihoods import Likelihood, Observation, likelihood_named
 
 __all__ = ["FORMAT_VERSION", "PREFIX", "GeneratorSpec"]
 
@@ -31,7 +31,7 @@ class GeneratorSpec:
     Attributes
     ----------
     likelihood
-        Law of an expression value given the outputs of the graph.
+        Name of the law of an expression value given the outputs of the graph.
     observation
         ``"draw"``: a value is drawn from the likelihood. ``"rounded"``: it is then rounded to a
         whole number, a positive one to at least 1; ``zigamma`` models of read counts. ``"mean"``:
@@ -56,7 +56,7 @@ class GeneratorSpec:
         Scores of an evaluation report, or None.
     """
 
-    likelihood: Likelihood
+    likelihood: str
     n_latent: int
     var_names: tuple[str, ...]
     conditions: Conditions
@@ -78,9 +78,14 @@ class GeneratorSpec:
         return len(self.var_names)
 
     @property
+    def law(self) -> Likelihood:
+        """The row of the likelihood in the table."""
+        return likelihood_named(self.likelihood)
+
+    @property
     def is_counts(self) -> bool:
         """Whether values are counts and the graph takes ``library``."""
-        return self.likelihood in COUNT_LIKELIHOODS
+        return self.law.reads_library
 
     @property
     def inputs(self) -> dict[str, int]:
@@ -95,7 +100,7 @@ class GeneratorSpec:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Outputs of the graph in order."""
-        return OUTPUTS[self.likelihood]
+        return tuple(self.law.outputs)
 
 
 def _check(spec: GeneratorSpec) -> None:
@@ -104,10 +109,12 @@ def _check(spec: GeneratorSpec) -> None:
     def refuse(part: str, problem: str) -> None:
         raise ArtifactError(f"metadata '{PREFIX}{part}': {problem}.")
 
-    if spec.observation not in get_args(Observation):
-        refuse("observation", f"{spec.observation!r} is none of 'draw', 'rounded', 'mean'")
-    if spec.observation == "rounded" and spec.likelihood != "zigamma":
-        refuse("observation", f"'rounded' goes with 'zigamma', not {spec.likelihood!r}")
+    if spec.observation not in spec.law.observations:
+        known = ", ".join(map(repr, spec.law.observations))
+        refuse(
+            "observation",
+            f"{spec.observation!r} is none of {known}, which {spec.likelihood!r} takes",
+        )
     if spec.n_latent < 1:
         refuse("n_latent", f"must be at least 1, not {spec.n_latent}")
     if not spec.var_names:

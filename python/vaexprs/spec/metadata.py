@@ -12,7 +12,7 @@ import binascii
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from vaexprs.errors import ArtifactError, near_matches
 from vaexprs.spec.conditions import ConditionKey, Conditions
 from vaexprs.spec.generator import FORMAT_VERSION, PREFIX, GeneratorSpec
 from vaexprs.spec.latent_law import LibraryLaw, Prior
-from vaexprs.spec.likelihoods import Likelihood
+from vaexprs.spec.likelihoods import LIKELIHOODS
 
 __all__ = ["read_metadata", "write_metadata"]
 
@@ -93,10 +93,10 @@ def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
         )
     if version < 1:
         _refuse("format_version", f"is {version}, expected at least 1")
-    likelihood: Any = _entry(metadata, "likelihood", str)
-    if likelihood not in get_args(Likelihood):
+    likelihood = _entry(metadata, "likelihood", str)
+    if likelihood not in LIKELIHOODS:
         came = likelihood[:80]
-        _refuse("likelihood", f"{came!r}: {near_matches(came, get_args(Likelihood))}")
+        _refuse("likelihood", f"{came!r}: {near_matches(came, LIKELIHOODS)}")
     observation: Any = _entry(metadata, "observation", str)
     library = _entry(metadata, "library", (dict, type(None)))
     return GeneratorSpec(

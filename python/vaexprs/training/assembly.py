@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from vaexprs._version import __version__
 from vaexprs.data import ExpressionData
-from vaexprs.spec import Likelihood
 from vaexprs.training.inputs.batches import Scaling
 from vaexprs.training.inputs.cross_fitting import Components, cross_fit
 from vaexprs.training.inputs.features import Features, feature_kind
@@ -30,7 +29,7 @@ _ROWS_PER_STEP = 512
 
 
 def features_of(
-    data: ExpressionData, likelihood: Likelihood, scaling: Scaling | None, n_components: int | None,
+    data: ExpressionData, likelihood: str, scaling: Scaling | None, n_components: int | None,
     seed: int, *, at_most: int | None = None,
 ) -> tuple[Features, Components | None]:  # fmt: skip
     """Choose what the encoder reads; with `n_components`, find components and honest scores.

@@ -7,7 +7,6 @@ import torch
 
 from vaexprs.data import ExpressionData
 from vaexprs.errors import DataError, DeviceError
-from vaexprs.spec import Likelihood
 
 __all__ = [
     "MOST_LATENTS", "USUAL_LATENTS", "choose_device", "choose_latent", "choose_likelihood",
@@ -24,7 +23,7 @@ USUAL_LATENTS, MOST_LATENTS = 30, 64
 _READS, _DROPPED = 10, 0.3
 
 
-def choose_likelihood(data: ExpressionData) -> tuple[Likelihood, str]:
+def choose_likelihood(data: ExpressionData) -> tuple[str, str]:
     """Look at the values and choose a likelihood; return it with the reason in words.
 
     Raises

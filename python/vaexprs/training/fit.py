@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from vaexprs.checks import real, whole
 from vaexprs.data import ExpressionData, read_expression
 from vaexprs.errors import near_matches
 from vaexprs.latent.fit import fit_library
-from vaexprs.spec import COUNT_LIKELIHOODS, GeneratorSpec, Likelihood, Observation, Prior
+from vaexprs.spec import COUNT_LIKELIHOODS, LIKELIHOODS, GeneratorSpec, Observation, Prior
 from vaexprs.training.assembly import (
     describe,
     features_of,
@@ -46,7 +46,7 @@ def fit_vae(
     condition_keys: str | Sequence[str] | None = None,
     labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
     layer: str | None = None,
-    likelihood: Likelihood | str = "auto",
+    likelihood: str = "auto",
     n_latent: int | None = None,
     hidden: Any = (128,),
     encoder: Any = None,
@@ -244,30 +244,30 @@ def fit_vae(
     return fit
 
 
-def _placeholder_library(data: ExpressionData, law: Likelihood) -> Any:
+def _placeholder_library(data: ExpressionData, law: str) -> Any:
     if law not in COUNT_LIKELIHOODS:
         return None
     fitted = fit_library(data.library, data.group, len(data.conditions.n_cells))
     return replace(fitted, kind="lognormal")
 
 
-def _typical_library(data: ExpressionData, law: Likelihood) -> float:
+def _typical_library(data: ExpressionData, law: str) -> float:
     return float(np.exp(np.log(data.library).mean())) if law in COUNT_LIKELIHOODS else 1.0
 
 
-def _likelihood(data: ExpressionData, likelihood: str) -> tuple[Likelihood, str]:
+def _likelihood(data: ExpressionData, likelihood: str) -> tuple[str, str]:
     if likelihood == "auto":
         return choose_likelihood(data)
-    known = get_args(Likelihood)
+    known = LIKELIHOODS
     if likelihood not in known:
         raise ValueError(
             f"unknown likelihood {likelihood!r}: " + near_matches(likelihood, [*known, "auto"])
         )
-    return likelihood, "as asked"  # type: ignore[return-value]
+    return likelihood, "as asked"
 
 
 def _layers(
-    hidden: Any, encoder: Any, decoder: Any, n_genes: int, likelihood: Likelihood
+    hidden: Any, encoder: Any, decoder: Any, n_genes: int, likelihood: str
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     if encoder is None and decoder is None:
         layers = parse_layers(hidden, name="hidden")
@@ -303,7 +303,7 @@ def _validation(validation_data: Any, data: ExpressionData, layer: str | None) -
     )  # fmt: skip
 
 
-def _observation(data: ExpressionData, law: Likelihood) -> Observation:
+def _observation(data: ExpressionData, law: str) -> Observation:
     """Say how a value follows from its law: reads stay whole numbers."""
     if law == "bernoulli" and not _is_binary(data):
         return "mean"

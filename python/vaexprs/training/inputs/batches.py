@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaexprs.data import ExpressionData
-from vaexprs.spec import COUNT_LIKELIHOODS, Likelihood
+from vaexprs.spec import COUNT_LIKELIHOODS
 from vaexprs.training.inputs.features import Features
 from vaexprs.training.network.model import Batch
 
@@ -33,7 +33,7 @@ class Scaling:
     stretch: NDArray[np.float32]
 
     @classmethod
-    def of(cls, data: ExpressionData, likelihood: Likelihood) -> Scaling | None:
+    def of(cls, data: ExpressionData, likelihood: str) -> Scaling | None:
         """Find minimum and range (``bernoulli``) or mean and deviation (``gaussian``)."""
         if likelihood not in ("bernoulli", "gaussian"):
             return None
@@ -65,7 +65,7 @@ class Cells:
         data: ExpressionData,
         features: Features,
         scaling: Scaling | None,
-        likelihood: Likelihood,
+        likelihood: str,
         device: torch.device,
         inputs: NDArray[np.float32] | None = None,
     ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
-from vaexprs.spec import COUNT_LIKELIHOODS, Likelihood
+from vaexprs.spec import COUNT_LIKELIHOODS
 
 __all__ = ["Features", "feature_kind"]
 
@@ -81,7 +81,7 @@ class Features:
 
 
 def feature_kind(
-    data: ExpressionData, likelihood: Likelihood
+    data: ExpressionData, likelihood: str
 ) -> Literal["log_normalised", "log1p", "identity"]:
     """Choose the transformation: counts and linear scales are logged, logged ones are not."""
     if likelihood in COUNT_LIKELIHOODS:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaexprs.spec import COUNT_LIKELIHOODS, OUTPUTS, Likelihood
+from vaexprs.spec import COUNT_LIKELIHOODS, OUTPUTS
 from vaexprs.training.likelihoods import log_prob as likelihoods
 from vaexprs.training.network.layers import Layer, Stack
 
@@ -32,7 +32,7 @@ LOG_VARIANCE_BOUNDS = (-12.0, 4.0)
 class Architecture:
     """What a model is built from, besides its weights."""
 
-    likelihood: Likelihood
+    likelihood: str
     n_genes: int
     n_latent: int
     n_inputs: int
