@@ -120,7 +120,9 @@ def augmented_f1(
 
 def _smote(X: Array, y: Array, category: object, n_total: int, seed: int) -> Floats:
     """Return new cells between neighbours of a category; a single cell is repeated."""
-    over_sampling = require("imblearn.over_sampling", extra="evaluate", purpose="Comparing with SMOTE")
+    over_sampling = require(
+        "imblearn.over_sampling", extra="evaluate", purpose="Comparing with SMOTE"
+    )
     n_kept = int((y == category).sum())
     neighbors = min(5, n_kept - 1)
     if neighbors < 1:
