@@ -130,12 +130,7 @@ class ExpressionData:
 
     def one_hot(self) -> NDArray[np.float32]:
         """Return the condition input of the model, ``(n_cells, n_conditions)``."""
-        starts = np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
-        out = np.zeros((self.n_cells, int(starts[-1])), np.float32)
-        rows = np.arange(self.n_cells)
-        for key, start in enumerate(starts[:-1]):
-            out[rows, start + self.codes[:, key]] = 1.0
-        return out
+        return self.conditions.one_hot(self.codes)
 
     def rows(self, index: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
         """Return some cells as a dense array, ``(len(index), n_genes)``, float32."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import ConditionError, DataError, require
-from vaexprs.spec import ConditionKey
+from vaexprs.spec.conditions import ConditionKey, LabelType, label_text
 
 __all__ = ["check_text", "encode_labels", "labels_as_columns"]
 
@@ -60,7 +60,6 @@ def encode_labels(
                     f"{series[~whole].iloc[0]:g}: a condition needs categories; make some with "
                     "pandas.cut."
                 )
-            series = series.astype("int64")
         found = series.unique().tolist()
         try:
             values = sorted(found)
@@ -72,7 +71,9 @@ def encode_labels(
     used = np.unique(raw)
     if len(used) < len(values):
         _log.info("%r: left out %d categories without cells", name, len(values) - len(used))
-    categories = [str(values[code]) for code in used]
+    values = [values[code] for code in used]
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    categories = [label_text(value) for value in values]
     codes = np.searchsorted(used, raw)
     check_text(categories, f"labels under {name!r}")
     if any(not category.strip() for category in categories):
@@ -85,9 +86,21 @@ def encode_labels(
             f"two categories of {name!r} read the same as text: {twice!r}. Rename one of them."
         )
     if known is None:
-        return ConditionKey(name, tuple(categories), ordered), codes.astype(np.int32)
-    translation = np.array([known.code(category) for category in categories], dtype=np.int32)
+        key = ConditionKey(name, tuple(categories), ordered, _type_of(values))
+        return key, codes.astype(np.int32)
+    translation = np.array([known.code(value) for value in values], dtype=np.int32)
     return known, translation[codes]
+
+
+def _type_of(values: Sequence[Any]) -> LabelType:
+    """Return the type that all labels share, text where they share none that a file can hold."""
+    if all(isinstance(value, bool) for value in values):
+        return "bool"
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return "str"
+    if all(isinstance(value, int) for value in values):
+        return "int" if all(-(2**63) <= value < 2**63 for value in values) else "str"
+    return "float" if np.isfinite(values).all() else "str"
 
 
 def check_text(names: Iterable[str], what: str) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from vaexprs.data.expression import ExpressionData
 from vaexprs.data.labels import check_text, encode_labels, labels_as_columns
 from vaexprs.errors import ConditionError, DataError, near_matches, require
-from vaexprs.spec import ConditionKey
+from vaexprs.spec.conditions import ConditionKey, name_problem
 
 __all__ = ["read_expression"]
 
@@ -135,6 +135,9 @@ def read_expression(
         key, code = encode_labels(name, columns[name], known)
         keys.append(key)
         codes.append(code)
+    problem = name_problem(keys)
+    if problem is not None:
+        raise ConditionError(problem + ".")
     stacked = np.stack(codes, axis=1) if codes else np.zeros((n_cells, 0), np.int32)
     return replace(result, keys=tuple(keys), codes=stacked)
 

@@ -282,12 +282,9 @@ def _prior_inputs(spec: GeneratorSpec, n_cells: int, seed: int) -> dict[str, Arr
         noise = rng.standard_normal((n_cells, prior.means.shape[1], 1))
         drawn = prior.means[component] + (prior.tril[prior.factor[component]] @ noise)[:, :, 0]
         z = drawn[:, : spec.n_latent]
-    inputs = {"z": z}
+    inputs: dict[str, NDArray[Any]] = {"z": z}
     if conditions.keys:
-        starts = np.cumsum([0, *conditions.sizes[:-1]])
-        one_hot = np.zeros((n_cells, conditions.n_conditions))
-        np.put_along_axis(one_hot, conditions.combinations[group] + starts, 1.0, axis=1)
-        inputs["condition"] = one_hot
+        inputs["condition"] = conditions.one_hot(conditions.combinations[group])
     if spec.library is not None:
         inputs["library"] = np.exp(spec.library.location[group])[:, None]
     return {name: value.astype(np.float32) for name, value in inputs.items()}

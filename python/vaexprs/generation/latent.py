@@ -117,10 +117,7 @@ class _Sources:
         return _Borrowed(groups, weights / weights.sum(), shifts)
 
     def _design(self, combinations: NDArray[np.int32]) -> NDArray[np.float64]:
-        design = np.zeros((len(combinations), self._conditions.n_conditions))
-        starts = np.concatenate([[0], np.cumsum(self._conditions.sizes)[:-1]])
-        np.put_along_axis(design, combinations + starts, 1.0, axis=1)
-        return design
+        return self._conditions.one_hot(combinations).astype(np.float64)
 
     @cached_property
     def _effects(self) -> NDArray[np.float64]:

@@ -1,11 +1,12 @@
-"""What a user asks for, as a `Plan`: categories, sets, numbers of cells, labels, design tables."""
+"""Requests of cells as a `Plan`: categories, sets, numbers of cells, labels, design tables."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ from vaexprs.generation.plan import (
     plan_by_frequencies,
     plan_by_layout,
 )
-from vaexprs.spec import Conditions
+from vaexprs.spec.conditions import N_CELLS, ConditionKey, Conditions
 
 __all__ = ["N_CELLS", "make_plan"]
 
-N_CELLS = "n_cells"
+#: Most cells of a design: up to here every index is exact in a float64, as JSON readers hold it.
+_MOST_CELLS = 2**53
+
+#: A whole number as spreadsheets write it: ``20``, ``20.0``, and ``20,0`` in half of Europe.
+_WHOLE = re.compile(r"\s*([+-]?\d+)([.,]0*)?\s*", re.ASCII)
 
 
 def make_plan(conditions: Conditions, request: Any = None) -> Plan:
@@ -31,31 +36,43 @@ def make_plan(conditions: Conditions, request: Any = None) -> Plan:
     Parameters
     ----------
     conditions
-        What the model was told in training.
+        The model's keys, categories and training frequencies.
     request
         None for the training frequencies; a mapping from condition keys to
 
         - a category: every cell has it;
         - a set of categories: those alone, by their training frequencies;
-        - a mapping from categories to numbers of cells (for one key);
+        - a mapping from categories to numbers of cells, or what ``value_counts()`` of pandas
+          returns (for one key);
         - a sequence of categories, one for each cell of the run;
 
         or a table of designs, a list of mappings or a DataFrame, with a column ``n_cells`` and a
-        column for each key. Keys left out follow the training frequencies, given the others.
+        column for each key; or a Series of numbers of cells whose index levels are named after
+        keys. Keys left out follow the training frequencies, given the others.
 
     Raises
     ------
     ConditionError
-        If a key or category is unknown, a number is negative or no integer, or the parts of the
-        request contradict each other.
+        If a key or category is unknown, a number is negative, too large or not whole, or the
+        parts of the request contradict each other.
     """
     if request is None:
         request = {}
+    if hasattr(request, "to_frame") and hasattr(request, "reset_index"):  # a Series
+        if None in request.index.names:
+            raise ConditionError(
+                "a Series as conditions needs an index whose levels are named after condition "
+                "keys: pass a mapping such as {'cell_type': series} instead."
+            )
+        request = request.rename(N_CELLS).reset_index()
     if hasattr(request, "to_dict") and hasattr(request, "columns"):
+        if not request.columns.is_unique:
+            twice = request.columns[request.columns.duplicated()][0]
+            raise ConditionError(f"the design table has two columns named {twice!r}.")
         request = request.to_dict("records")
     if isinstance(request, Mapping):
         return _plan_of_mapping(conditions, request)
-    if isinstance(request, Sequence) and not isinstance(request, str):
+    if isinstance(request, Sequence) and not isinstance(request, str | bytes):
         return _plan_of_table(conditions, request)
     raise ConditionError(
         "conditions must be a mapping of condition keys or a table with a column 'n_cells', "
@@ -65,23 +82,26 @@ def make_plan(conditions: Conditions, request: Any = None) -> Plan:
 
 def _plan_of_mapping(conditions: Conditions, request: Mapping[str, Any]) -> Plan:
     allowed: dict[int, NDArray[np.int32]] = {}
-    counted: list[tuple[int, Mapping[Any, Any]]] = []
+    counted: dict[int, Mapping[Any, Any]] = {}
     listed: dict[int, NDArray[np.int32]] = {}
     for name, wanted in request.items():
         key = conditions.key(str(name))
         place = conditions.keys.index(key)
-        if isinstance(wanted, Mapping):
-            counted.append((place, wanted))
+        if place in allowed or place in counted or place in listed:
+            raise ConditionError(f"condition {key.name!r} is given twice.")
+        numbers = _numbers_of_cells(key, wanted)
+        if numbers is not None:
+            counted[place] = numbers
         elif isinstance(wanted, AbstractSet):
             if not wanted:
                 raise ConditionError(f"condition {name!r} asks for an empty set of categories.")
-            allowed[place] = np.array(sorted(key.code(c) for c in wanted), dtype=np.int32)
+            allowed[place] = np.unique([key.code(c) for c in wanted]).astype(np.int32)
         elif _is_label_array(wanted):
             listed[place] = np.array([key.code(c) for c in wanted], dtype=np.int32)
         else:
-            allowed[place] = np.array([key.code(wanted)], dtype=np.int32)
+            allowed[place] = _one(key, wanted)
     if len(counted) > 1:
-        names = " and ".join(repr(conditions.keys[place].name) for place, _ in counted)
+        names = " and ".join(repr(conditions.keys[place].name) for place in counted)
         raise ConditionError(
             f"numbers of cells are given for {names}, which leaves open how they cross: give a "
             "table of designs with a column 'n_cells'."
@@ -90,14 +110,15 @@ def _plan_of_mapping(conditions: Conditions, request: Mapping[str, Any]) -> Plan
         raise ConditionError("give numbers of cells or one category for each cell, not both.")
     if listed:
         return _plan_of_labels(conditions, listed, allowed)
-    if counted:
-        place, numbers = counted[0]
+    for place, numbers in counted.items():
         key = conditions.keys[place]
-        rows = [
-            (allowed | {place: np.array([key.code(category)], np.int32)}, _number(n, category))
-            for category, n in numbers.items()
-        ]
-        return plan_by_layout(conditions, rows)
+        return _plan_of_rows(
+            conditions,
+            [
+                (allowed | {place: _one(key, category)}, _number(n, category))
+                for category, n in numbers.items()
+            ],
+        )
     codes, weights = allowed_combinations(conditions, allowed)
     return plan_by_frequencies(conditions, codes, weights)
 
@@ -119,9 +140,9 @@ def _plan_of_table(conditions: Conditions, table: Sequence[Any]) -> Plan:
         for name, category in row.items():
             if name != N_CELLS:
                 key = conditions.key(str(name))
-                allowed[conditions.keys.index(key)] = np.array([key.code(category)], np.int32)
+                allowed[conditions.keys.index(key)] = _one(key, category)
         rows.append((allowed, _number(row[N_CELLS], f"row {number} of the design")))
-    return plan_by_layout(conditions, rows)
+    return _plan_of_rows(conditions, rows)
 
 
 def _plan_of_labels(
@@ -145,19 +166,64 @@ def _plan_of_labels(
     return plan_by_layout(conditions, rows)
 
 
+def _plan_of_rows(
+    conditions: Conditions, rows: list[tuple[dict[int, NDArray[np.int32]], int]]
+) -> Plan:
+    total = sum(n_cells for _, n_cells in rows)
+    if total > _MOST_CELLS:
+        raise ConditionError(f"the design asks for {total} cells in all, more than 2^53.")
+    return plan_by_layout(conditions, rows)
+
+
+def _one(key: ConditionKey, category: object) -> NDArray[np.int32]:
+    return np.array([key.code(category)], np.int32)
+
+
 def _number(value: Any, what: object) -> int:
-    if isinstance(value, str) and value.strip().lstrip("+-").isdigit():
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    # int() refuses more than 4,300 digits with an error of its own
+    text = _WHOLE.fullmatch(value) if isinstance(value, str) and len(value) < 100 else None
+    if text is not None:
+        value = int(text[1])
+    elif isinstance(value, Real) and not isinstance(value, Integral):
+        value = int(number) if (number := float(value)).is_integer() else value
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise ConditionError(f"the number of cells of {what!r} must be an integer, not {value!r}.")
+        raise ConditionError(
+            f"the number of cells of {what!r} must be an integer, not {str(value)[:80]!r}."
+        )
     if value < 0:
         raise ConditionError(f"the number of cells of {what!r} must not be negative: {value}.")
     return int(value)
 
 
-def _is_label_array(wanted: Any) -> bool:
-    if isinstance(wanted, str):
+def _numbers_of_cells(key: ConditionKey, wanted: Any) -> Mapping[Any, Any] | None:
+    """Return numbers of cells by category, or None where a request holds labels."""
+    if isinstance(wanted, Mapping):
+        return wanted
+    if not (hasattr(wanted, "index") and hasattr(wanted, "to_dict") and hasattr(wanted, "name")):
+        return None
+    # A Series: numbers of cells by category as value_counts() returns, or a label for each cell.
+    if wanted.name not in ("count", "proportion"):
+        if not wanted.index.is_unique or not _are_categories(key, wanted.index):
+            return None
+        if _are_categories(key, wanted.unique()):
+            if type(wanted.index).__name__ == "RangeIndex":
+                return None
+            raise ConditionError(
+                f"the Series given for {key.name!r} may hold numbers of cells or one label for "
+                "each cell: pass series.to_dict() for numbers, series.to_list() for labels."
+            )
+    numbers: Mapping[Any, Any] = wanted.to_dict()
+    return numbers
+
+
+def _are_categories(key: ConditionKey, labels: Any) -> bool:
+    try:
+        return all(key.code(label) >= 0 for label in labels)
+    except ConditionError:
         return False
-    return isinstance(wanted, Sequence | np.ndarray) or hasattr(wanted, "__array__")
+
+
+def _is_label_array(wanted: Any) -> bool:
+    if isinstance(wanted, str | bytes) or getattr(wanted, "ndim", 1) == 0:
+        return False
+    return isinstance(wanted, Sequence) or hasattr(wanted, "__array__")

@@ -328,7 +328,11 @@ def _categorical(
     group = frame.create_group(name)
     _mark(group, "categorical", "0.2.0")
     group.attrs["ordered"] = key.ordered
-    _strings(group, "categories", key.categories)
+    if key.dtype == "str":
+        _strings(group, "categories", key.categories)
+    else:
+        values = key.values()
+        _array(group, "categories", values.shape, values.dtype)[:] = values
     _array(group, "codes", codes.shape, codes.dtype)[:] = codes
 
 

@@ -65,7 +65,7 @@ class ObsColumns:
         """Return the columns as a DataFrame, indexed by the cells' names."""
         data = {
             name: pandas.Categorical.from_codes(
-                column[0], categories=list(column[1].categories), ordered=column[1].ordered
+                column[0], categories=column[1].values(), ordered=column[1].ordered
             )
             if isinstance(column, tuple)
             else column

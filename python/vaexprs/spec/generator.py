@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vaexprs.errors import ArtifactError
-from vaexprs.spec.conditions import Conditions
+from vaexprs.spec.conditions import Conditions, name_problem
 from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import Likelihood, Observation, likelihood_named
 
@@ -128,6 +128,9 @@ def _check(spec: GeneratorSpec) -> None:
         refuse("conditions", "needs one row of codes for each combination and at least one row")
     if len(set(conditions.names)) != len(conditions.names):
         refuse("conditions", "keys must be unique")
+    problem = name_problem(conditions.keys)
+    if problem is not None:
+        refuse("conditions", problem)
     for key in conditions.keys:
         if not key.categories or len(set(key.categories)) != len(key.categories):
             refuse("conditions", f"categories of {key.name!r} must be unique and at least one")

@@ -49,6 +49,7 @@ def write_metadata(spec: GeneratorSpec) -> dict[str, str]:
         "conditions": {
             "keys": [
                 {"name": k.name, "categories": list(k.categories), "ordered": k.ordered}
+                | ({} if k.dtype == "str" else {"dtype": k.dtype})
                 for k in spec.conditions.keys
             ],
             "combinations": spec.conditions.combinations.tolist(),
@@ -204,8 +205,9 @@ def _conditions(value: dict[str, Any]) -> Conditions:
         name = _member(key, "name", "conditions.keys", str)
         categories = _member(key, "categories", "conditions.keys", list)
         ordered = _member(key, "ordered", "conditions.keys", bool)
+        dtype: Any = _member(key, "dtype", "conditions.keys", str) if "dtype" in key else "str"
         (name,) = _strings([name], "conditions.keys")
-        keys.append(ConditionKey(name, _strings(categories, "conditions.keys"), ordered))
+        keys.append(ConditionKey(name, _strings(categories, "conditions.keys"), ordered, dtype))
     n_cells = _integers(
         _member(value, "n_cells", "conditions", list), "conditions.n_cells", np.int64
     )

@@ -83,11 +83,7 @@ def members_of(data: ExpressionData) -> NDArray[np.float32]:
     kept = np.sort(kept[conditions.n_cells[kept] >= _CELLS_OF_OWN])
     if len(data.keys) < 2:  # one key: its categories are the combinations
         kept = kept[:0]
-    starts = np.concatenate([[0], np.cumsum(data.sizes)[:-1]]).astype(np.int64)
-    member = np.zeros((int(data.sizes.sum()), len(kept)), np.float32)
-    for column, codes in enumerate(conditions.combinations[kept]):
-        member[codes + starts, column] = 1.0
-    return member
+    return np.ascontiguousarray(conditions.one_hot(conditions.combinations[kept]).T)
 
 
 def set_embedding(vae: VAE) -> None:

@@ -131,10 +131,7 @@ def random_inputs(spec: GeneratorSpec, n_cells: int, seed: int) -> dict[str, Arr
         picked = spec.conditions.combinations[
             rng.integers(len(spec.conditions.combinations), size=n_cells)
         ]
-        starts = np.concatenate([[0], np.cumsum(spec.conditions.sizes)[:-1]])
-        one_hot = np.zeros((n_cells, spec.conditions.n_conditions), np.float32)
-        np.put_along_axis(one_hot, picked + starts, 1.0, axis=1)
-        inputs["condition"] = one_hot
+        inputs["condition"] = spec.conditions.one_hot(picked)
     if spec.library is not None:
         library = np.exp(rng.normal(spec.library.location.mean(), 0.5, (n_cells, 1)))
         inputs["library"] = library.astype(np.float32)

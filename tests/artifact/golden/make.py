@@ -42,7 +42,10 @@ GOLDEN: dict[str, dict[str, Any]] = {
 def described(value: object) -> Any:
     """Return a spec as JSON can hold it: dataclasses as objects, arrays as lists."""
     if is_dataclass(value):
-        return {f.name: described(getattr(value, f.name)) for f in fields(value)}
+        members = {f.name: described(getattr(value, f.name)) for f in fields(value)}
+        if members.get("dtype") == "str":  # labels of text, as when the format had no other
+            del members["dtype"]
+        return members
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, (tuple, list)):

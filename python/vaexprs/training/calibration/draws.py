@@ -18,25 +18,16 @@ from torch import Tensor
 
 from vaexprs import _core
 from vaexprs.latent.fit import sample_prior
-from vaexprs.spec import Conditions, GeneratorSpec
+from vaexprs.spec import GeneratorSpec
 from vaexprs.training.export import torch_outputs
 from vaexprs.training.inputs.batches import Scaling
 from vaexprs.training.network.model import VAE
 
-__all__ = ["Draws", "one_hot"]
+__all__ = ["Draws"]
 
 _ROWS_PER_STEP = 512
 #: Draws for each combination: twice its cells, within these bounds, fewer of each where many.
 _FEWEST, _MOST, _IN_ALL = 100, 400, 12_000
-
-
-def one_hot(conditions: Conditions, group: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the condition input of cells of given combinations."""
-    starts = np.concatenate([[0], np.cumsum(conditions.sizes)[:-1]]).astype(np.int64)
-    out = np.zeros((len(group), conditions.n_conditions), np.float32)
-    if conditions.keys:
-        np.put_along_axis(out, conditions.combinations[group] + starts, 1.0, axis=1)
-    return out
 
 
 @dataclass
@@ -64,7 +55,8 @@ class Draws:
         z, library = sample_prior(spec.prior, spec.library, group, rng)
         if library is None:
             library = np.ones(len(group), np.float32)
-        return cls(vae, scaling, spec, group, z, library, one_hot(spec.conditions, group))
+        condition = spec.conditions.one_hot(spec.conditions.combinations[group])
+        return cls(vae, scaling, spec, group, z, library, condition)
 
     @property
     def n_groups(self) -> int:

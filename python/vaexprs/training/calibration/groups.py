@@ -98,9 +98,8 @@ def combinations(vae: VAE, data: ExpressionData, draws: Draws, weight: Array) ->
     """Return the finest partition; the block has rows for the combinations with cells enough."""
     conditions = draws.spec.conditions
     member = vae.decoder.member.cpu().numpy().T  # (m, C)
-    starts = np.concatenate([[0], np.cumsum(conditions.sizes)[:-1]])
     place = {tuple(np.flatnonzero(row)): i for i, row in enumerate(member)}
-    row = np.array([place.get(tuple(c + starts), -1) for c in conditions.combinations])
+    row = np.array([place.get(tuple(c + conditions.starts), -1) for c in conditions.combinations])
     return Grouping(data.group, np.arange(len(row)), weight, "membership", row)
 
 

@@ -12,7 +12,7 @@ from vaexprs.data import ExpressionData, concatenate
 from vaexprs.latent.fit import fit_library, fit_prior
 from vaexprs.spec import Conditions
 from vaexprs.training.calibration.detected_genes import SizeLaw, detected
-from vaexprs.training.calibration.draws import Draws, one_hot
+from vaexprs.training.calibration.draws import Draws
 from vaexprs.training.calibration.means import calibrate as calibrate_decoder
 from vaexprs.training.calibration.scores import match_scores
 from vaexprs.training.calibration.spread import match_spread
@@ -39,7 +39,7 @@ def fit_generator(
     n_groups = len(conditions.n_cells)
     law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
     log_library = np.log(data.library) if fit.spec.is_counts else None
-    design = one_hot(conditions, np.arange(n_groups)) if conditions.keys else None
+    design = conditions.one_hot(conditions.combinations) if conditions.keys else None
     prior = fit_prior(
         z, log_library, data.group, n_groups, seed, design, conditions.sizes, _importance(fit)
     )
