@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from vaexprs.errors import OutputError
 from vaexprs.files import check_output
 from vaexprs.generation.decoder import Device
-from vaexprs.generation.generator import Block, Generator, Source, check_range
+from vaexprs.artifact import Source
+from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.interrupts import remembered_interrupts
 from vaexprs.sinks.obs import provenance
 

@@ -11,14 +11,13 @@ import collections.abc
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vaexprs.artifact import Artifact, load_artifact
+from vaexprs.artifact import Source, load_artifact
 from vaexprs.artifact.lowering import lower
-from vaexprs.artifact.shipped import find_artifact
 from vaexprs.errors import ConditionError
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
@@ -27,10 +26,7 @@ from vaexprs.generation.plan import Plan
 from vaexprs.generation.request import make_plan
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["Block", "Generator", "Source"]
-
-#: A path, a shipped name, the bytes of an artifact, a loaded `Artifact`, or a fit.
-Source: TypeAlias = Any
+__all__ = ["Block", "Generator"]
 
 _MAX_CELLS = 2**63 - 1
 
@@ -86,7 +82,7 @@ class Generator:
             wrong = isinstance(value, bool) or not isinstance(value, int) or value < 1
             if value is not None and wrong:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}.")
-        artifact = open_artifact(source)
+        artifact = load_artifact(source)
         self.spec = artifact.spec
         self.sha256 = artifact.sha256
         self.path = artifact.path
@@ -178,17 +174,6 @@ class Generator:
         finally:
             job.stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def open_artifact(source: Source) -> Artifact:
-    """Return the artifact that a path, bytes, a loaded artifact or a fit stands for."""
-    if isinstance(source, Artifact):
-        return source
-    if hasattr(source, "artifact_bytes"):
-        return load_artifact(source.artifact_bytes())
-    if isinstance(source, bytes | bytearray | memoryview):
-        return load_artifact(bytes(source))
-    return load_artifact(find_artifact(source))
 
 
 def check_range(

@@ -72,9 +72,8 @@ def plot_vae(
 def _spec(given: Any) -> GeneratorSpec:
     if isinstance(given, (str, os.PathLike)):
         from vaexprs.artifact import load_artifact
-        from vaexprs.artifact.shipped import find_artifact
 
-        return load_artifact(find_artifact(given)).spec
+        return load_artifact(given).spec
     spec = given if isinstance(given, GeneratorSpec) else getattr(given, "spec", None)
     if not isinstance(spec, GeneratorSpec):
         raise DataError(

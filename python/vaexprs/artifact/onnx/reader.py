@@ -1,8 +1,8 @@
-"""What an .onnx file says, read from its bytes without onnx, protobuf or onnxruntime.
+"""Read an .onnx file from its bytes, without onnx, protobuf or onnxruntime.
 
-An artifact is untrusted input. So this knows the messages and fields that an artifact may hold
-and refuses all others (see `wire`): no other reader of the same bytes sees a part of the
-model that was not looked at here. It says what is there; `artifact` decides what is served.
+An artifact is untrusted input. This reader knows the messages and fields that an artifact may
+hold and refuses all others (see `wire`), so no other reader of the same bytes sees a part of the
+model that was not checked here. `vaexprs.artifact.model` decides what is served.
 
 Field numbers: ``onnx/onnx.proto`` of the ONNX standard.
 """
@@ -10,73 +10,53 @@ Field numbers: ``onnx/onnx.proto`` of the ONNX standard.
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from vaexprs.artifact.onnx.wire import Schema, WireReader, text
 from vaexprs.errors import ArtifactError
 
 __all__ = ["Attribute", "Graph", "Model", "Node", "Tensor", "Value", "read_model"]
 
-#: Axes of a tensor.
-MAX_AXES = 8
-#: Bytes of all metadata together. As JSON they may take twenty times this in memory.
+#: Axes of a tensor: scalars, vectors and matrices.
+MAX_AXES = 2
+#: Bytes of all metadata together.
 MAX_METADATA = 2**26
 
 #: Bytes of one value of the tensor types an artifact may hold, by their number in ONNX.
-ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8}
+ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4}
 TYPE_NAMES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
     8: "string", 9: "bool", 10: "float16", 11: "float64", 16: "bfloat16",
 }  # fmt: skip
-FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
+FLOAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A constant: an initialiser, or the value of a ``Constant`` node.
-
-    `n_bytes` is what the values take in the file, `raw` the values as little-endian bytes where
-    the file has them so, `numbers` the values where the file has them as a short list.
-    """
+    """A constant of the graph; `raw` holds float values as little-endian bytes."""
 
     name: str
     dims: tuple[int, ...]
     data_type: int
     n_bytes: int
     raw: memoryview | None = None
-    numbers: tuple[int, ...] | None = None
     is_external: bool = False
 
     @property
     def size(self) -> int:
-        """Number of values that `dims` promises."""
+        """Number of values by `dims`."""
         return math.prod(self.dims)
-
-    def integers(self, limit: int) -> tuple[int, ...] | None:
-        """Return the values of a tensor of up to so many integers, or None if it is none."""
-        if self.data_type not in (INT32, INT64) or self.size > limit:
-            return None
-        if self.numbers is not None:
-            return self.numbers
-        if self.raw is None:
-            return ()
-        layout = "<i4" if self.data_type == INT32 else "<i8"
-        return tuple(np.frombuffer(self.raw, dtype=layout).tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute of a node; `kind` names the field that holds its value."""
+    """An attribute of a node: a float (``kind`` "f", its value is not read) or an integer ("i")."""
 
     name: str
     kind: str
     integer: int = 0
-    integers: tuple[int, ...] = ()
-    n_values: int = 1
-    tensor: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,81 +90,59 @@ class Graph:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     value_info: tuple[Value, ...]
-    n_sparse_initializers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What an .onnx file says."""
+    """The contents of an .onnx file."""
 
     ir_version: int
-    producer: str
-    producer_version: str
     opsets: dict[str, int]
     metadata: dict[str, str]
     #: Where each metadata entry lies in the file, tag and length included: ``start, stop``.
     metadata_spans: dict[str, tuple[int, int]]
     graph: Graph
-    n_functions: int
-    n_training_infos: int
 
 
 _MODEL: Schema = {
     1: ("ir_version", "int"), 2: ("producer_name", "text"), 3: ("producer_version", "text"),
     4: ("domain", "text"), 5: ("model_version", "int"), 6: ("doc_string", "text"),
     7: ("graph", "message"), 8: ("opset_import", "message*"), 14: ("metadata_props", "message*"),
-    20: ("training_info", "message*"), 25: ("functions", "message*"),
 }  # fmt: skip
 _OPSET: Schema = {1: ("domain", "text"), 2: ("version", "int")}
 _ENTRY: Schema = {1: ("key", "text"), 2: ("value", "text")}
 _GRAPH: Schema = {
     1: ("node", "message*"), 2: ("name", "text"), 5: ("initializer", "message*"),
     10: ("doc_string", "text"), 11: ("input", "message*"), 12: ("output", "message*"),
-    13: ("value_info", "message*"), 15: ("sparse_initializer", "message*"),
+    13: ("value_info", "message*"),
 }  # fmt: skip
 _NODE: Schema = {
     1: ("input", "text*"), 2: ("output", "text*"), 3: ("name", "text"), 4: ("op_type", "text"),
     5: ("attribute", "message*"), 6: ("doc_string", "text"), 7: ("domain", "text"),
 }  # fmt: skip
+# No operator of the list takes a list, a text, a tensor or a graph as an attribute.
 _ATTRIBUTE: Schema = {
-    1: ("name", "text"), 2: ("f", "float"), 3: ("i", "int"), 4: ("s", "bytes"),
-    5: ("t", "message"), 6: ("g", "message"), 7: ("floats", "float*"), 8: ("ints", "int*"),
-    9: ("strings", "bytes*"), 10: ("tensors", "message*"), 11: ("graphs", "message*"),
-    13: ("doc_string", "text"), 14: ("tp", "message"), 15: ("type_protos", "message*"),
-    20: ("type", "int"), 21: ("ref_attr_name", "text"), 22: ("sparse_tensor", "message"),
-    23: ("sparse_tensors", "message*"),
+    1: ("name", "text"), 2: ("f", "float"), 3: ("i", "int"), 13: ("doc_string", "text"),
+    20: ("type", "int"),
 }  # fmt: skip
 _TENSOR: Schema = {
     1: ("dims", "int*"), 2: ("data_type", "int"), 4: ("float_data", "packed"),
-    5: ("int32_data", "packed"), 7: ("int64_data", "packed"), 8: ("name", "text"),
-    9: ("raw_data", "bytes"), 10: ("double_data", "packed"), 12: ("doc_string", "text"),
-    13: ("external_data", "message*"), 14: ("data_location", "int"),
+    5: ("int32_data", "packed"), 8: ("name", "text"), 9: ("raw_data", "bytes"),
+    12: ("doc_string", "text"), 13: ("external_data", "message*"), 14: ("data_location", "int"),
 }  # fmt: skip
-_VALUE: Schema = {
-    1: ("name", "text"), 2: ("type", "message"), 3: ("doc_string", "text"),
-}  # fmt: skip
-_TYPE: Schema = {
-    1: ("tensor_type", "message"), 4: ("sequence_type", "message"), 5: ("map_type", "message"),
-    6: ("denotation", "text"), 8: ("sparse_tensor_type", "message"),
-    9: ("optional_type", "message"),
-}  # fmt: skip
+_VALUE: Schema = {1: ("name", "text"), 2: ("type", "message"), 3: ("doc_string", "text")}
+_TYPE: Schema = {1: ("tensor_type", "message"), 6: ("denotation", "text")}
 _TENSOR_TYPE: Schema = {1: ("elem_type", "int"), 2: ("shape", "message")}
 _SHAPE: Schema = {1: ("dim", "message*")}
-_AXIS: Schema = {
-    1: ("dim_value", "int"), 2: ("dim_param", "text"), 3: ("denotation", "text"),
-}  # fmt: skip
+_AXIS: Schema = {1: ("dim_value", "int"), 2: ("dim_param", "text"), 3: ("denotation", "text")}
+
+_NOTHING = memoryview(b"")
 
 # The field that holds the value of an attribute, by the attribute's declared type.
-_ATTRIBUTE_KINDS = {
-    1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "floats", 7: "ints", 8: "strings", 9: "tensors",
-    10: "graphs", 11: "sparse_tensor", 12: "sparse_tensors", 13: "tp", 14: "type_protos",
-}  # fmt: skip
-
+_ATTRIBUTE_KINDS = {1: "f", 2: "i"}
 
 # The typed fields that store values, and the data types that each is for.
-_STORES = {
-    "float_data": {1}, "double_data": {11}, "int64_data": {7}, "int32_data": {2, 3, 6, 10},
-}  # fmt: skip
+_STORES = {"float_data": {1}, "int32_data": {2, 3, 6}}
 
 
 def read_model(data: bytes) -> Model:
@@ -207,7 +165,7 @@ def read_model(data: bytes) -> Model:
     spans: dict[str, tuple[int, int]] = {}
     left = MAX_METADATA
     for number, wire_type, value, start, stop in wire.fields(view, "the model"):
-        # The model is gone through twice: once for where the entries lie, once for all else.
+        # The first of two passes, which notes where the metadata lie.
         if _MODEL.get(number, ("",))[0] == "metadata_props" and wire_type == 2:
             what = f"metadata_props[{len(spans)}]"
             entry = wire.message(value, _ENTRY, what)
@@ -231,14 +189,10 @@ def read_model(data: bytes) -> Model:
         opsets[domain] = entry.get("version", 0)
     return Model(
         ir_version=model.get("ir_version", 0),
-        producer=text(model, "producer_name", "the model"),
-        producer_version=text(model, "producer_version", "the model"),
         opsets=opsets,
         metadata=metadata,
         metadata_spans=spans,
         graph=_graph(wire, model["graph"]),
-        n_functions=len(model.get("functions", ())),
-        n_training_infos=len(model.get("training_info", ())),
     )
 
 
@@ -260,7 +214,6 @@ def _graph(wire: WireReader, view: memoryview) -> Graph:
         inputs=values("input"),
         outputs=values("output"),
         value_info=values("value_info"),
-        n_sparse_initializers=len(graph.get("sparse_initializer", ())),
     )
 
 
@@ -286,24 +239,15 @@ def _attribute(wire: WireReader, view: memoryview, what: str) -> Attribute:
     attribute = wire.message(view, _ATTRIBUTE, what)
     name = text(attribute, "name", what)
     kind = _ATTRIBUTE_KINDS.get(attribute.get("type", 0), "")
-    stored = attribute.keys() & {*_ATTRIBUTE_KINDS.values(), "ref_attr_name"}
-    # A list without elements leaves no trace but the type.
-    if kind in ("floats", "ints") and not stored:
-        attribute[kind] = []
-    elif stored != {kind}:
+    stored = attribute.keys() & {*_ATTRIBUTE_KINDS.values()}
+    if stored != {kind}:
         raise ArtifactError(
             f"{what} ({name!r}) has the type {attribute.get('type', 0)} and stores "
-            f"{', '.join(sorted(stored)) or 'nothing'}, expected {kind or 'a known type'}."
+            f"{', '.join(sorted(stored)) or 'nothing'}, expected {kind or 'a float or integer'}."
         )
-    value: Any = attribute[kind]
-    return Attribute(
-        name=name,
-        kind=kind,
-        integer=value if kind == "i" else 0,
-        integers=tuple(value) if kind == "ints" else (),
-        n_values=len(value) if isinstance(value, list) else 1,
-        tensor=_tensor(wire, value, f"{what}.t") if kind == "t" else None,
-    )
+    if kind == "f" and not math.isfinite(struct.unpack("<f", attribute["f"])[0]):
+        raise ArtifactError(f"{what} ({name!r}) is not finite.")
+    return Attribute(name, kind, attribute["i"] if kind == "i" else 0)
 
 
 def _tensor(wire: WireReader, view: memoryview, what: str) -> Tensor:
@@ -325,20 +269,18 @@ def _tensor(wire: WireReader, view: memoryview, what: str) -> Tensor:
     data: memoryview = tensor[store]
     if store != "raw_data" and data_type not in _STORES[store]:
         raise ArtifactError(f"{what} is {TYPE_NAMES[data_type]} and stores its values as {store}.")
-    if store in ("int32_data", "int64_data"):
-        numbers = tuple(wire.numbers(data, "int", what))
-        return Tensor(name, dims, data_type, ITEM_SIZES[data_type] * len(numbers), numbers=numbers)
-    return Tensor(name, dims, data_type, len(data), raw=data)
+    if store == "int32_data":
+        size = ITEM_SIZES[data_type] * len(wire.integers(data, what))
+        return Tensor(name, dims, data_type, size)
+    return Tensor(name, dims, data_type, len(data), data if data_type == FLOAT else None)
 
 
 def _value(wire: WireReader, view: memoryview, what: str) -> Value:
     value = wire.message(view, _VALUE, what)
     name = text(value, "name", what)
     what = f"{what} ({name!r})"
-    kind = wire.message(value["type"], _TYPE, what) if "type" in value else {}
-    if kind.keys() - {"denotation"} != {"tensor_type"}:
-        return Value(name, 0, None)
-    tensor = wire.message(kind["tensor_type"], _TENSOR_TYPE, what)
+    kind = wire.message(value.get("type", _NOTHING), _TYPE, what)
+    tensor = wire.message(kind.get("tensor_type", _NOTHING), _TENSOR_TYPE, what)
     if "shape" not in tensor:
         return Value(name, tensor.get("elem_type", 0), None)
     shape: list[int | str | None] = []

@@ -1,11 +1,10 @@
-"""The protobuf wire format, read strictly and within bounds; ``.onnx`` files are written in it.
+"""Read the protobuf wire format of ``.onnx`` files, strictly and within bounds.
 
-A message is a row of fields; each has a number and a wire type. This reader is told which fields
-a message may have and refuses what the usual ones let pass: an unknown field, a singular field
-that comes twice (they merge the two, or keep the last), another wire type than the field's, a
-group, a number of more than 64 bits, a length that runs over the end. Messages are returned one
-level at a time, as views into the file: nothing here recurses or copies, and what is allocated
-is bounded by the limits below, whatever the bytes claim.
+A message is a sequence of fields; each has a number and a wire type. The caller names the fields
+a message may have. Refused are an unknown field, a singular field that comes twice (usual readers
+merge the two, or keep the last), a wrong wire type, a group, a number of more than 64 bits, and a
+length that runs over the end. Messages are returned one level at a time, as views into the file.
+Nothing recurses or copies, and the limits below bound the memory, whatever lengths the bytes claim.
 
 Wire format: "Encoding", https://protobuf.dev/programming-guides/encoding/.
 """
@@ -30,7 +29,7 @@ MAX_TEXT = 4096
 
 #: Field number: name and kind of value. Kinds are ``"int"`` (a signed integer), ``"float"`` (its
 #: four bytes), ``"text"``, ``"bytes"``, ``"message"`` and ``"packed"`` (views); ``*`` marks a
-#: repeated field.
+#: repeated field (of integers, texts or messages).
 Schema = dict[int, tuple[str, str]]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -38,7 +37,7 @@ _WIRE_TYPES = {"int": _VARINT, "float": _FIXED32}  # every other kind: _LENGTH
 
 
 class WireReader:
-    """Reads the messages of one file, and counts the fields it has seen."""
+    """Reads the messages of one file; counts the fields, which are limited."""
 
     def __init__(self) -> None:
         self.n_fields = 0
@@ -75,7 +74,7 @@ class WireReader:
             is_repeated, kind = kind.endswith("*"), kind.rstrip("*")
             expected = _WIRE_TYPES.get(kind, _LENGTH)
             if is_repeated and wire_type == _LENGTH != expected:
-                values = self.numbers(value, kind, f"{what}.{name}")
+                values = self.integers(value, f"{what}.{name}")
             elif wire_type != expected:
                 raise ArtifactError(f"{what}.{name} has the wire type {wire_type}, not {expected}.")
             else:
@@ -120,26 +119,20 @@ class WireReader:
             at += length
             yield number, wire_type, view[at - length : at], start, at
 
-    def numbers(self, view: memoryview, kind: str, what: str) -> list[Any]:
-        """Read a packed list of a few numbers: integers, or views of the bytes of floats."""
-        numbers: list[Any] = []
+    def integers(self, view: memoryview, what: str) -> list[int]:
+        """Read a packed list of a few integers."""
+        numbers: list[int] = []
         at = 0
         while at < len(view):
             if len(numbers) >= MAX_NUMBERS:
                 raise ArtifactError(f"{what} has more than {MAX_NUMBERS} numbers: use raw_data.")
-            if kind == "float":
-                if len(view) - at < 4:
-                    raise ArtifactError(f"{what} is cut off in the middle of a number.")
-                numbers.append(view[at : at + 4])
-                at += 4
-            else:
-                number, at = _varint(view, at, what)
-                numbers.append(_signed(number))
+            number, at = _varint(view, at, what)
+            numbers.append(_signed(number))
         return numbers
 
 
 def text(message: dict[str, Any], name: str, what: str, limit: int = MAX_TEXT) -> str:
-    """Return a field of text, which is empty where it is absent."""
+    """Return a field of text, empty where the field is absent."""
     view = message.get(name, b"")
     if len(view) > limit:
         raise ArtifactError(f"{what}.{name} has {len(view)} bytes, more than {limit}.")
@@ -155,7 +148,7 @@ def encode_bytes(number: int, payload: bytes) -> bytes:
 
 
 def encode_header(number: int, length: int) -> bytes:
-    """Encode what comes before a payload of so many bytes; `number` is below 16."""
+    """Encode the header of a field of `length` bytes; `number` is below 16."""
     encoded = bytearray([number << 3 | _LENGTH])
     while length > 0x7F:
         encoded.append(length & 0x7F | 0x80)
@@ -165,7 +158,7 @@ def encode_header(number: int, length: int) -> bytes:
 
 
 def _varint(view: memoryview, at: int, what: str) -> tuple[int, int]:
-    """Read seven bits a byte, the lowest first, to the first byte below 128."""
+    """Read seven bits from each byte, the lowest first, up to the first byte below 128."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(view):
