@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vaexprs.artifact import Source
 from vaexprs.errors import OutputError
 from vaexprs.files import check_output
 from vaexprs.generation.decoder import Device
-from vaexprs.artifact import Source
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.interrupts import remembered_interrupts
 from vaexprs.sinks.obs import provenance
@@ -26,7 +26,7 @@ __all__ = ["gen_exprs", "write_exprs"]
 
 
 def gen_exprs(
-    vae_or_path: Source,
+    vae_or_path: Source | Generator,
     num_samples: int | None = None,
     *,
     conditions: Any = None,
@@ -103,7 +103,7 @@ def gen_exprs(
 
 
 def write_exprs(
-    vae_or_path: Source,
+    vae_or_path: Source | Generator,
     path: str | os.PathLike[str],
     num_samples: int | None = None,
     *,

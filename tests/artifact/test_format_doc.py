@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaexprs.artifact import load as artifact
+from vaexprs.artifact import load_artifact, model
 from vaexprs.artifact.onnx import reader, shapes, wire
 from vaexprs.artifact.onnx.operators import OPERATORS
 from vaexprs.artifact.onnx.reader import read_model
 from vaexprs.artifact.onnx.shapes import check_shapes
-from vaexprs.spec import OUTPUTS
+from vaexprs.spec import OUTPUTS, metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "artifact" / "golden" / "format-1-nb.onnx"
@@ -56,18 +56,18 @@ def test_the_code_runs_and_prints_what_is_said(text: str, tmp_path: Path) -> Non
 
 
 def test_the_example_is_the_file(text: str) -> None:
-    model = read_model(GOLDEN.read_bytes())
-    graph, metadata = [block for block in blocks(text, "") if block.strip()]
-    lines = dict(line.split(maxsplit=1) for line in metadata.splitlines())
-    assert lines.keys() == model.metadata.keys()
+    golden = read_model(GOLDEN.read_bytes())
+    graph, entries = [block for block in blocks(text, "") if block.strip()]
+    lines = dict(line.split(maxsplit=1) for line in entries.splitlines())
+    assert lines.keys() == golden.metadata.keys()
     for key, shown in lines.items():
         pattern = ".*".join(re.escape(part) for part in shown.split("..."))
-        assert re.fullmatch(pattern, model.metadata[key]), key
-    spec = artifact.load_artifact(GOLDEN).spec
-    shapes = check_shapes(model.graph, spec)
+        assert re.fullmatch(pattern, golden.metadata[key]), key
+    spec = load_artifact(GOLDEN).spec
+    shapes = check_shapes(golden.graph, spec)
     nodes = re.findall(r"^(\w+) +([\w., ]+?) +-> (\w+) +\[(.*)\]$", graph, flags=re.MULTILINE)
     assert [(op, inputs.split(", "), [output]) for op, inputs, output, _ in nodes] == [
-        (node.op_type, list(node.inputs), list(node.outputs)) for node in model.graph.nodes
+        (node.op_type, list(node.inputs), list(node.outputs)) for node in golden.graph.nodes
     ]
     for _, _, output, shape in nodes:
         lengths = [-1 if n == "n_cells" else int(n) for n in shape.split(", ")]
@@ -88,12 +88,21 @@ def test_operators_and_outputs_are_those_of_the_code(text: str) -> None:
 
 def test_limits_are_those_of_the_code(text: str) -> None:
     plain = " ".join(text.split())
-    assert f"more than {artifact.MAX_GENES:,} genes, {artifact.MAX_LATENT:,} latents" in plain
-    assert f"{artifact.MAX_CONDITIONS:,} categories and {artifact.MAX_NODES:,} nodes" in plain
+    assert f"more than {metadata.MAX_GENES:,} genes, {metadata.MAX_LATENT:,} latents" in plain
+    assert f"{metadata.MAX_CONDITIONS:,} categories, {metadata.MAX_CONDITIONS:,} comb" in plain
+    assert f"and {model.MAX_NODES:,} nodes" in plain
     assert f"more than {wire.MAX_FIELDS:,} fields" in plain
     assert f"exceed {reader.MAX_METADATA // 2**20} MiB" in plain
+    assert f"more than {metadata.MAX_DEPTH} levels deep" in plain
     assert f"and {shapes.MODEST_WIDTH}, and *p*" in plain
     assert f"more than {shapes.MAX_RESULTS} *w* values" in plain
-    opsets, irs = artifact.OPSETS, artifact.IR_VERSIONS
+    opsets, irs = model.OPSETS, model.IR_VERSIONS
     assert f"of version {opsets[0]} to {opsets[-1]}" in plain
     assert f"`ir_version` {irs[0]} to {irs[-1]}" in plain
+    rows = re.findall(r"^\| (`\w+`.*|others) \| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
+    said = {
+        name: (int(characters.replace(",", "")), int(marks.replace(",", "")))
+        for names, characters, marks in rows
+        for name in re.findall(r"\w+", names)
+    }
+    assert said == {**metadata.LIMITS, "others": metadata._SCALAR}

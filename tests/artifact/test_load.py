@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from vaexprs.artifact import load_artifact
+from vaexprs.artifact.shipped import shipped_artifacts
+from vaexprs.errors import ArtifactError
 from vaexprs.spec import OUTPUTS, write_metadata
 
 LIKELIHOODS = list(OUTPUTS)
@@ -42,6 +44,48 @@ def test_bytes_paths_and_texts_are_the_same(tiny_artifact) -> None:
     assert len({of_path, of_text, of_bytes}) == 1
     assert of_path != load_artifact(tiny_artifact(seed=1))
     assert pickle.loads(pickle.dumps(of_path)) == of_path  # processes send it to each other
+
+
+def test_a_loaded_artifact_and_a_fit_are_sources(tiny_artifact) -> None:
+    artifact = load_artifact(tiny_artifact())
+
+    class Fitted:
+        def artifact_bytes(self) -> bytes:
+            return artifact.model_bytes
+
+    assert load_artifact(artifact) is artifact
+    assert load_artifact(Fitted()) == artifact
+    for wrong in (None, 3, ["model.onnx"]):
+        with pytest.raises(ArtifactError, match=f"not as {type(wrong).__name__}"):
+            load_artifact(wrong)  # type: ignore[arg-type]
+
+
+def test_a_shipped_name_wins_over_what_lies_about(
+    tiny_artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name, path), *_ = shipped_artifacts().items()
+    shipped = load_artifact(path)
+    monkeypatch.chdir(tmp_path)
+    assert load_artifact(name) == load_artifact(Path(name)) == shipped
+    (tmp_path / name).mkdir()
+    assert load_artifact(name) == shipped
+    (tmp_path / name).rmdir()
+    (tmp_path / name).write_text("notes")
+    assert load_artifact(name) == shipped
+    with pytest.raises(ArtifactError, match=f"'./{name}': no ONNX model"):
+        load_artifact(f"./{name}")
+    mine = load_artifact(tiny_artifact(tmp_path / f"{name}.onnx"))
+    assert load_artifact(f"{name}.onnx") == mine != shipped
+    with pytest.raises(ArtifactError, match=f"did you mean '{name}'"):
+        load_artifact(name[:-1])
+
+
+def test_an_artifact_is_shown_in_a_few_lines(tiny_artifact) -> None:
+    artifact = load_artifact(tiny_artifact(n_genes=500))
+    assert artifact.sha256 in repr(artifact)
+    assert "500 genes" in repr(artifact)
+    assert len(repr(artifact).splitlines()) <= 5
+    assert len(repr(artifact)) < 600
 
 
 def test_the_path_may_be_a_link_and_not_ascii(tiny_artifact, tmp_path: Path) -> None:

@@ -68,7 +68,6 @@ def agrees(model: Model, reference: Any) -> None:
         for name, theirs in zip(a.attributes, b.attribute, strict=True):
             ours = a.attributes[name]
             assert ours.integer == (theirs.i if ours.kind == "i" else 0)
-            assert list(ours.integers) == list(theirs.ints)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -77,7 +76,6 @@ def test_agrees_with_onnx(tiny_artifact, likelihood: str) -> None:
     data = tiny_artifact(likelihood=likelihood).read_bytes()
     model = read_model(data)
     agrees(model, onnx.ModelProto.FromString(data))
-    assert model.producer == "vaexprs-tests"
     for key, (start, stop) in model.metadata_spans.items():
         entry = onnx.ModelProto.FromString(data[start:stop]).metadata_props
         assert [(e.key, e.value) for e in entry] == [(key, model.metadata[key])]
@@ -87,31 +85,21 @@ def test_agrees_with_onnx_on_constants_of_every_kind() -> None:
     onnx = pytest.importorskip("onnx")
     helper = onnx.helper
     tensors = [
-        helper.make_tensor("f", 1, [2], [1.5, -1]), helper.make_tensor("d", 11, [2], [1.5, -1]),
-        helper.make_tensor("l", 7, [2, 1], [2**40, -1]), helper.make_tensor("i", 6, [2], [-5, 5]),
-        helper.make_tensor("b", 3, [2], [-5, 5]), helper.make_tensor("u", 2, [], [255]),
-        helper.make_tensor("r", 7, [2], b"\xff" * 8 + b"\x01" + b"\0" * 7, raw=True),
-        helper.make_tensor("h", 10, [2], [1.5, -1]), helper.make_tensor("e", 7, [0], []),
+        helper.make_tensor("f", 1, [2], [1.5, -1]), helper.make_tensor("i", 6, [2], [-5, 5]),
+        helper.make_tensor("b", 3, [2, 1], [-5, 5]), helper.make_tensor("u", 2, [], [255]),
+        helper.make_tensor("r", 1, [2], b"\0\0\xc0\x3f" * 2, raw=True),
     ]  # fmt: skip
-    nodes = [helper.make_node("X", [""], ["y"], a=t, b=[1], c=[1, -2], d=[1.0], e="s", f=-3)
-             for t in tensors[:1]]  # fmt: skip
-    for attribute in nodes[0].attribute:
-        if attribute.name == "b":
-            attribute.ClearField("ints")  # an empty list
-    graph = helper.make_graph(nodes, "g", [], [], tensors)
-    model = helper.make_model(graph)
+    nodes = [helper.make_node("X", [""], ["y"], b=1, f=-3, g=0.5)]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], [], tensors))
     ours = read_model(model.SerializeToString())
     agrees(ours, model)
     read = {t.name: t for t in ours.graph.initializers}
-    sizes = {"f": 8, "d": 16, "l": 16, "i": 8, "b": 2, "u": 1, "r": 16, "h": 4, "e": 0}
+    sizes = {"f": 8, "i": 8, "b": 2, "u": 1, "r": 8}
     assert {name: t.n_bytes for name, t in read.items()} == sizes
-    assert read["l"].integers(2) == (2**40, -1)
-    assert read["i"].integers(2) == (-5, 5)
-    assert read["r"].integers(2) == (-1, 1)
-    assert read["e"].integers(2) == ()
-    assert read["l"].integers(1) is None  # longer than asked for
-    assert read["f"].integers(9) is None  # no integers
-    assert ours.graph.nodes[0].attributes["b"].integers == ()
+    assert [t.raw is not None for t in read.values()] == [True, False, False, False, True]
+    assert {a.name: a.kind for a in ours.graph.nodes[0].attributes.values()} == {
+        "b": "i", "f": "i", "g": "f",
+    }  # fmt: skip
 
 
 def test_weights_are_not_copied(tiny_builder: ModuleType | None) -> None:
@@ -170,14 +158,10 @@ def test_numbers_are_signed_64_bits() -> None:
 
 
 def test_lists_of_numbers_packed_or_not() -> None:
-    schema = {1: ("n", "int*"), 2: ("f", "float*")}
     data = number(1, 5) + encode_bytes(1, varint(300) + varint(2**64 - 1)) + number(1, 7)
-    assert WireReader().message(view(data), schema, "it") == {"n": [5, 300, -1, 7]}
-    data = b"\x15abcd" + encode_bytes(2, b"efghijkl")
-    floats = WireReader().message(view(data), schema, "it")["f"]
-    assert [bytes(f) for f in floats] == [b"abcd", b"efgh", b"ijkl"]
-    with pytest.raises(ArtifactError, match=r"it\.f is cut off"):
-        WireReader().message(view(encode_bytes(2, b"efghi")), schema, "it")
+    assert WireReader().message(view(data), {1: ("n", "int*")}, "it") == {"n": [5, 300, -1, 7]}
+    with pytest.raises(ArtifactError, match=r"it\.n is cut off in the middle"):
+        WireReader().message(view(encode_bytes(1, b"\x80")), {1: ("n", "int*")}, "it")
 
 
 def test_what_is_allocated_is_bounded() -> None:
@@ -195,16 +179,11 @@ def test_what_is_allocated_is_bounded() -> None:
         read_model(entry)
 
 
-def test_nothing_recurses() -> None:
-    """A graph in an attribute in a node in a graph, 20,000 levels down, is not even entered."""
-    graph = b""
-    for _ in range(20_000):
-        attribute = encode_bytes(1, b"a") + encode_bytes(6, graph) + b"\xa0\x01\x05"
-        graph = encode_bytes(1, encode_bytes(5, attribute))
-        if len(graph) > 200_000:
-            break
-    model = read_model(encode_bytes(7, graph))
-    assert model.graph.nodes[0].attributes["a"].kind == "g"
+def test_a_graph_in_an_attribute_is_not_entered() -> None:
+    attribute = encode_bytes(1, b"a") + encode_bytes(6, b"\xff" * 9) + b"\xa0\x01\x05"
+    graph = encode_bytes(1, encode_bytes(5, attribute))
+    with pytest.raises(ArtifactError, match="a field of number 6, which an artifact has no use"):
+        read_model(encode_bytes(7, graph))
 
 
 # Fuzzing.

@@ -22,10 +22,6 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 WIDTH = 6
 
 
-def const(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
-
-
 RNG = np.random.default_rng(0)
 #: Constants that the cases below may name.
 CONSTANTS: dict[str, np.ndarray] = {
@@ -37,37 +33,23 @@ CONSTANTS: dict[str, np.ndarray] = {
     "WT": RNG.normal(size=(5, WIDTH)).astype(np.float32),
     "square": RNG.normal(size=(WIDTH, WIDTH)).astype(np.float32),
     "b": RNG.normal(size=5).astype(np.float32),
-    "cube": RNG.normal(size=(2, 3, 4)).astype(np.float32),
     "int8": RNG.integers(-9, 9, (WIDTH, 5)).astype(np.int8),
     "scale": np.float32(0.1),
     "scales": np.full(5, 0.1, np.float32),
     "zero": np.uint8(128),
     "zero8": np.int8(0),
     "zeros8": np.zeros(5, np.int8),
-    "order": const(3, 1, 1, 0, 5, 2, 2),
-    "table": np.array([[0, 1], [2, 3]], dtype=np.int64),
-    **{
-        "i" + "_".join(map(str, v)).replace("-", "m"): const(*v)
-        for v in [
-            (0,), (1,), (-1,), (2,), (3,), (4,), (100,), (0, 1), (1, 2), (2, 4), (2, 3), (0, 2, 3),
-            (-1, 2, 3), (0, 3, -1), (-1, 6), (0, 0), (1, -1), (5, 0), (-100,), (6, 1), (0, 7),
-            (-1, -1), (24,), (2, -1), (-1, 12), (0, 6, 1), (3, 3), (-1, 3),
-        ]
-    },
-}  # fmt: skip
+}
 
 # Operator, inputs, attributes, and the shape expected; "z" is (n_cells, 6). For "z8", z as uint8.
 GOOD: list[tuple[str, list[str], dict[str, Any], tuple[int, ...]]] = [
     *((op, ["z"], {}, (CELLS, 6)) for op in (
-        "Abs", "Elu", "Erf", "Exp", "Identity", "LeakyRelu", "Log", "Neg", "Relu", "Selu",
-        "Sigmoid", "Softplus", "Sqrt", "Tanh", "Softmax", "LogSoftmax",
+        "Elu", "Erf", "Exp", "Identity", "LeakyRelu", "Log", "Relu", "Selu", "Sigmoid",
+        "Softplus", "Tanh", "Softmax",
     )),
-    *((op, ["z", other], {}, (CELLS, 6)) for op in ("Add", "Sub", "Mul", "Div", "Pow")
+    *((op, ["z", other], {}, (CELLS, 6)) for op in ("Add", "Sub", "Mul", "Div")
       for other in ("z", "row", "vector", "scalar")),
     *((op, ["row", "z", "scalar"], {}, (CELLS, 6)) for op in ("Min", "Max")),
-    ("Gelu", ["z"], {}, (CELLS, 6)),
-    ("Cast", ["z"], {"to": TensorProto.DOUBLE}, (CELLS, 6)),
-    ("Clip", ["z", "", "scalar"], {}, (CELLS, 6)),
     ("Softmax", ["z"], {"axis": 1}, (CELLS, 6)),
     ("Add", ["row", "column"], {}, (7, 6)),
     ("MatMul", ["z", "W"], {}, (CELLS, 5)),
@@ -78,48 +60,11 @@ GOOD: list[tuple[str, list[str], dict[str, Any], tuple[int, ...]]] = [
     ("Concat", ["z", "z", "z"], {"axis": 1}, (CELLS, 18)),
     ("Concat", ["z", "z"], {"axis": -1}, (CELLS, 12)),
     ("Concat", ["row", "square"], {"axis": 0}, (7, 6)),
-    ("Slice", ["z", "i1", "i100", "i1"], {}, (CELLS, 5)),
-    ("Slice", ["z", "i2", "i4", "im1"], {}, (CELLS, 2)),
-    ("Slice", ["z", "im1", "im100", "i1", "im1"], {}, (CELLS, 6)),
-    ("Slice", ["z", "im1", "im100", "i1", "i4"], {}, (CELLS, 0)),
-    ("Slice", ["cube", "i0_1", "i1_2", "i1_2"], {}, (2, 1, 1)),
-    ("Split", ["z"], {"axis": 1, "n": 3, "num_outputs": 3}, (CELLS, 2)),
-    ("Split", ["z", "i2_4"], {"axis": 1, "n": 2}, (CELLS, 2)),
-    ("Split", ["WT"], {"n": 3, "num_outputs": 3}, (2, 6)),
-    ("Gather", ["z", "order"], {"axis": 1}, (CELLS, 7)),
-    ("Gather", ["z", "table"], {"axis": 1}, (CELLS, 2, 2)),
-    ("Gather", ["square", "order"], {}, (7, 6)),
-    ("Unsqueeze", ["z", "i1"], {}, (CELLS, 1, 6)),
-    ("Unsqueeze", ["z", "i1_2"], {}, (CELLS, 1, 1, 6)),
-    ("Unsqueeze", ["z", "im1"], {}, (CELLS, 6, 1)),
-    ("Unsqueeze", ["row", "i0"], {}, (1, 1, 6)),
-    ("Squeeze", ["row", "i0"], {}, (6,)),
-    ("Reshape", ["z", "i0_2_3"], {}, (CELLS, 2, 3)),
-    ("Reshape", ["z", "im1_2_3"], {}, (CELLS, 2, 3)),
-    ("Reshape", ["z", "i0_3_m1"], {}, (CELLS, 3, 2)),
-    ("Reshape", ["z", "im1_6"], {}, (CELLS, 6)),
-    ("Reshape", ["cube", "i24"], {}, (24,)),
-    ("Reshape", ["cube", "i2_m1"], {}, (2, 12)),
-    ("Transpose", ["cube"], {"perm": [2, 0, 1]}, (4, 2, 3)),
-    ("Transpose", ["W"], {}, (5, 6)),
-    ("Transpose", ["z"], {"perm": [0, 1]}, (CELLS, 6)),
-    ("ReduceSum", ["z", "i1"], {}, (CELLS, 1)),
-    ("ReduceSum", ["z", "im1"], {"keepdims": 0}, (CELLS,)),
-    ("ReduceSum", ["cube", "i0_1"], {"keepdims": 0}, (4,)),
-    ("ReduceMean", ["z", "i1"], {}, (CELLS, 1)),
     ("LayerNormalization", ["z", "vector"], {}, (CELLS, 6)),
-    ("LayerNormalization", ["z", "vector", "vector"], {"axis": 1, "n": 2}, (CELLS, 6)),
+    ("LayerNormalization", ["z", "vector", "vector"], {"axis": 1}, (CELLS, 6)),
     ("QuantizeLinear", ["z", "scale", "zero"], {}, (CELLS, 6)),
     ("DequantizeLinear", ["int8", "scales", "zeros8"], {"axis": 1}, (6, 5)),
     ("DequantizeLinear", ["z8", "scale", "zero"], {}, (CELLS, 6)),
-    ("MatMulInteger", ["z8", "int8", "zero"], {}, (CELLS, 5)),
-    ("QLinearMatMul", ["z8", "scale", "zero", "int8", "scale", "zero8", "scale", "zero"], {},
-     (CELLS, 5)),
-    ("Constant", [], {"value": numpy_helper.from_array(np.ones((2, 3), np.float32))}, (2, 3)),
-    ("Constant", [], {"value_ints": [1, 2, 3]}, (3,)),
-    ("Constant", [], {"value_floats": [1.0, 2.0]}, (2,)),
-    ("Constant", [], {"value_int": 1}, ()),
-    ("Constant", [], {"value_float": 1.0}, ()),
 ]  # fmt: skip
 
 # Operator, inputs, attributes, and what the refusal says.
@@ -129,82 +74,34 @@ BAD: list[tuple[str, list[str], dict[str, Any], str]] = [
     ("Softmax", ["z"], {"axis": -2}, MIXES),
     ("Softmax", ["z"], {"axis": 2}, r"works along axis 2 of the shape \[n_cells, 6\]"),
     ("LayerNormalization", ["z", "vector"], {"axis": 0}, MIXES),
-    ("ReduceSum", ["z", "i0"], {}, MIXES),
-    ("ReduceSum", ["z"], {}, "names no axes"),
-    ("ReduceSum", ["cube", "i2_m1"], {}, "names an axis twice"),
-    ("ReduceSum", ["z", "i1"], {"keepdims": 2}, "the attribute 'keepdims' of 2, expected 0 or 1"),
-    ("ReduceMean", ["z", "i1"], {"keepdims": -1}, "'keepdims' of -1, expected 0 or 1"),
-    ("ReduceMean", ["z", "i0_1"], {}, MIXES),
+    ("LayerNormalization", ["z"], {}, "lacks its input 1"),
+    ("LayerNormalization", ["z", "row"], {}, r"scales \[n_cells, 6\] by \[1, 6\]"),
+    ("LayerNormalization", ["z", "vector", "b"], {}, r"scales \[n_cells, 6\] by \[5\]"),
+    ("LayerNormalization", ["z", "vector"], {"n": 2}, "has 2 outputs, expected 1"),
     ("Concat", ["z", "z"], {"axis": 0}, MIXES),
     ("Concat", ["z", "row"], {"axis": 1}, "takes shapes that do not fit"),
     ("Concat", ["z", "z"], {}, "lacks its inputs or its axis"),
     ("Concat", ["vector", "scalar"], {"axis": 0}, "takes shapes that do not fit"),
     ("Concat", ["z", "vector"], {"axis": 1}, "takes shapes that do not fit"),
-    ("Slice", ["z", "i1", "i100"], {}, MIXES),
-    ("Slice", ["z", "im1", "im100", "i0", "im1"], {}, MIXES),
-    ("Slice", ["z", "i1", "i1_2", "i1"], {}, "starts, ends, axes and steps that do not fit"),
-    ("Slice", ["z", "i1", "i2", "i1", "i0"], {}, "starts, ends, axes and steps that do not fit"),
-    ("Slice", ["cube", "i0_0", "i1_2", "i3_3"], {}, "works along axis 3"),
-    ("Slice", ["cube", "i0_0", "i1_2", "im1_m1"], {}, "names an axis twice"),
-    ("Split", ["z"], {"axis": 0, "n": 2}, MIXES),
-    ("Split", ["z", "i1_2"], {"axis": 1, "n": 2}, r"cannot split \[n_cells, 6\] into \[1, 2\]"),
-    ("Split", ["z"], {"axis": 1, "n": 7, "num_outputs": 7}, "cannot split"),
-    ("Split", ["z"], {"axis": 1, "n": 2, "num_outputs": 3}, "2 outputs and another num_outputs"),
-    ("Gather", ["z", "order"], {"axis": 0}, MIXES),
-    ("Gather", ["z", "i3_3"], {"axis": 0}, MIXES),
-    ("Gather", ["cube", "i3"], {"axis": 1}, r"indices up to 3 along axis 1 of \[2, 3, 4\]"),
-    ("Gather", ["cube", "im100"], {}, r"takes indices up to -100 along axis 0"),
-    ("Gather", ["cube", "scalar"], {}, "needs a constant of integers as its indices"),
-    ("Gather", ["z", "z8"], {"axis": 1}, "'z8', which may not depend on the cells"),
-    ("Gather", ["square", "z8"], {"axis": 0}, "may not depend on the cells"),
-    ("Transpose", ["z"], {}, "moves the axis of cells, which must stay the first"),
-    ("Transpose", ["z"], {"perm": [1, 0]}, "moves the axis of cells"),
-    ("Transpose", ["z"], {"perm": [0, 0]}, r"has perm \[0, 0\] for the shape"),
-    ("Unsqueeze", ["z", "i0"], {}, "moves the axis of cells"),
-    ("Unsqueeze", ["z", "i5_0"], {}, "has axes .* that do not fit"),
-    ("Squeeze", ["z", "i0"], {}, MIXES),
-    ("Squeeze", ["z"], {}, "needs a short constant of integers as its input 1"),
-    ("Squeeze", ["cube", "i2_m1"], {}, "names an axis twice"),
-    ("Squeeze", ["z", "i1"], {}, "removes axes of .* not of length 1"),
-    ("Reshape", ["z", "i2_3"], {}, "does not keep the cells apart"),
-    ("Reshape", ["z", "i1_m1"], {}, "does not keep the cells apart"),
-    ("Reshape", ["z", "im1_m1"], {}, "does not keep the cells apart"),
-    ("Reshape", ["z", "im1_12"], {}, r"turns \[n_cells, 6\] into \[-1, 12\], which does not fit"),
-    ("Reshape", ["z", "im1_3"], {}, r"which does not fit"),
-    ("Reshape", ["z", "i0_0"], {}, "only the cells may be copied by 0"),
-    ("Reshape", ["z", "i0_7"], {}, "which does not fit"),
-    ("Reshape", ["z", "i0_6_1"], {"allowzero": 1}, "has allowzero set"),
-    ("Reshape", ["z", "z8"], {}, "needs a short constant of integers"),
-    ("Reshape", ["cube", "i0_7"], {}, "copied by 0"),
     ("MatMul", ["z", "z"], {}, r"second matrix that does not depend on the cells"),
     ("MatMul", ["W", "z"], {}, r"takes \[6, 5\] and \[n_cells, 6\]"),
     ("MatMul", ["z", "WT"], {}, r"takes \[n_cells, 6\] and \[5, 6\], expected \(rows, k\)"),
     ("MatMul", ["z", "vector"], {}, "expected .rows, k. and .k, columns."),
-    ("MatMulInteger", ["z8", "z8"], {}, "does not depend on the cells"),
-    ("MatMulInteger", ["z8", "int8", "z8"], {}, "may not depend on the cells"),
-    ("QLinearMatMul", ["z8", "z", "zero", "int8", "scale", "zero8", "scale", "zero"], {},
-     "'z', which may not depend on the cells"),
     ("Gemm", ["z", "W"], {"transA": 1}, "expected .rows, k."),
     ("Gemm", ["z", "W"], {"transB": 2}, "the attribute 'transB' of 2, expected 0 or 1"),
     ("Gemm", ["z", "z"], {"transB": 1}, "does not depend on the cells"),
     ("Gemm", ["row", "W", "column"], {}, "adds .* to a product of shape"),
     ("Add", ["z", "column"], {}, r"do not fit: \[n_cells, 6\] and \[7, 1\]"),
     ("Add", ["z", "W"], {}, r"do not fit"),
-    ("Clip", ["z", "row"], {}, r"takes a bound of the shape \[1, 6\], expected \[\]"),
     ("QuantizeLinear", ["z", "z"], {}, r"scales \[n_cells, 6\] by \[n_cells, 6\]"),
     ("QuantizeLinear", ["z", "scales"], {}, r"scales \[n_cells, 6\] by \[5\]"),
     ("QuantizeLinear", ["z", "scales"], {"axis": 0}, MIXES),
     ("DequantizeLinear", ["int8", "scales", "zero8"], {}, r"a scale of shape \[5\] and a zero of"),
-    ("Cast", ["z"], {"to": TensorProto.STRING}, "casts to the data type of number 8"),
-    ("Cast", ["z"], {}, "casts to the data type of number 0"),
     ("Exp", [], {}, "lacks its input 0"),
     ("Max", [], {}, "has no inputs"),
     ("Softmax", ["z"], {"axis": 1.0}, "attribute 'axis' of the wrong kind 'f'"),
-    ("Constant", [], {"value_string": "x"}, "needs one value, a tensor or numbers"),
-    ("Constant", [], {}, "needs one value, a tensor or numbers"),
-    ("Constant", ["z"], {"value_int": 1}, "needs one value, a tensor or numbers"),
     ("Exp", ["z"], {"n": 2}, "has 2 outputs, expected 1"),
-    ("Exp", ["z"], {"n": 0}, "has no outputs"),
+    ("Exp", ["z"], {"n": 0}, "has 0 outputs, expected 1"),
 ]  # fmt: skip
 
 
@@ -227,8 +124,7 @@ def build(case: tuple[Any, ...]) -> Any:
     if "z8" in inputs:
         nodes.insert(0, helper.make_node("QuantizeLinear", ["z", "scale", "zero"], ["z8"]))
     names = {name for node in nodes for name in node.input} & CONSTANTS.keys()
-    # Version 20: axes of ReduceMean are an input, and Gelu is there.
-    return graph_of(nodes, {name: CONSTANTS[name] for name in sorted(names)}, version=20)
+    return graph_of(nodes, {name: CONSTANTS[name] for name in sorted(names)})
 
 
 @pytest.fixture(scope="module")
@@ -303,22 +199,14 @@ def test_every_operator_is_tried() -> None:
 # Random graphs: what is let through is as inferred, and keeps cells apart.
 
 STRUCTURAL = [
-    "Add", "Clip", "Concat", "Gather", "Gemm", "LayerNormalization", "LogSoftmax", "MatMul", "Max",
-    "QuantizeLinear", "ReduceMean", "ReduceSum", "Reshape", "Slice", "Softmax", "Split", "Squeeze",
-    "Tanh", "Transpose", "Unsqueeze",
+    "Add", "Concat", "Gemm", "LayerNormalization", "MatMul", "Max", "QuantizeLinear", "Softmax",
+    "Tanh",
 ]  # fmt: skip
-N_INPUTS = {"Clip": 3, "Gemm": 3, "LayerNormalization": 2, "QuantizeLinear": 3, "Slice": 4,
-            "Softmax": 1, "LogSoftmax": 1, "Split": 1, "Tanh": 1, "Transpose": 1}  # fmt: skip
+N_INPUTS = {"Gemm": 3, "QuantizeLinear": 3, "Softmax": 1, "Tanh": 1}
 ATTRIBUTES = {
-    **dict.fromkeys(
-        ("Concat", "Gather", "LayerNormalization", "LogSoftmax", "Softmax", "Split"), ("axis",)
-    ),
+    **dict.fromkeys(("Concat", "LayerNormalization", "Softmax"), ("axis",)),
     "Gemm": ("transA", "transB"),
-    "ReduceMean": ("keepdims",),
-    "ReduceSum": ("keepdims",),
-    "Transpose": ("perm",),
 }
-INTEGERS = sorted(name for name, value in CONSTANTS.items() if value.dtype == np.int64)
 FLOATS = sorted(name for name, value in CONSTANTS.items() if value.dtype == np.float32)
 
 
@@ -326,18 +214,11 @@ FLOATS = sorted(name for name, value in CONSTANTS.items() if value.dtype == np.f
 def steps(draw: st.DrawFn) -> tuple[str, list[tuple[str, int]], dict[str, Any]]:
     """Draw an operator, its inputs (a constant, or how many results ago), its attributes."""
     op_type = draw(st.sampled_from(STRUCTURAL))
-    shaping = op_type in ("Gather", "ReduceMean", "ReduceSum", "Reshape", "Slice", "Squeeze",
-                          "Unsqueeze")  # fmt: skip
     inputs = [("", draw(st.integers(1, 2)))]
     for _ in range(N_INPUTS.get(op_type, 2) - 1):
-        constant = draw(st.sampled_from(INTEGERS if shaping else [*FLOATS, "zero", ""]))
-        inputs.append((constant, draw(st.integers(1, 3))))
-    attributes: dict[str, Any] = {}
-    for name in ATTRIBUTES.get(op_type, ()):
-        number = st.integers(-2, 2)
-        value = st.permutations(range(3)).map(lambda p: p[:3]) if name == "perm" else number
-        attributes[name] = draw(value)
-    return op_type, inputs, attributes
+        inputs.append((draw(st.sampled_from([*FLOATS, "zero", ""])), draw(st.integers(1, 3))))
+    names = ATTRIBUTES.get(op_type, ())
+    return op_type, inputs, {name: draw(st.integers(-2, 2)) for name in names}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -351,7 +232,7 @@ def test_random_graphs(spec: Any, plan: list[Any]) -> None:
         output = f"y{len(nodes)}"
         node = helper.make_node(op_type, names, [output], name=output, **attributes)
         used = {n: CONSTANTS[n] for node in [*nodes, node] for n in node.input if n in CONSTANTS}
-        model = graph_of([*nodes, node], used, version=20)
+        model = graph_of([*nodes, node], used)
         try:
             shape = shapes_of(model, spec)[output]
         except ArtifactError:
@@ -380,19 +261,6 @@ def test_an_outer_product_of_constants(spec: Any) -> None:
             shapes_of(model, spec)
 
 
-def test_an_outer_product_with_cells(spec: Any) -> None:
-    constants = {"a": np.ones((1, 600, 1), np.float32), "b": np.ones((1, 1, 600), np.float32)}
-    nodes = [
-        helper.make_node("ReduceSum", ["z", "axes"], ["one"]),
-        helper.make_node("Reshape", ["one", "three"], ["thin"]),
-        helper.make_node("Mul", ["thin", "a"], ["long"]),
-        helper.make_node("Mul", ["long", "b"], ["square"]),
-    ]
-    constants |= {"axes": const(1), "three": const(0, 1, 1)}
-    with pytest.raises(ArtifactError, match=r"\[n_cells, 600, 600\].* for each cell"):
-        shapes_of(graph_of(nodes, constants), spec)
-
-
 def test_doubling(spec: Any) -> None:
     """Forty nodes that double their input ask for a million million values."""
     nodes = [helper.make_node("Concat", ["z", "z"], ["y0"], axis=1)]
@@ -400,13 +268,6 @@ def test_doubling(spec: Any) -> None:
         nodes.append(helper.make_node("Concat", [f"y{i}"] * 2, [f"y{i + 1}"], axis=1))
     with pytest.raises(ArtifactError, match="values that it may compute for each cell"):
         shapes_of(graph_of(nodes, {}), spec)
-
-
-def test_gathering_the_same_row_again_and_again(spec: Any) -> None:
-    constants = {"w": np.ones((1, 5000), np.float32), "i": np.zeros(5000, np.int64)}
-    model = graph_of([helper.make_node("Gather", ["w", "i"], ["y"])], constants)
-    with pytest.raises(ArtifactError, match=r"\[5000, 5000\].* for all cells"):
-        shapes_of(model, spec)
 
 
 def test_many_large_results(spec: Any) -> None:
@@ -423,13 +284,6 @@ def test_multiplying_without_end(spec: Any) -> None:
         nodes.append(helper.make_node("MatMul", [f"y{i}", "w"], [f"y{i + 1}"]))
     model = graph_of(nodes, {"w": np.ones((12, 12), np.float32)})
     with pytest.raises(ArtifactError, match=r"out of proportion to the weights"):
-        shapes_of(model, spec)
-
-
-def test_axes_do_not_pile_up(spec: Any) -> None:
-    nodes = [helper.make_node("Unsqueeze", ["z", "axes"], ["y"])]
-    model = graph_of(nodes, {"axes": const(*range(1, 9))})
-    with pytest.raises(ArtifactError, match="a result of 10 axes, more than 8"):
         shapes_of(model, spec)
 
 

@@ -204,7 +204,7 @@ def test_plot_of_generated_beside_real(
         ("generate {model} -n 1", "Missing option '-o'"),
         ("generate {model} -o {out}", "number of cells is missing"),
         ("generate -n 1 -o {out}", "give one model"),
-        ("generate nowhere.onnx -n 1 -o {out}", "there is no file 'nowhere.onnx'"),
+        ("generate nowhere.onnx -n 1 -o {out}", "'nowhere.onnx': there is no such file"),
         ("generate {model} -n 1 -o {out} --condition celltype=B", "did you mean 'cell_type'"),
         ("generate {model} -n 1 -o {out} --condition cell_type=nk", "did you mean 'NK'"),
         ("generate {model} -n 1 -o {out} --condition cell_type", "not of the form KEY=VALUE"),

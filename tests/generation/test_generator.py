@@ -263,7 +263,7 @@ def test_other_requests_that_are_refused(tiny_artifact: Any, model: Any) -> None
     for name in ("n_threads", "block_size"):
         with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
             Generator(model, **{name: 0})
-    with pytest.raises(ArtifactError, match=r"there is no file 'nowhere\.onnx'"):
+    with pytest.raises(ArtifactError, match=r"'nowhere\.onnx': there is no such file"):
         Generator("nowhere.onnx")
     with pytest.raises(DeviceError, match="unknown device 'tpu'"):
         Generator(model, device="tpu")  # type: ignore[arg-type]

@@ -197,5 +197,5 @@ def test_given_axes_are_drawn_on():
 def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(DataError, match="draws a fit, an artifact or the path of one, got list"):
         plot_vae([1, 2])
-    with pytest.raises(ArtifactError, match="no file"):
+    with pytest.raises(ArtifactError, match="no such file"):
         plot_vae(tmp_path / "nothing.onnx")

@@ -63,15 +63,12 @@ class Artifact:
     ir_version: int = field(compare=False)
 
     def __repr__(self) -> str:
-        """Return five lines: a spec in full has thousands of gene names."""
-        spec = self.spec
-        keys = (f"{key.name} ({len(key.categories)})" for key in spec.conditions.keys)
+        """Return a few lines: the spec in full would show thousands of gene names."""
         return (
             f"Artifact of {self.path or 'bytes'}\n"
-            f"  sha256      {self.sha256}\n"
-            f"  likelihood  {spec.likelihood}\n"
-            f"  genes       {spec.n_genes:,}\n"
-            f"  conditions  {', '.join(keys) or 'none'}"
+            f"  sha256  {self.sha256}\n"
+            f"  bytes   {len(self.model_bytes):,}\n"
+            f"  spec    {self.spec!r}"
         )
 
 

@@ -27,9 +27,8 @@ def inspect(
 ) -> None:
     """Print what MODEL generates, from which data it came, and how good it measured."""
     from vaexprs.artifact import load_artifact
-    from vaexprs.artifact.shipped import find_artifact
 
-    artifact = load_artifact(find_artifact(model))
+    artifact = load_artifact(model)
     if as_json:
         print(json.dumps(_everything(artifact), ensure_ascii=False, indent=2))
     else:

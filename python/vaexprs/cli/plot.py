@@ -50,7 +50,6 @@ def plot(
             f"the figure's suffix must be .png, .pdf or .svg, not {output.suffix!r}."
         )
     require("matplotlib", extra="plot", purpose="Drawing a figure")
-    from vaexprs.artifact.shipped import find_artifact
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_vae
 
     if Path(what).suffix in (".h5ad", ".zarr"):
@@ -65,7 +64,7 @@ def plot(
         else:
             figure = plot_aug(what, method, real=str(real), color=color, layer=layer, seed=seed)
     else:
-        figure = plot_vae(find_artifact(what))
+        figure = plot_vae(what)
     with whole_file(output, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=dpi)
     facts({"output": str(output)}, as_json=as_json)

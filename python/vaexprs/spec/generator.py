@@ -1,7 +1,7 @@
-"""What a generator promises: the contents of an artifact besides its graph.
+"""`GeneratorSpec`: the contents of an artifact besides its graph, checked when it is made.
 
-Training makes a `GeneratorSpec`, the artifact stores it as metadata, generation reads it back.
-`vaexprs.spec.metadata` maps it to metadata and back; ``models/FORMAT.md`` defines the entries.
+Training makes a spec, the artifact stores it as metadata, generation reads it back.
+`vaexprs.spec.metadata` converts it; ``models/FORMAT.md`` defines the entries.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from vaexprs.spec.likelihoods import Likelihood, Observation, likelihood_named
 __all__ = ["FORMAT_VERSION", "PREFIX", "GeneratorSpec"]
 
 FORMAT_VERSION = 1
-#: Metadata entries of ours begin with it.
+#: First characters of the names of our metadata entries.
 PREFIX = "vaexprs."
 
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """Everything that an artifact says about its graph.
+    """What an artifact promises about the cells its graph generates.
 
     Attributes
     ----------
@@ -70,7 +70,20 @@ class GeneratorSpec:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check_genes(self)
+        _check_conditions(self.conditions)
+        n_groups = len(self.conditions.n_cells)
+        if self.prior.kind != "standard_normal":
+            _check_mixture(self.prior, self.n_latent, n_groups)
+        _check_library(self, n_groups)
+
+    def __repr__(self) -> str:
+        """Return one line: the fields in full would show thousands of gene names."""
+        keys = (f"{key.name} ({len(key.categories)})" for key in self.conditions.keys)
+        return (
+            f"GeneratorSpec({self.likelihood}, {self.n_genes:,} genes, {self.n_latent} latents, "
+            f"conditions: {', '.join(keys) or 'none'})"
+        )
 
     @property
     def n_genes(self) -> int:
@@ -103,92 +116,113 @@ class GeneratorSpec:
         return tuple(self.law.outputs)
 
 
-def _check(spec: GeneratorSpec) -> None:
-    """Refuse a spec whose parts do not fit together; the message names the part."""
-
-    def refuse(part: str, problem: str) -> None:
+def _require(holds: object, part: str, problem: str) -> None:
+    if not holds:
         raise ArtifactError(f"metadata '{PREFIX}{part}': {problem}.")
 
-    if spec.observation not in spec.law.observations:
-        known = ", ".join(map(repr, spec.law.observations))
-        refuse(
-            "observation",
-            f"{spec.observation!r} is none of {known}, which {spec.likelihood!r} takes",
-        )
-    if spec.n_latent < 1:
-        refuse("n_latent", f"must be at least 1, not {spec.n_latent}")
-    if not spec.var_names:
-        refuse("var_names", "must name at least one gene")
-    if len(set(spec.var_names)) != len(spec.var_names):
-        refuse("var_names", "must be unique")
 
-    conditions = spec.conditions
-    n_groups = len(conditions.n_cells)
-    if n_groups < 1 or conditions.combinations.shape != (n_groups, len(conditions.keys)):
-        refuse("conditions", "needs one row of codes for each combination and at least one row")
-    if len(set(conditions.names)) != len(conditions.names):
-        refuse("conditions", "keys must be unique")
+def _check_genes(spec: GeneratorSpec) -> None:
+    known = ", ".join(map(repr, spec.law.observations))
+    _require(
+        spec.observation in spec.law.observations,
+        "observation",
+        f"{spec.observation!r} is none of {known}, which {spec.likelihood!r} takes",
+    )
+    _require(spec.n_latent >= 1, "n_latent", f"must be at least 1, not {spec.n_latent}")
+    _require(spec.var_names, "var_names", "must name at least one gene")
+    _require(len(set(spec.var_names)) == len(spec.var_names), "var_names", "must be unique")
+
+
+def _check_conditions(conditions: Conditions) -> None:
+    n_groups, codes = len(conditions.n_cells), conditions.combinations
+    _require(
+        n_groups >= 1 and codes.shape == (n_groups, len(conditions.keys)),
+        "conditions",
+        "needs one row of codes for each combination and at least one row",
+    )
+    unique = len(set(conditions.names)) == len(conditions.names)
+    _require(unique, "conditions", "keys must be unique")
     problem = name_problem(conditions.keys)
-    if problem is not None:
-        refuse("conditions", problem)
+    _require(problem is None, "conditions", str(problem))
     for key in conditions.keys:
-        if not key.categories or len(set(key.categories)) != len(key.categories):
-            refuse("conditions", f"categories of {key.name!r} must be unique and at least one")
-    if (conditions.combinations < 0).any() or (conditions.combinations >= conditions.sizes).any():
-        refuse("conditions", "a combination has a code outside its key's categories")
-    if (conditions.n_cells < 1).any():
-        refuse("conditions", "every combination needs at least one training cell")
-    if conditions.n_cells.sum(dtype=np.float64) > 2**53:
-        refuse("conditions", "has more training cells than can be counted")
-    if len(np.unique(conditions.combinations, axis=0)) != n_groups:
-        refuse("conditions", "combinations must be unique")
+        unique = 0 < len(key.categories) == len(set(key.categories))
+        _require(
+            unique, "conditions", f"categories of {key.name!r} must be unique and at least one"
+        )
+    inside = (codes >= 0).all() and (codes < conditions.sizes).all()
+    _require(inside, "conditions", "a combination has a code outside its key's categories")
+    unique = len(np.unique(codes, axis=0)) == n_groups
+    _require(unique, "conditions", "combinations must be unique")
+    _require(
+        (conditions.n_cells >= 1).all(),
+        "conditions",
+        "every combination needs at least one training cell",
+    )
+    # Beyond 2**53 a frequency computed in float64 is no longer exact.
+    countable = conditions.n_cells.sum(dtype=np.float64) <= 2**53
+    _require(countable, "conditions", "has more training cells than can be counted")
 
-    prior = spec.prior
-    if prior.kind not in ("standard_normal", "gaussian_mixture"):
-        refuse("prior", f"unknown kind {prior.kind!r}")
-    if prior.kind == "standard_normal" and prior.with_log_library:
-        refuse("prior", "a standard normal law says nothing of the library size")
-    if prior.kind == "gaussian_mixture":
-        n_dim = spec.n_latent + prior.with_log_library
-        n_components, n_factors = len(prior.weights), len(prior.tril)
-        shapes = {
-            "offsets": (n_groups + 1,),
-            "weights": (n_components,),
-            "means": (n_components, n_dim),
-            "tril": (n_factors, n_dim, n_dim),
-            "factor": (n_components,),
-        }
-        for name, shape in shapes.items():
-            if getattr(prior, name).shape != shape:
-                came = getattr(prior, name).shape
-                refuse(f"prior.{name}", f"expected shape {shape}, got {came}")
-        steps = np.diff(prior.offsets)
-        if prior.offsets[0] != 0 or prior.offsets[-1] != n_components or (steps < 1).any():
-            refuse("prior.offsets", "must rise from 0 to the number of components")
-        if (prior.factor < 0).any() or (prior.factor >= n_factors).any():
-            refuse("prior.factor", "points outside the stored factors")
-        for name in ("weights", "means", "tril"):
-            if not np.isfinite(getattr(prior, name)).all():
-                refuse(f"prior.{name}", "holds values that are not finite")
-        if np.triu(prior.tril, 1).any():
-            refuse("prior.tril", "must be zero above the diagonals")
-        sums = np.add.reduceat(prior.weights, prior.offsets[:-1])
-        if (prior.weights < 0).any() or not np.allclose(sums, 1, atol=1e-6):
-            refuse("prior.weights", "must be non-negative and sum to 1 in each group")
 
-    library = spec.library
-    if (library is None) == spec.is_counts:
-        refuse("library", f"must be given for count likelihoods only, not {spec.likelihood!r}")
-    if prior.with_log_library != (library is not None and library.kind == "joint"):
-        refuse("library", "kind 'joint' and a prior with the log library go together")
-    if library is not None:
-        if library.kind not in ("joint", "lognormal"):
-            refuse("library", f"unknown kind {library.kind!r}")
-        for name in ("minimum", "maximum", "location", "scale"):
-            values = getattr(library, name)
-            if values.shape != (n_groups,) or not np.isfinite(values).all():
-                refuse(f"library.{name}", f"expected {n_groups} finite values")
-        if (library.minimum < 0).any() or (library.maximum < library.minimum).any():
-            refuse("library", "bounds must satisfy 0 <= minimum <= maximum")
-        if (library.scale < 0).any():
-            refuse("library.scale", "must not be negative")
+def _check_mixture(prior: Prior, n_latent: int, n_groups: int) -> None:
+    _require(prior.kind == "gaussian_mixture", "prior", f"unknown kind {prior.kind!r}")
+    n_dim = n_latent + prior.with_log_library
+    n_components, n_factors = len(prior.weights), len(prior.tril)
+    shapes = {
+        "offsets": (n_groups + 1,),
+        "weights": (n_components,),
+        "means": (n_components, n_dim),
+        "tril": (n_factors, n_dim, n_dim),
+        "factor": (n_components,),
+    }
+    for name, shape in shapes.items():
+        came = getattr(prior, name).shape
+        _require(came == shape, f"prior.{name}", f"expected shape {shape}, got {came}")
+    # Compared, not subtracted: the difference of two int64 may wrap.
+    rises = (prior.offsets[1:] > prior.offsets[:-1]).all()
+    _require(
+        prior.offsets[0] == 0 and prior.offsets[-1] == n_components and rises,
+        "prior.offsets",
+        "must rise from 0 to the number of components",
+    )
+    inside = (prior.factor >= 0).all() and (prior.factor < n_factors).all()
+    _require(inside, "prior.factor", "points outside the stored factors")
+    for name in ("weights", "means", "tril"):
+        finite = np.isfinite(getattr(prior, name)).all()
+        _require(finite, f"prior.{name}", "holds values that are not finite")
+    _require(not np.triu(prior.tril, 1).any(), "prior.tril", "must be zero above the diagonals")
+    sums = np.add.reduceat(prior.weights, prior.offsets[:-1])
+    _require(
+        (prior.weights >= 0).all() and np.allclose(sums, 1, atol=1e-6),
+        "prior.weights",
+        "must be non-negative and sum to 1 in each group",
+    )
+
+
+def _check_library(spec: GeneratorSpec, n_groups: int) -> None:
+    prior, library = spec.prior, spec.library
+    _require(
+        (library is not None) == spec.is_counts,
+        "library",
+        f"must be given for count likelihoods only, not {spec.likelihood!r}",
+    )
+    _require(
+        not (prior.kind == "standard_normal" and prior.with_log_library),
+        "prior",
+        "a standard normal law has no library size",
+    )
+    _require(
+        prior.with_log_library == (library is not None and library.kind == "joint"),
+        "library",
+        "kind 'joint' and a prior with the log library go together",
+    )
+    if library is None:
+        return
+    known = library.kind in ("joint", "lognormal")
+    _require(known, "library", f"unknown kind {library.kind!r}")
+    for name in ("minimum", "maximum", "location", "scale"):
+        values = getattr(library, name)
+        finite = values.shape == (n_groups,) and np.isfinite(values).all()
+        _require(finite, f"library.{name}", f"expected {n_groups} finite values")
+    ordered = (library.minimum >= 0).all() and (library.maximum >= library.minimum).all()
+    _require(ordered, "library", "bounds must satisfy 0 <= minimum <= maximum")
+    _require((library.scale >= 0).all(), "library.scale", "must not be negative")

@@ -1,4 +1,4 @@
-"""The laws of the latent variables and of the library size, as an artifact stores them."""
+"""`Prior` and `LibraryLaw`: the laws of z and of the library size, as an artifact stores them."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Likelihood:
     support: Support
     reads_library: bool = False
     sparse: bool = True
-    observations: tuple[Observation, ...] = ("draw", "mean")
+    observations: tuple[Observation, ...] = ("draw",)
     expected: Callable[[Mapping[str, Array]], Array] = _mean
     sampler: Callable[..., Array] | None = None
 
@@ -146,7 +146,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
         Likelihood(
             "bernoulli", "Bernoulli",
             {"mean": Output("logits", "sigmoid")},
-            support="real", sparse=False,
+            support="real", sparse=False, observations=("draw", "mean"),
         ),
         Likelihood(
             "gaussian", "Gaussian",
@@ -173,7 +173,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
             "zigamma", "zero-inflated gamma",
             {"mean": Output("logits", "exp"), "inverse_dispersion": _INVERSE_DISPERSION,
              "zero_logits": _ZERO_LOGITS},
-            support="nonnegative", observations=("draw", "mean", "rounded"),
+            support="nonnegative", observations=("draw", "rounded"),
             expected=_zero_inflated_mean,
         ),
     )

@@ -1,18 +1,17 @@
-"""A `GeneratorSpec` as the metadata entries of an artifact, and back.
+"""Write a `GeneratorSpec` as the metadata entries of an artifact, and read it back.
 
-What is read comes from anywhere. Every value is checked for its type before it is used, so that
-whatever the entries hold, the outcome is a spec or an `ArtifactError` that names the entry.
-``models/FORMAT.md`` defines the entries.
+The entries come from an untrusted file. Their size is limited before they are parsed, and every
+value is checked for its type before use, so the outcome is a spec or an `ArtifactError` that names
+the entry. ``models/FORMAT.md`` defines the entries.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,32 @@ from vaexprs.spec.generator import FORMAT_VERSION, PREFIX, GeneratorSpec
 from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import LIKELIHOODS
 
-__all__ = ["read_metadata", "write_metadata"]
+__all__ = ["MAX_CONDITIONS", "MAX_DEPTH", "MAX_GENES", "MAX_LATENT", "read_metadata",
+           "write_metadata"]  # fmt: skip
+
+#: Sizes beyond any assay; they bound the work that a small file can ask for.
+MAX_GENES, MAX_LATENT, MAX_CONDITIONS = 1_000_000, 10_000, 100_000
+#: Levels of nested lists and objects in one entry; scores of a report have four.
+MAX_DEPTH = 32
+
+
+class Limit(NamedTuple):
+    """Characters of an entry, and commas and brackets in it, which bound its parsed values."""
+
+    characters: int
+    marks: int
+
+
+#: Parsed JSON takes up to 24 times the room of its text, so the limits are tight where values are
+#: free. Gene names and categories may hold commas and brackets themselves.
+LIMITS = {
+    "var_names": Limit(2**25, 3 * MAX_GENES),
+    "conditions": Limit(2**24, 10 * MAX_CONDITIONS),
+    "prior": Limit(3 * 2**24, 1000),
+    "library": Limit(2**22, 1000),
+    **dict.fromkeys(("provenance", "architecture", "precision", "quality"), Limit(2**20, 100_000)),
+}
+_SCALAR = Limit(2**12, 10)
 
 _PRIOR_DTYPES: dict[str, type[np.generic]] = {
     "offsets": np.int64,
@@ -79,12 +103,12 @@ def write_metadata(spec: GeneratorSpec) -> dict[str, str]:
 
 
 def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
-    """Read a spec from metadata entries; entries of other names are passed over.
+    """Read a spec from metadata entries; entries of other names are ignored.
 
     Raises
     ------
     ArtifactError
-        If an entry is missing, is not JSON, or does not fit the others.
+        If an entry is missing, is too large, is not JSON, or does not fit the others.
     """
     version = _entry(metadata, "format_version", int)
     if version > FORMAT_VERSION:
@@ -100,12 +124,16 @@ def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
         _refuse("likelihood", f"{came!r}: {near_matches(came, LIKELIHOODS)}")
     observation: Any = _entry(metadata, "observation", str)
     library = _entry(metadata, "library", (dict, type(None)))
+    n_latent = _entry(metadata, "n_latent", int)
+    _limited("n_latent", n_latent, MAX_LATENT)
+    var_names = _strings(_entry(metadata, "var_names", list), "var_names")
+    _limited("var_names", len(var_names), MAX_GENES)
     return GeneratorSpec(
         format_version=version,
         likelihood=likelihood,
         observation=observation,
-        n_latent=_entry(metadata, "n_latent", int),
-        var_names=_strings(_entry(metadata, "var_names", list), "var_names"),
+        n_latent=n_latent,
+        var_names=var_names,
         conditions=_conditions(_entry(metadata, "conditions", dict)),
         prior=_prior(_entry(metadata, "prior", dict)),
         library=None if library is None else _library(library),
@@ -120,20 +148,33 @@ def _refuse(part: str, problem: str) -> NoReturn:
     raise ArtifactError(f"metadata '{PREFIX}{part}' {problem.rstrip('.')}.")
 
 
+def _limited(part: str, size: int, limit: int) -> None:
+    if size > limit:
+        _refuse(part, f"has the size {size}, more than {limit}")
+
+
 def _entry(metadata: Mapping[str, str], key: str, kind: type[T] | tuple[type[T], ...]) -> T:
     if PREFIX + key not in metadata:
         _refuse(key, "is missing: the file was not exported by vaexprs, or is damaged")
+    text = metadata[PREFIX + key]
+    limit = LIMITS.get(key, _SCALAR)
+    if len(text) > limit.characters:
+        _refuse(key, f"has {len(text)} characters, more than {limit.characters}")
+    marks = sum(map(text.count, ",[{"))
+    if marks > limit.marks:
+        _refuse(key, f"has {marks} commas and brackets, more than {limit.marks}")
     try:
         value = json.loads(
-            metadata[PREFIX + key],
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            object_pairs_hook=_unique,
+            text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique
         )
     except RecursionError:
         _refuse(key, "is nested too deeply")
     except ValueError as error:
         _refuse(key, f"is not JSON: {error}")
+    if _depth(value) > MAX_DEPTH:
+        _refuse(key, f"is nested too deeply, more than {MAX_DEPTH} levels")
+    if "\\ud" in text or "\\uD" in text:
+        _check_text(json.dumps(value, ensure_ascii=False), key)
     return _typed(value, key, kind)
 
 
@@ -155,14 +196,30 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _depth(value: Any) -> int:
+    """Return how many lists and objects are nested, or more than `MAX_DEPTH` at once."""
+    level, depth = [value], 0
+    while level and depth <= MAX_DEPTH:
+        containers = [v for v in level if isinstance(v, dict | list)]
+        level = [x for c in containers for x in (c.values() if isinstance(c, dict) else c)]
+        depth += bool(containers)
+    return depth
+
+
+def _check_text(text: str, part: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        _refuse(part, "holds half a surrogate pair, which is no text")
+
+
 def _typed(value: Any, part: str, kind: type[T] | tuple[type[T], ...]) -> T:
-    """Return a value of that very type; to JSON, true is no number."""
+    """Return a value of that very type; in JSON, true is no number."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if type(value) not in kinds:
         expected = " or ".join(_JSON_NAMES[k] for k in kinds)
         _refuse(part, f"must be {expected}, not {_JSON_NAMES[type(value)]}")
-    result: T = value
-    return result
+    return value
 
 
 _JSON_NAMES: dict[type, str] = {
@@ -178,16 +235,12 @@ def _member(value: dict[str, Any], key: str, part: str, kind: type[T]) -> T:
 
 
 def _strings(values: list[Any], part: str) -> tuple[str, ...]:
-    """Return names that can be written to any file: Unicode text without a NUL."""
-    if not all(type(value) is str for value in values):
-        _refuse(part, "must hold strings only")
-    together = "".join(values)
-    try:
-        together.encode()
-    except UnicodeEncodeError:
-        _refuse(part, "holds half a surrogate pair, which is no text")
-    if "\0" in together:
-        _refuse(part, "holds a NUL character")
+    """Return names, which any file format can store: Unicode text without a NUL."""
+    for value in values:
+        if type(value) is not str:
+            _refuse(part, "must hold strings only")
+        if "\0" in value:
+            _refuse(part, "holds a NUL character")
     return tuple(values)
 
 
@@ -208,9 +261,11 @@ def _conditions(value: dict[str, Any]) -> Conditions:
         dtype: Any = _member(key, "dtype", "conditions.keys", str) if "dtype" in key else "str"
         (name,) = _strings([name], "conditions.keys")
         keys.append(ConditionKey(name, _strings(categories, "conditions.keys"), ordered, dtype))
+    _limited("conditions", sum(len(key.categories) for key in keys), MAX_CONDITIONS)
     n_cells = _integers(
         _member(value, "n_cells", "conditions", list), "conditions.n_cells", np.int64
     )
+    _limited("conditions.n_cells", len(n_cells), MAX_CONDITIONS)
     rows = _member(value, "combinations", "conditions", list)
     if len(rows) != len(n_cells):
         _refuse("conditions", f"has {len(rows)} combinations and {len(n_cells)} n_cells")
@@ -252,13 +307,12 @@ def _decode(values: dict[str, Any], name: str, part: str, dtype: type[np.generic
     if came != wanted.name:
         _refuse(part, f"has dtype {came[:20]!r}, expected {wanted.name!r}")
     shape = _member(value, "shape", part, list)
-    if len(shape) > 3 or not all(type(n) is int and n >= 0 for n in shape):
+    if len(shape) > 3 or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
         _refuse(part, "has a shape that is no list of at most 3 lengths")
+    text = _member(value, "base64", part, str)
     try:
-        raw = base64.b64decode(_member(value, "base64", part, str), validate=True)
-    except (binascii.Error, ValueError) as error:
-        if isinstance(error, ArtifactError):
-            raise
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as error:
         _refuse(part, f"is not base64: {error}")
     if len(raw) != math.prod(shape) * wanted.itemsize:
         _refuse(part, f"holds {len(raw)} bytes, which is no {wanted.name} array of shape {shape}")

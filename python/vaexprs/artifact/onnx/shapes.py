@@ -61,7 +61,9 @@ def check_shapes(graph: Graph, spec: GeneratorSpec) -> dict[str, Shape]:
         if not name or name in shapes:
             call.refuse(f"gives its result the name {name!r}, which is empty or taken")
         if CELLS in shape[1:] or len(shape) > MAX_AXES:
-            call.refuse(f"gives a result of the shape {shown(shape)}: cells are the first axis of 2")
+            call.refuse(
+                f"gives a result of the shape {shown(shape)}: cells are the first axis of 2"
+            )
         budget.spend(call, shape)
         shapes[name] = shape
 
