@@ -9,6 +9,5 @@ void bind_random(pybind11::module_& module);
 void bind_latent(pybind11::module_& module);
 void bind_condition(pybind11::module_& module);
 void bind_observation(pybind11::module_& module);
-void bind_deflate(pybind11::module_& module);
 
 }  // namespace vaexprs::bindings

@@ -367,23 +367,3 @@ def sample_zigamma_csr(
     instruction_set: str | None = None,
 ) -> _Csr:
     """Draw as `sample_zigamma` does, without zeros: data, rising indices, indptr."""
-
-def split_into_planes(out: NDArray[np.uint8], first: int, words: NDArray[np.uint32]) -> None:
-    """Take words apart into their bytes: ``out[k, first + i]`` is byte k of ``words[i]``.
-
-    Parameters
-    ----------
-    out
-        ``(4, m)``.
-    first
-        Column of the first word.
-    words
-        ``(n,)``. The lowest byte comes first.
-    """
-
-def deflate_plane(plane: NDArray[np.uint8]) -> bytes:
-    """Return deflate blocks (RFC 1951) that hold a plane of bytes, ``(n,)``.
-
-    None is the last of a stream, and they end on a whole byte, so that others can follow. Bytes
-    and runs get codes of their own; strings of bytes that came before are not looked for.
-    """

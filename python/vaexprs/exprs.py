@@ -1,4 +1,4 @@
-"""The two verbs of generation: `gen_exprs` into memory, `write_exprs` onto disk."""
+"""Generate cells: `gen_exprs` into memory, `write_exprs` onto disk."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from vaexprs.artifact import Source
-from vaexprs.errors import OutputError
-from vaexprs.files import check_output
 from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.interrupts import remembered_interrupts
-from vaexprs.sinks.obs import provenance
+from vaexprs.sinks.base import Run, check_target, fill, write_blocks
+from vaexprs.sinks.provenance import name_of, provenance
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,7 +24,7 @@ __all__ = ["gen_exprs", "write_exprs"]
 
 
 def gen_exprs(
-    vae_or_path: Source | Generator,
+    source: Source | Generator,
     num_samples: int | None = None,
     *,
     conditions: Any = None,
@@ -42,7 +40,7 @@ def gen_exprs(
 
     Parameters
     ----------
-    vae_or_path
+    source
         Path of an artifact, name of a shipped one, bytes, a loaded `Artifact`, the `VAEFit` of
         `fit_vae`, or an open `Generator`, which keeps its own device, threads and block size.
     num_samples
@@ -82,7 +80,9 @@ def gen_exprs(
     AnnData of ``num_samples`` cells: ``X`` CSR float32 (dense with `return_mean`); ``obs`` with
     each condition key as a categorical, ``source`` ("generated"), ``library`` (total counts that
     the decoder was given; count likelihoods) and ``unseen_combination`` (conditional models);
-    ``obsm["z"]`` the latent variables; ``uns["vaexprs"]`` the provenance.
+    ``obsm["z"]`` the latent variables; ``uns["vaexprs"]`` the request and the versions, which
+    `vaexprs.sinks.provenance.request_of` reads back. Names of cells say artifact, seed, request
+    and global index, so that the cells of several calls can be joined.
 
     Raises
     ------
@@ -95,17 +95,25 @@ def gen_exprs(
     MissingExtraError
         If anndata is not installed (`write_exprs` needs none).
     """
-    from vaexprs.sinks.memory import to_anndata
+    from vaexprs.sinks.memory import MemorySink
 
-    generator = _generator(vae_or_path, device, n_threads, block_size)
-    with _run(generator, num_samples, conditions, seed, first_cell, library, return_mean) as run:
-        return to_anndata(generator.spec, **run, return_mean=return_mean)
+    with _run(
+        _generator(source, device, n_threads, block_size),
+        num_samples,
+        conditions=conditions,
+        seed=seed,
+        first_cell=first_cell,
+        library=library,
+        return_mean=return_mean,
+    ) as (run, blocks):
+        made: AnnData = fill(MemorySink(), run, blocks)
+        return made
 
 
 def write_exprs(
-    vae_or_path: Source | Generator,
+    source: Source | Generator,
     path: str | os.PathLike[str],
-    num_samples: int | None = None,
+    n_cells: int | None = None,
     *,
     conditions: Any = None,
     seed: int = 0,
@@ -122,10 +130,11 @@ def write_exprs(
 
     Parameters
     ----------
-    vae_or_path, num_samples, conditions, seed, first_cell, library, return_mean
-        As in `gen_exprs`; the file holds what its AnnData would.
+    source, n_cells, conditions, seed, first_cell, library, return_mean
+        As in `gen_exprs`, where ``n_cells`` is called ``num_samples``.
     path
-        ``.h5ad`` (needs no anndata) or ``.zarr``. It appears when it is complete.
+        ``.h5ad`` or ``.zarr``, which need no anndata, or the suffix of a sink of your own
+        (`vaexprs.sinks.base.register`). It appears when it is complete.
     device, n_threads, block_size
         As in `gen_exprs`.
     overwrite
@@ -144,23 +153,17 @@ def write_exprs(
     ArtifactError, ConditionError, DeviceError
         As in `gen_exprs`.
     """
-    target = check_output(path, overwrite=overwrite)
-    if target.suffix == ".h5ad":
-        from vaexprs.sinks.h5ad import write_h5ad as write
-    elif target.suffix == ".zarr":
-        from vaexprs.sinks.zarr_store import write_zarr as write
-    else:
-        raise OutputError(f"{target}: the suffix must be .h5ad or .zarr, not {target.suffix!r}.")
-    generator = _generator(vae_or_path, device, n_threads, block_size)
-    with _run(generator, num_samples, conditions, seed, first_cell, library, return_mean) as run:
-        write(
-            target,
-            generator.spec,
-            **run,
-            return_mean=return_mean,
-            overwrite=overwrite,
-            progress=progress,
-        )
+    target = check_target(path, overwrite=overwrite)
+    with _run(
+        _generator(source, device, n_threads, block_size),
+        n_cells,
+        conditions=conditions,
+        seed=seed,
+        first_cell=first_cell,
+        library=library,
+        return_mean=return_mean,
+    ) as (run, blocks):
+        write_blocks(target, run, blocks, overwrite=overwrite, progress=progress)
     return target
 
 
@@ -176,30 +179,33 @@ def _generator(
 def _run(
     generator: Generator,
     n_cells: int | None,
+    *,
     conditions: Any,
     seed: int,
     first_cell: int,
     library: ArrayLike | None,
     return_mean: bool,
-) -> Iterator[dict[str, Any]]:
-    """Check a request and give what every sink needs of it; afterwards no worker is left."""
+) -> Iterator[tuple[Run, Iterator[Block]]]:
+    """Check a request; give the run and its blocks. Afterwards no worker is left."""
     plan = generator.plan(conditions)
     seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
-    blocks = generator.blocks(
-        plan,
-        n_cells=n_cells,
-        first_cell=first_cell,
-        seed=seed,
-        library=library,
-        return_mean=return_mean,
-    )
-    uns = provenance(
-        generator,
-        seed=seed,
-        first_cell=first_cell,
-        n_cells=n_cells,
-        return_mean=return_mean,
-        library=None if library is None else np.asarray(library, dtype=np.float32),
+    request: dict[str, Any] = {
+        "n_cells": n_cells,
+        "first_cell": first_cell,
+        "seed": seed,
+        "library": library,
+        "return_mean": return_mean,
+    }
+    blocks = generator.blocks(plan, **request)
+    facts = provenance(generator, conditions=conditions, **request)
+    run = Run(
+        generator.spec,
+        n_cells,
+        first_cell,
+        dense=return_mean,
+        uns=facts,
+        name=name_of(facts),
+        n_threads=generator.n_threads,
     )
     with contextlib.closing(blocks), remembered_interrupts(wait=True) as raise_lost:
 
@@ -208,4 +214,4 @@ def _run(
                 raise_lost()
                 yield block
 
-        yield {"blocks": heeding(), "n_cells": n_cells, "first_cell": first_cell, "uns": uns}
+        yield run, heeding()

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vaexprs.errors import OutputError
@@ -19,8 +19,19 @@ from vaexprs.errors import OutputError
 __all__ = ["check_output", "whole_file"]
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def check_output(
+    path: str | os.PathLike[str], *, suffixes: Iterable[str] = (), overwrite: bool = False
+) -> Path:
     """Refuse an output path before any work starts.
+
+    Parameters
+    ----------
+    path
+        The output.
+    suffixes
+        Suffixes of which it must have one, such as ``[".png", ".pdf"]``; any if empty.
+    overwrite
+        Whether it may replace an existing file.
 
     Raises
     ------
@@ -28,7 +39,11 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         If the path exists and `overwrite` is false, or its folder does not exist or cannot be
         written to.
     """
-    target = Path(path)
+    target, suffixes = Path(path), list(suffixes)
+    if suffixes and target.suffix not in suffixes:
+        raise OutputError(
+            f"{target}: the suffix must be {' or '.join(suffixes)}, not {target.suffix!r}."
+        )
     if target.exists() and not overwrite:
         raise OutputError(
             f"{target} exists: choose another name, or ask to overwrite it "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import pytest
 
 import vaexprs
 from vaexprs import OutputError, gen_exprs, write_exprs
-from vaexprs.sinks import h5ad
-from vaexprs.sinks.deflate import PlaneDeflater
+from vaexprs.cli import main
+from vaexprs.sinks import base, h5ad, memory, provenance, zarr_store
 
 TWO_KEYS = {"cell_type": ["B", "NK", "T"], "state": ["CTRL", "STIM"]}
 
@@ -83,7 +85,7 @@ def test_expected_values(path: Path, tmp_path: Path, suffix: str) -> None:
 
 def test_many_chunks(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     anndata = pytest.importorskip("anndata")
-    monkeypatch.setattr(h5ad, "_CHUNK", 1000)
+    monkeypatch.setattr(h5ad._Hdf5, "chunk", 1000)
     target = tmp_path / "cells.h5ad"
     write_exprs(path, target, 300)
     with h5py.File(target) as file:
@@ -110,43 +112,165 @@ def test_condition_keys_named_like_our_columns(tiny_artifact: Any, tmp_path: Pat
     assert_same(anndata.read_h5ad(write_exprs(model, tmp_path / "c.h5ad", 20)), adata)
 
 
-@pytest.mark.parametrize("has_isal", [True, False])
-def test_planes_make_one_zlib_stream(monkeypatch: pytest.MonkeyPatch, has_isal: bool) -> None:
-    import builtins
-    import zlib
-
-    real = builtins.__import__
-
-    def no_isal(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("isal"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    if has_isal:
-        pytest.importorskip("isal")
-    else:
-        monkeypatch.setattr(builtins, "__import__", no_isal)
-    deflater = PlaneDeflater(4)
-    rng = np.random.default_rng(0)
-    again = np.arange(100_000) % 1000 * 7  # a string that comes again
-    # Random bytes, few of them, none; then the first plane turns into one that shrinks.
-    for chunk in range(40):
-        planes = rng.integers(0, [[256], [4], [1], [1]], (4, 100_000)).astype(np.uint8)
-        planes[3] = again
-        if chunk > 20:
-            planes[0] = 7
-        packed = deflater.deflate(planes)
-        assert zlib.decompress(packed) == planes.tobytes()
-        small = chunk > 32  # found out when it was tried again
-        assert len(packed) < (31_000 if small else 131_000)
+def test_files_are_the_same_without_isal(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anndata = pytest.importorskip("anndata")
+    monkeypatch.setattr(h5ad, "isal_zlib", zlib)
+    target = write_exprs(path, tmp_path / "cells.h5ad", 300)
+    assert_same(anndata.read_h5ad(target), gen_exprs(path, 300))
 
 
-def test_a_plane_that_turns_to_noise_is_not_blown_up() -> None:
-    deflater = PlaneDeflater(4)
-    planes = np.zeros((4, 100_000), np.uint8)
-    deflater.deflate(planes)
-    planes = np.random.default_rng(0).integers(0, 256, (4, 100_000)).astype(np.uint8)
-    assert len(deflater.deflate(planes)) < 1.002 * planes.size
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_files_do_not_depend_on_threads(
+    path: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zarr")
+    monkeypatch.setattr(h5ad._Hdf5, "chunk", 1000)
+    monkeypatch.setattr(zarr_store._Zarr, "chunk", 1000)
+    made = []
+    for n_threads in (1, 3, 3):
+        generator = vaexprs.Generator(path, n_threads=n_threads, block_size=64)
+        target = write_exprs(generator, tmp_path / f"{len(made)}{suffix}", 1500)
+        files = (
+            [target] if target.is_file() else sorted(p for p in target.rglob("*") if p.is_file())
+        )
+        made.append([(str(p.relative_to(target)), p.read_bytes()) for p in files])
+    assert made[0] == made[1] == made[2]
+
+
+def test_a_sink_of_ones_own(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new format is a class and a line, for Python and for the command line."""
+
+    class Lines:
+        """One JSON object a cell."""
+
+        aborted = False
+
+        def __init__(self, target: Path) -> None:
+            self.target = target
+
+        def open(self, run: base.Run) -> None:
+            self.file = self.target.open("w")
+            self.run = run
+            self.at = run.first_cell
+
+        def write(self, block: vaexprs.Block) -> None:
+            for name, row in zip(
+                self.run.cell_names(self.at, block.n_cells), block.X.to_dense(), strict=True
+            ):
+                self.file.write(json.dumps({"cell": name, "x": row.tolist()}) + "\n")
+            self.at += block.n_cells
+
+        def commit(self) -> None:
+            self.file.close()
+
+        def abort(self) -> None:
+            self.file.close()
+            Lines.aborted = True
+
+    monkeypatch.setattr(base, "SINKS", dict(base.SINKS))
+    with pytest.raises(OutputError, match=r"suffix must be .h5ad or .zarr, not '.jsonl'"):
+        write_exprs(path, tmp_path / "cells.jsonl", 300, seed=5)
+    base.register(".jsonl", Lines)
+    target = write_exprs(path, tmp_path / "cells.jsonl", 300, seed=5)
+    cells = [json.loads(line) for line in target.read_text().splitlines()]
+    adata = gen_exprs(path, 300, seed=5)
+    assert [cell["cell"] for cell in cells] == adata.obs_names.tolist()
+    assert np.array_equal(np.array([cell["x"] for cell in cells], np.float32), adata.X.toarray())
+
+    by_command = tmp_path / "by_command.jsonl"
+    arguments = ["generate", str(path), "-n", "300", "--seed", "5", "-o", str(by_command)]
+    assert main(arguments) == 0
+    assert by_command.read_bytes() == target.read_bytes()
+
+    def fail(n_cells: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_exprs(path, tmp_path / "none.jsonl", 300, progress=fail)
+    assert Lines.aborted
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["by_command.jsonl", "cells.jsonl"]
+
+
+def test_a_sink_is_filled_or_fails(path: Path) -> None:
+    generator = vaexprs.Generator(path)
+    facts = provenance.provenance(generator, conditions=None, seed=0, first_cell=0, n_cells=10)
+    run = base.Run(generator.spec, 10, 0, dense=False, uns=facts, name="cell")
+    assert base.fill(memory.MemorySink(), run, generator.blocks(n_cells=10)).n_obs == 10
+    with pytest.raises(OutputError, match="10 cells were expected and 9 came"):
+        base.fill(memory.MemorySink(), run, generator.blocks(n_cells=9))
+
+
+REQUESTS: list[dict[str, Any]] = [
+    {},
+    {"conditions": {"cell_type": "NK"}},
+    {"conditions": {"cell_type": {"NK", "B"}, "state": "STIM"}},
+    {"conditions": {"cell_type": {"NK": 20, "B": 40}}},
+    {"conditions": {"cell_type": ["NK", "B", "B"] * 20}},
+    {"conditions": [{"cell_type": "T", "n_cells": 60}, {"state": "CTRL", "n_cells": 7}]},
+    {"library": 500.0},
+    {"library": np.linspace(100, 900, 60)},
+    {"return_mean": True},
+]
+
+
+@pytest.mark.parametrize("asked", REQUESTS)
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_the_request_is_read_back(
+    path: Path, tmp_path: Path, asked: dict[str, Any], suffix: str
+) -> None:
+    anndata = pytest.importorskip("anndata")
+    target = write_exprs(path, tmp_path / f"a{suffix}", 60, seed=2**64 - 1, **asked)
+    read = anndata.read_h5ad if suffix == ".h5ad" else anndata.read_zarr
+    first = read(target)
+    request = provenance.request_of(first.uns)
+    assert request["conditions"] == asked.get("conditions")
+    again = read(write_exprs(path, tmp_path / f"b{suffix}", **request))
+    if not asked.get("return_mean"):
+        assert_same(first, again)
+    assert list(first.obs_names) == list(again.obs_names)
+    made = gen_exprs(path, request.pop("n_cells"), **request)
+    if suffix == ".h5ad":
+        made.write_h5ad(tmp_path / "c.h5ad")  # what anndata writes is read back too
+        made = anndata.read_h5ad(tmp_path / "c.h5ad")
+    assert provenance.request_of(made.uns)["conditions"] == asked.get("conditions")
+
+
+def test_names_of_cells_are_unique_over_requests(path: Path) -> None:
+    names = [gen_exprs(path, 60, **asked).obs_names for asked in REQUESTS]
+    names.append(gen_exprs(path, 60, seed=1).obs_names)
+    assert len(set().union(*names)) == 60 * len(names)
+    sha256 = vaexprs.load_artifact(path).sha256
+    assert names[0][7] == f"{sha256[:8]}_0_7"
+    assert all(len(part) == len(set(part)) for part in names)
+
+
+def test_names_of_cells_are_those_of_their_request(path: Path) -> None:
+    def names(n_cells: int = 60, **asked: Any) -> list[str]:
+        return gen_exprs(path, n_cells, **asked).obs_names.tolist()
+
+    nk = {"cell_type": "NK"}
+    assert names(conditions=nk) == names(conditions={"cell_type": {"NK"}})
+    assert names(conditions={"cell_type": {"B", "NK"}}) == names(
+        conditions={"cell_type": frozenset(["NK", "B"])}
+    )
+    parts = names(25, conditions=nk) + names(35, conditions=nk, first_cell=25)
+    assert parts == names(conditions=nk)
+    assert names(conditions={}) != names(conditions=nk)
+
+
+@pytest.mark.parametrize(
+    ("uns", "message"),
+    [
+        ({}, "no record of a request"),
+        ({"vaexprs": {"artifact_sha256": "00", "vaexprs_version": "0.0.1"}}, "by version 0.0.1"),
+        ({"vaexprs": 3}, "no record of a request"),
+    ],
+)
+def test_cells_without_a_request(uns: dict[str, Any], message: str) -> None:
+    with pytest.raises(vaexprs.DataError, match=message):
+        provenance.request_of(uns)
 
 
 def test_an_existing_file_is_kept(path: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Where blocks go: an AnnData in memory, an ``.h5ad`` or a ``.zarr`` on disk."""
+"""Sinks: an AnnData in memory, an ``.h5ad`` or a ``.zarr`` on disk, or a format of your own."""

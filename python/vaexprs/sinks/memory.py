@@ -2,64 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vaexprs.errors import require
 from vaexprs.generation.generator import Block
 from vaexprs.generation.observation import CSR
-from vaexprs.sinks.obs import ObsColumns
-from vaexprs.spec import GeneratorSpec
+from vaexprs.sinks.base import Run
+from vaexprs.sinks.obs import ObsColumn, obs_columns
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["to_anndata"]
+__all__ = ["MemorySink"]
 
 
-def to_anndata(
-    spec: GeneratorSpec,
-    blocks: Iterable[Block],
-    *,
-    n_cells: int,
-    first_cell: int,
-    uns: dict[str, Any],
-    return_mean: bool = False,
-) -> AnnData:
-    """Collect blocks into an AnnData; see `gen_exprs` for what it holds.
+class MemorySink:
+    """Collects blocks; `commit` returns the AnnData that `vaexprs.gen_exprs` describes.
 
     Raises
     ------
     MissingExtraError
         If anndata is not installed.
     """
-    anndata = require("anndata", extra="anndata", purpose="Making an AnnData")
-    pandas = require("pandas", extra="anndata", purpose="Making an AnnData")
-    obs = ObsColumns(spec, n_cells)
-    z = np.empty((n_cells, spec.n_latent), dtype=np.float32)
-    sparse: list[CSR] = []
-    dense = np.empty((n_cells if return_mean else 0, spec.n_genes), dtype=np.float32)
-    at = 0
-    for block in blocks:
-        here = slice(at, at + block.n_cells)
-        obs.put(block, at)
-        z[here] = block.z
-        if isinstance(block.X, CSR):
-            sparse.append(block.X)
-        else:
-            dense[here] = block.X
-        at = here.stop
-    x: NDArray[np.float32] | Any = (
-        dense if return_mean else CSR.concatenate(sparse, spec.n_genes).to_scipy()
-    )
-    made: AnnData = anndata.AnnData(
-        X=x,
-        obs=obs.to_frame(pandas, first_cell),
-        var=pandas.DataFrame(index=pandas.Index(list(spec.var_names), dtype=object)),
-        obsm={"z": z},
-        uns={"vaexprs": uns},
-    )
-    return made
+
+    def __init__(self) -> None:
+        self._anndata = require("anndata", extra="anndata", purpose="Making an AnnData")
+        self._pandas = require("pandas", extra="anndata", purpose="Making an AnnData")
+        self._blocks: list[Block] = []
+
+    def open(self, run: Run) -> None:
+        """Prepare for the cells of a run."""
+        self._run = run
+
+    def write(self, block: Block) -> None:
+        """Take the next block."""
+        self._blocks.append(block)
+
+    def commit(self) -> AnnData:
+        """Return the cells."""
+        run, blocks, pandas = self._run, self._blocks, self._pandas
+        spec = run.spec
+        rows: list[Any] = [block.X for block in blocks]
+        x: Any = (
+            np.concatenate([np.empty((0, spec.n_genes), np.float32), *rows])
+            if run.dense
+            else CSR.concatenate(rows, spec.n_genes).to_scipy()
+        )
+        z = np.concatenate([np.empty((0, spec.n_latent), np.float32), *(b.z for b in blocks)])
+        obs = {column.name: self._values(column) for column in obs_columns(spec)}
+        names = pandas.Index(run.cell_names(run.first_cell, run.n_cells), dtype=object)
+        made: AnnData = self._anndata.AnnData(
+            X=x,
+            obs=pandas.DataFrame(obs, index=names),
+            var=pandas.DataFrame(index=pandas.Index(list(spec.var_names), dtype=object)),
+            obsm={"z": z},
+            uns={"vaexprs": run.uns},
+        )
+        return made
+
+    def abort(self) -> None:
+        """Let the blocks go."""
+        self._blocks = []
+
+    def _values(self, column: ObsColumn) -> Any:
+        parts = [np.empty(0, column.dtype), *map(column.values, self._blocks)]
+        values = np.concatenate(parts, dtype=column.dtype, casting="unsafe")
+        if column.key is None:
+            return values
+        return self._pandas.Categorical.from_codes(
+            values, categories=column.key.values(), ordered=column.key.ordered
+        )

@@ -1,162 +1,144 @@
-"""The ``.zarr`` sink: blocks go to a zarr store as they come, in bounded memory.
+"""The ``.zarr`` sink: AnnData's layout in a zarr v3 store, by zarr alone.
 
-The layout is AnnData's on-disk specification. Values leave in whole chunks, since parts of a
-chunk written twice are compressed twice; annotations are written by anndata itself.
+The zarr package writes the metadata. The chunks of numbers are files that we write ourselves, so
+that they are compressed on our threads and appear in order; any reader of zarr v3 decodes them.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import OutputError, require
-from vaexprs.files import whole_file
+from vaexprs.errors import require
 from vaexprs.generation.generator import Block
-from vaexprs.generation.observation import CSR
-from vaexprs.sinks.obs import ObsColumns
-from vaexprs.spec import GeneratorSpec
+from vaexprs.sinks.base import Run
+from vaexprs.sinks.layout import AnnDataWriter
 
-__all__ = ["write_zarr"]
-
-#: Elements of one chunk of a sparse array: 4 MiB of float32.
-_CHUNK = 1 << 20
+__all__ = ["ZarrSink"]
 
 
-def write_zarr(
-    path: str | os.PathLike[str],
-    spec: GeneratorSpec,
-    blocks: Iterable[Block],
-    *,
-    n_cells: int,
-    first_cell: int,
-    uns: dict[str, Any],
-    return_mean: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[int], object] = lambda n_cells: None,
-) -> None:
-    """Write blocks to a zarr store that ``anndata.read_zarr`` opens.
+class ZarrSink:
+    """Writes a zarr store.
 
-    Parameters and errors are those of `vaexprs.sinks.h5ad.write_h5ad`; a missing zarr or anndata
-    raises `MissingExtraError`.
+    Raises
+    ------
+    MissingExtraError
+        If zarr is not installed.
     """
-    zarr = require("zarr", extra="anndata", purpose="Writing a zarr store")
-    anndata = require("anndata", extra="anndata", purpose="Writing a zarr store")
-    pandas = require("pandas", extra="anndata", purpose="Writing a zarr store")
-    write_elem = anndata.io.write_elem
-    with whole_file(path, overwrite=overwrite) as partial:
-        root = zarr.open_group(str(partial), mode="w", zarr_format=3)
-        root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        x: _SparseX | _DenseX = (
-            _DenseX(root, n_cells, spec.n_genes)
-            if return_mean
-            else _SparseX(root, n_cells, spec.n_genes)
+
+    def __init__(self, path: Path) -> None:
+        require("zarr", extra="anndata", purpose="Writing a zarr store")
+        self._path = path
+        self._writer: AnnDataWriter | None = None
+
+    def open(self, run: Run) -> None:
+        """Make the store and write all that is known before the cells."""
+        self._store = _Zarr(self._path)
+        self._writer = AnnDataWriter(self._store, run)
+
+    def write(self, block: Block) -> None:
+        """Take the next block."""
+        assert self._writer is not None
+        self._writer.write(block)
+
+    def commit(self) -> None:
+        """Write what is held, and the final shapes."""
+        assert self._writer is not None
+        self._writer.finish()
+        self._store.close()
+
+    def abort(self) -> None:
+        """End the threads."""
+        if self._writer is not None:
+            self._writer.stop()
+
+
+class _Zarr:
+    """Groups and arrays in a folder."""
+
+    #: 4 MiB of float32.
+    chunk = 1 << 20
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+
+        self._path = path
+        self._root = zarr.open_group(str(path), mode="w", zarr_format=3)
+        self._arrays: list[_Array] = []
+
+    def group(self, path: str, attributes: Mapping[str, Any]) -> None:
+        group = self._root.create_group(path) if path else self._root
+        group.attrs.update({name: _json(value) for name, value in attributes.items()})
+
+    def save(self, path: str, value: Any, attributes: Mapping[str, Any]) -> None:
+        value = np.asarray(value, dtype=object if isinstance(value, str) else None)
+        array = self._root.create_array(
+            path,
+            shape=value.shape,
+            chunks=tuple(max(length, 1) for length in value.shape),
+            dtype=str if value.dtype == object else value.dtype,
+            attributes=dict(attributes),
         )
-        obs = ObsColumns(spec, n_cells)
-        z = np.empty((n_cells, spec.n_latent), dtype=np.float32)
-        at = 0
-        for block in blocks:
-            x.append(block.X)
-            obs.put(block, at)
-            z[at : at + block.n_cells] = block.z
-            at += block.n_cells
-            progress(block.n_cells)
-        if at != n_cells:
-            raise OutputError(f"{path}: {n_cells} cells were expected and {at} came.")
-        x.close()
-        var = pandas.DataFrame(index=pandas.Index(list(spec.var_names), dtype=object))
-        write_elem(root, "obs", obs.to_frame(pandas, first_cell))
-        write_elem(root, "var", var)
-        write_elem(root, "obsm", {"z": z})
-        write_elem(root, "uns", {"vaexprs": uns})
-        for name in ("layers", "obsp", "varm", "varp"):
-            write_elem(root, name, {})
+        array[...] = value
 
-
-class _SparseX:
-    """``X`` as CSR in growing one-dimensional arrays."""
-
-    def __init__(self, root: Any, n_cells: int, n_genes: int) -> None:
-        group = root.create_group("X")
-        group.attrs.update(
-            {
-                "encoding-type": "csr_matrix",
-                "encoding-version": "0.1.0",
-                "shape": [n_cells, n_genes],
-            }
-        )
-        self._group = group
-        self._data = _Growing(group, "data", np.float32)
-        self._indices = _Growing(group, "indices", np.int32)
-        self._indptr = np.zeros(n_cells + 1, dtype=np.int64)
-        self._row = 0
-
-    def append(self, rows: CSR | NDArray[np.float32]) -> None:
-        assert isinstance(rows, CSR)
-        self._data.append(rows.data)
-        self._indices.append(rows.indices)
-        n_rows, row = rows.shape[0], self._row
-        self._indptr[row + 1 : row + n_rows + 1] = rows.indptr[1:] + self._indptr[row]
-        self._row += n_rows
-
-    def close(self) -> None:
-        self._data.flush()
-        self._indices.flush()
-        self._group.create_array("indptr", data=self._indptr)
-
-
-class _DenseX:
-    """``X`` as a dense array."""
-
-    def __init__(self, root: Any, n_cells: int, n_genes: int) -> None:
-        rows = min(max(_CHUNK // n_genes, 1), max(n_cells, 1))
-        self._array = root.create_array(
-            "X", shape=(n_cells, n_genes), chunks=(rows, n_genes), dtype=np.float32
-        )
-        self._array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        self._row = 0
-
-    def append(self, rows: CSR | NDArray[np.float32]) -> None:
-        assert isinstance(rows, np.ndarray)
-        self._array[self._row : self._row + len(rows)] = rows
-        self._row += len(rows)
-
-    def close(self) -> None:
-        pass
-
-
-class _Growing:
-    """A one-dimensional array that grows by whole chunks."""
-
-    def __init__(self, group: Any, name: str, dtype: type) -> None:
+    def grow(
+        self, path: str, chunk: tuple[int, ...], dtype: Any, attributes: Mapping[str, Any]
+    ) -> _Array:
         from zarr.codecs import BloscCodec
 
-        self._array = group.create_array(
-            name,
-            shape=(0,),
-            chunks=(_CHUNK,),
-            dtype=dtype,
-            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
+        packed = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
+        array = self._root.create_array(
+            path,
+            shape=(0, *chunk[1:]),
+            chunks=chunk,
+            dtype=str if dtype is object else dtype,
+            attributes=dict(attributes),
+            **({} if dtype is object else {"compressors": packed}),
         )
-        self._buffer: NDArray[Any] = np.empty(_CHUNK, dtype=dtype)
-        self._held = 0
+        made = _Array(array, self._path / path, np.dtype(dtype))
+        self._arrays.append(made)
+        return made
 
-    def append(self, values: NDArray[Any]) -> None:
-        start = 0
-        while start < len(values):
-            taken = min(_CHUNK - self._held, len(values) - start)
-            self._buffer[self._held : self._held + taken] = values[start : start + taken]
-            self._held += taken
-            start += taken
-            if self._held == _CHUNK:
-                self.flush()
+    def close(self) -> None:
+        for array in self._arrays:
+            array.close()
 
-    def flush(self) -> None:
-        if self._held:
-            written = self._array.shape[0]
-            self._array.resize((written + self._held,))
-            self._array[written:] = self._buffer[: self._held]
-            self._held = 0
+
+class _Array:
+    """An array whose chunks are files ``c/0``, ``c/1``, and so on."""
+
+    def __init__(self, array: Any, folder: Path, dtype: np.dtype[Any]) -> None:
+        self._array, self._folder, self.dtype = array, folder, dtype
+        self.chunk = array.chunks
+        self._n_rows = 0
+
+    def encode(self, chunk: NDArray[Any]) -> Any:
+        if self.dtype == object:
+            return chunk
+        from numcodecs import blosc
+
+        return blosc.compress(chunk, b"lz4", 5, blosc.SHUFFLE)
+
+    def put(self, start: int, n_rows: int, encoded: Any) -> None:
+        self._n_rows = start + n_rows
+        if self.dtype == object:
+            self.close()
+            self._array[start:] = encoded[:n_rows]
+            return
+        place = self._folder.joinpath(
+            "c", str(start // self.chunk[0]), *("0",) * (len(self.chunk) - 1)
+        )
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(encoded)
+
+    def close(self) -> None:
+        """Give the array its length."""
+        self._array.resize((self._n_rows, *self.chunk[1:]))
+
+
+def _json(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,162 @@
+"""The sink protocol, the registry of formats, and the loop that fills a sink.
+
+A new format is a class with the four methods of `Sink` and a line in `SINKS`, or a call of
+`register` from elsewhere. The suffix of the output then chooses it, in `vaexprs.write_exprs` and
+in ``vaexprs generate``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from vaexprs.errors import OutputError
+from vaexprs.files import check_output, whole_file
+from vaexprs.generation.generator import Block
+from vaexprs.spec import GeneratorSpec
+
+__all__ = ["SINKS", "Run", "Sink", "check_target", "fill", "register", "write_blocks"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run before its first cell.
+
+    Attributes
+    ----------
+    spec
+        The generator's promise: genes, condition keys, likelihood.
+    n_cells, first_cell
+        The range of cells, by global index.
+    dense
+        Whether blocks hold dense expected values; CSR rows otherwise.
+    uns
+        Provenance, for ``uns["vaexprs"]``; see `vaexprs.sinks.provenance`.
+    name
+        What the names of the cells begin with.
+    n_threads
+        Threads that a sink may use to compress.
+    """
+
+    spec: GeneratorSpec
+    n_cells: int
+    first_cell: int
+    dense: bool
+    uns: dict[str, Any]
+    name: str
+    n_threads: int = 1
+
+    def cell_names(self, first_cell: int, n_cells: int) -> list[str]:
+        """Return the names of a range of cells, by global index."""
+        return [f"{self.name}_{i}" for i in range(first_cell, first_cell + n_cells)]
+
+
+class Sink(Protocol):
+    """Takes the blocks of one run, in order.
+
+    It is made with the path to write, where nothing is yet. That path is temporary: the file is
+    moved to its own name after `commit`, and removed after `abort`.
+    """
+
+    def open(self, run: Run) -> None:
+        """Prepare for the cells of a run."""
+
+    def write(self, block: Block) -> None:
+        """Take the next block."""
+
+    def commit(self) -> object:
+        """Finish; every cell has come."""
+
+    def abort(self) -> None:
+        """Let go of everything, at any time, and raise nothing."""
+
+
+#: Sinks by suffix: a callable that takes the path, or "module:name" of one, imported at need.
+SINKS: dict[str, str | Callable[[Path], Sink]] = {
+    ".h5ad": "vaexprs.sinks.h5ad:H5adSink",
+    ".zarr": "vaexprs.sinks.zarr_store:ZarrSink",
+}
+
+
+def register(suffix: str, sink: Callable[[Path], Sink]) -> None:
+    """Let outputs of a suffix, such as ``".npz"``, be written by a sink of your own."""
+    SINKS[suffix] = sink
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Refuse an output before any work; see `vaexprs.files.check_output`."""
+    return check_output(path, suffixes=SINKS, overwrite=overwrite)
+
+
+def write_blocks(
+    path: str | os.PathLike[str],
+    run: Run,
+    blocks: Iterable[Block],
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int], object] = lambda n_cells: None,
+) -> None:
+    """Write the blocks of a run to a file, which appears under its name when it is complete.
+
+    Parameters
+    ----------
+    path
+        File to write; its suffix chooses the sink.
+    run, blocks
+        The run and its blocks, in order.
+    overwrite
+        Replace an existing file.
+    progress
+        Called with the number of cells of each block written.
+
+    Raises
+    ------
+    OutputError
+        If the suffix is unknown, the file exists and may not be overwritten, or cannot be
+        written.
+    """
+    target = check_target(path, overwrite=overwrite)
+    sink = SINKS[target.suffix]
+    if isinstance(sink, str):
+        module, _, name = sink.partition(":")
+        sink = getattr(importlib.import_module(module), name)
+        assert callable(sink)
+    with whole_file(target, overwrite=overwrite) as partial:
+        fill(sink(partial), run, blocks, progress)
+
+
+def fill(
+    sink: Sink,
+    run: Run,
+    blocks: Iterable[Block],
+    progress: Callable[[int], object] = lambda n_cells: None,
+) -> Any:
+    """Run a sink over blocks and return what its `commit` returns."""
+    try:
+        n_cells = 0
+        for block in _opened(sink, run, blocks):
+            sink.write(block)
+            n_cells += block.n_cells
+            progress(block.n_cells)
+        if n_cells != run.n_cells:
+            raise OutputError(f"{run.n_cells} cells were expected and {n_cells} came.")
+        return sink.commit()
+    except BaseException:
+        sink.abort()
+        raise
+
+
+def _opened(sink: Sink, run: Run, blocks: Iterable[Block]) -> Iterator[Block]:
+    # The sink opens once the first block is here, while workers are on the next ones: writing
+    # the names of 20,000 genes takes as long as a block.
+    rest = iter(blocks)
+    first = next(rest, None)
+    sink.open(run)
+    if first is not None:
+        yield first
+    del first
+    yield from rest

@@ -1,0 +1,97 @@
+"""Arrays that grow by whole chunks: compressed on a few threads, stored in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Column", "Queue", "StoredArray"]
+
+
+class StoredArray(Protocol):
+    """An array on disk that grows along its first axis by whole chunks.
+
+    Attributes
+    ----------
+    chunk
+        Shape of a chunk.
+    dtype
+        Of its values; object for text.
+    """
+
+    chunk: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def encode(self, chunk: NDArray[Any]) -> Any:
+        """Return the stored form of a chunk; called on any thread."""
+
+    def put(self, start: int, n_rows: int, encoded: Any) -> None:
+        """Store a chunk of which the first `n_rows` rows count, as the rows from `start` on."""
+
+
+class Queue:
+    """Encodes chunks on threads of its own and stores them in the order in which they came.
+
+    With one thread everything happens in the caller's.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._pool = ThreadPoolExecutor(n_threads, "vaexprs-pack") if n_threads > 1 else None
+        # As many chunks wait as keep the threads busy, so that memory is bounded.
+        self._longest = 2 * n_threads
+        self._waiting: deque[tuple[StoredArray, int, int, Future[Any]]] = deque()
+
+    def send(self, array: StoredArray, start: int, n_rows: int, chunk: NDArray[Any]) -> None:
+        """Store a chunk soon, after all that were sent before it."""
+        if self._pool is None:
+            array.put(start, n_rows, array.encode(chunk))
+            return
+        self._waiting.append((array, start, n_rows, self._pool.submit(array.encode, chunk)))
+        while len(self._waiting) > self._longest:
+            self._store_next()
+
+    def finish(self) -> None:
+        """Store what waits."""
+        while self._waiting:
+            self._store_next()
+        self.stop()
+
+    def stop(self) -> None:
+        """Drop what waits and end the threads."""
+        self._waiting.clear()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _store_next(self) -> None:
+        array, start, n_rows, encoded = self._waiting.popleft()
+        array.put(start, n_rows, encoded.result())
+
+
+class Column:
+    """Collects rows of an array until a chunk is full."""
+
+    def __init__(self, array: StoredArray, queue: Queue) -> None:
+        self._array, self._queue = array, queue
+        self._buffer = np.zeros(array.chunk, array.dtype)
+        self._held = self._sent = 0
+
+    def append(self, rows: Any) -> None:
+        """Take more rows."""
+        while len(rows) > 0:
+            taken = min(len(self._buffer) - self._held, len(rows))
+            self._buffer[self._held : self._held + taken] = rows[:taken]
+            self._held += taken
+            rows = rows[taken:]
+            if self._held == len(self._buffer):
+                self.close()
+                self._buffer = np.zeros(self._array.chunk, self._array.dtype)
+
+    def close(self) -> None:
+        """Send the rows that are held."""
+        if self._held:
+            self._queue.send(self._array, self._sent, self._held, self._buffer)
+            self._sent, self._held = self._sent + self._held, 0

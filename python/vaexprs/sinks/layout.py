@@ -1,0 +1,161 @@
+"""AnnData's layout on disk, written once for every store: h5ad and zarr differ in a `Store` only.
+
+The layout is AnnData's specification ("On-disk format", element versions 0.1.0 and 0.2.0), so
+that ``read_h5ad``, ``read_zarr`` and the backed and lazy readers open it. Neither anndata nor
+pandas is needed to write it. Blocks leave as they come, in bounded memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.generation.generator import Block
+from vaexprs.generation.observation import CSR
+from vaexprs.sinks.base import Run
+from vaexprs.sinks.chunks import Column, Queue, StoredArray
+from vaexprs.sinks.obs import ObsColumn, obs_columns
+
+__all__ = ["AnnDataWriter", "Store"]
+
+
+class Store(Protocol):
+    """A tree of groups and arrays with attributes.
+
+    Attributes
+    ----------
+    chunk
+        Values in a chunk of an array.
+    """
+
+    chunk: int
+
+    def group(self, path: str, attributes: Mapping[str, Any]) -> None:
+        """Make a group; the path of the root is empty."""
+
+    def save(self, path: str, value: Any, attributes: Mapping[str, Any]) -> None:
+        """Store a text, a number, an array of numbers, or an object array of texts, as it is."""
+
+    def grow(
+        self, path: str, chunk: tuple[int, ...], dtype: Any, attributes: Mapping[str, Any]
+    ) -> StoredArray:
+        """Make an array without rows yet; `dtype` is object for text."""
+
+
+def _encoding(kind: str, version: str = "0.2.0", **more: Any) -> dict[str, Any]:
+    return {"encoding-type": kind, "encoding-version": version, **more}
+
+
+class AnnDataWriter:
+    """Writes the blocks of one run into a store, as an AnnData."""
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store, self._run = store, run
+        self._queue = Queue(run.n_threads)
+        self._next_cell = run.first_cell
+        self._columns: list[Column] = []
+        spec = run.spec
+        store.group("", _encoding("anndata", "0.1.0"))
+        self._start_x()
+        self._obs = obs_columns(spec)
+        self._start_frame("obs", [column.name for column in self._obs])
+        self._names = self._column("obs/_index", object, kind="string-array")
+        self._obs_columns = [self._start_obs(column) for column in self._obs]
+        store.group("obsm", _encoding("dict", "0.1.0"))
+        self._z = self._column("obsm/z", np.float32, width=spec.n_latent)
+        self._start_frame("var", [])
+        self._save_array("var/_index", np.array(spec.var_names, dtype=object))
+        self._save_dict("uns", {"vaexprs": run.uns})
+        for name in ("layers", "obsp", "varm", "varp"):
+            store.group(name, _encoding("dict", "0.1.0"))
+
+    def write(self, block: Block) -> None:
+        """Take the next block."""
+        if isinstance(block.X, CSR):
+            self._data.append(block.X.data)
+            self._indices.append(block.X.indices)
+            self._indptr.append(block.X.indptr[1:] + self._n_values)
+            self._n_values += len(block.X.data)
+        else:
+            self._x.append(block.X)
+        for column, stored in zip(self._obs, self._obs_columns, strict=True):
+            stored.append(column.values(block))
+        self._names.append(self._run.cell_names(self._next_cell, block.n_cells))
+        self._z.append(block.z)
+        self._next_cell += block.n_cells
+
+    def finish(self) -> None:
+        """Write what is held."""
+        for column in self._columns:
+            column.close()
+        self._queue.finish()
+
+    def stop(self) -> None:
+        """End the threads; what waits is dropped."""
+        self._queue.stop()
+
+    def _start_x(self) -> None:
+        n_cells, n_genes = self._run.n_cells, self._run.spec.n_genes
+        if self._run.dense:
+            self._x = self._column("X", np.float32, width=n_genes)
+            return
+        shape = np.array([n_cells, n_genes], np.int64)
+        self._store.group("X", _encoding("csr_matrix", "0.1.0", shape=shape))
+        # Parts of one element: without encodings of their own.
+        self._data = self._column("X/data", np.float32, n_rows=self._store.chunk, kind="")
+        self._indices = self._column("X/indices", np.int32, n_rows=self._store.chunk, kind="")
+        self._indptr = self._column("X/indptr", np.int64, n_rows=n_cells + 1, kind="")
+        self._indptr.append(np.zeros(1, np.int64))
+        self._n_values = 0
+
+    def _start_obs(self, column: ObsColumn) -> Column:
+        path = f"obs/{column.name}"
+        if column.key is None:
+            return self._column(path, column.dtype)
+        self._store.group(path, _encoding("categorical", ordered=column.key.ordered))
+        self._save_array(f"{path}/categories", column.key.values())
+        return self._column(f"{path}/codes", column.dtype)
+
+    def _column(
+        self,
+        path: str,
+        dtype: Any,
+        *,
+        n_rows: int | None = None,
+        width: int | None = None,
+        kind: str = "array",
+    ) -> Column:
+        """Start an array of `n_rows` rows, one for each cell if not given."""
+        n_rows = self._run.n_cells if n_rows is None else n_rows
+        tail = () if width is None else (width,)
+        longest = max(self._store.chunk // max(width or 1, 1), 1)
+        chunk = (min(max(n_rows, 1), longest), *tail)
+        attributes = _encoding(kind) if kind else {}
+        column = Column(self._store.grow(path, chunk, dtype, attributes), self._queue)
+        self._columns.append(column)
+        return column
+
+    def _start_frame(self, path: str, columns: Sequence[str]) -> None:
+        order = np.array(columns, dtype=object)
+        attributes = _encoding("dataframe") | {"_index": "_index", "column-order": order}
+        self._store.group(path, attributes)
+
+    def _save_array(self, path: str, values: NDArray[Any]) -> None:
+        kind = "string-array" if values.dtype == object else "array"
+        self._store.save(path, values, _encoding(kind))
+
+    def _save_dict(self, path: str, values: Mapping[str, Any]) -> None:
+        self._store.group(path, _encoding("dict", "0.1.0"))
+        for name, value in values.items():
+            here = f"{path}/{name}"
+            if isinstance(value, Mapping):
+                self._save_dict(here, value)
+            elif isinstance(value, str):
+                self._store.save(here, value, _encoding("string"))
+            elif isinstance(value, np.ndarray):
+                self._save_array(here, value)
+            else:
+                self._store.save(here, np.asarray(value), _encoding("numeric-scalar"))
