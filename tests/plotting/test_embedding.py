@@ -18,7 +18,7 @@ from vaexprs.datasets import simulate_counts, simulate_groups
 from vaexprs.errors import DataError
 from vaexprs.plotting import plot_aug
 from vaexprs.plotting.projection import METHODS, method_named
-from vaexprs.plotting.style import palette
+from vaexprs.style import MISSING, colours
 
 N_REAL, N_MADE = 60, 45
 
@@ -133,11 +133,11 @@ def test_a_seed_gives_the_same_picture(real, made, method):
 
 def test_colours_are_those_of_the_condition_and_source_is_a_matter_of_style(real, made):
     figure = plot_aug(made, real=real, color="cell_type")
-    colours = dict(zip(("B", "NK", "T"), palette.colours(3), strict=True))
+    expected = dict(zip(("B", "NK", "T"), colours(3), strict=True))
     for adata, source in ((real, "real"), (made, "generated")):
         drawn = [to_hex(face) for face in points(figure, source).get_facecolors()]
         labels = adata.obs["cell_type"]
-        for label, colour in colours.items():
+        for label, colour in expected.items():
             assert drawn.count(colour) == (labels == label).sum()
     discs, dots = points(figure, "real"), points(figure, "generated")
     assert discs.get_sizes()[0] > 3 * dots.get_sizes()[0]
@@ -161,7 +161,7 @@ def test_colour_by_source_gene_or_measurement(real, made):
     other.obs["score"] = 0.5
     figure = plot_aug(other, real=measured, color="score")
     faces = [to_hex(face) for face in points(figure, "real").get_facecolors()]
-    assert faces.count(palette.MISSING) == 1
+    assert faces.count(MISSING) == 1
     assert len(set(faces)) > 30
 
 
@@ -289,8 +289,31 @@ def test_wrong_input_is_refused(real, made):
     with pytest.raises(DataError, match="NMF needs values of at least 0"):
         plot_aug(negative, "NMF", real=negative)
     pytest.importorskip("scanpy")
-    with pytest.raises(DataError, match="DiffusionMap needs at least 5 cells, got 4"):
+    with pytest.raises(DataError, match=r"DiffusionMap needs at least 5 cells .* got 4 cells"):
         plot_aug(made[:1], "DiffusionMap", real=real[:3])
+
+
+def test_panels_side_by_side_show_the_same_plane(real, made):
+    figure = plot_aug(made, real=real, layout="side", title="Mine", figsize=(9, 4))
+    overlay = plot_aug(made, real=real)
+    left, right = figure.axes
+    assert figure.get_size_inches().tolist() == [9, 4]
+    assert left.texts[0].get_text() == "Mine"
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_ylim() == right.get_ylim()
+    assert [ax.get_title(loc="left") for ax in (left, right)] == [
+        f"real ({N_REAL})", f"generated ({N_MADE})",
+    ]  # fmt: skip
+    for ax, source in ((left, "real"), (right, "generated")):
+        (drawn,) = ax.collections
+        assert np.array_equal(drawn.get_offsets(), points(overlay, source).get_offsets())
+        low, high = ax.get_xlim()
+        assert low < drawn.get_offsets()[:, 0].min()
+        assert drawn.get_offsets()[:, 0].max() < high
+    with pytest.raises(DataError, match="unknown layout 'both'"):
+        plot_aug(made, real=real, layout="both")
+    with pytest.raises(DataError, match="leave ax out"):
+        plot_aug(made, real=real, layout="side", ax=left)
 
 
 def test_given_axes_are_drawn_on(real, made):

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from vaexprs.datasets import simulate_counts, simulate_groups
 from vaexprs.errors import DataError
 from vaexprs.plotting import plot_heatmap
-from vaexprs.plotting.style import palette
+from vaexprs.style import colours
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def test_the_first_figure_of_the_original(groups):
     assert np.array_equal(image(figure), groups.X.T)
     codes = np.asarray(strip(figure).get_array())[0]
     assert codes.tolist() == [0] * 20 + [1] * 20 + [2] * 20
-    colours = [to_hex(strip(figure).cmap(strip(figure).norm(i))) for i in range(3)]
-    assert colours == list(palette.colours(3))
+    drawn = [to_hex(strip(figure).cmap(strip(figure).norm(i))) for i in range(3)]
+    assert drawn == list(colours(3))
     legend = panels(figure)[0].get_legend()
     assert legend.get_title().get_text() == "group"
     assert [text.get_text() for text in legend.get_texts()] == ["group1", "group2", "group3"]
@@ -76,7 +76,7 @@ def test_real_beside_generated_share_genes_groups_and_colours(groups):
 def test_panels_are_named_by_what_they_hold(groups):
     first, second = groups.copy(), groups.copy()
     second.obs["source"] = "reconstruction"
-    figure = plot_heatmap([first, second])
+    figure = plot_heatmap([first, second], groupby=None)
     assert [ax.get_xlabel() for ax in panels(figure)] == [
         "real: 60 cells",
         "reconstruction: 60 cells",
@@ -134,7 +134,15 @@ def test_many_genes_are_cut_down_by_default():
     adata = anndata.AnnData(np.random.default_rng(0).poisson(1.0, (10, 2500)).astype(np.float32))
     assert image(plot_heatmap(adata)).shape == (120, 10)
     assert image(plot_heatmap(adata, n_genes=2500)).shape == (2500, 10)
-    assert image(plot_heatmap(adata[:, :2000].copy())).shape == (2000, 10)
+    assert image(plot_heatmap(adata[:, :1000].copy())).shape == (1000, 10)
+
+
+def test_cells_are_grouped_by_the_first_shared_label(groups):
+    figure = plot_heatmap(groups[::-1], n_genes=9, title="Three groups")
+    assert np.asarray(strip(figure).get_array())[0].tolist() == [0] * 20 + [1] * 20 + [2] * 20
+    assert panels(figure)[0].get_ylabel() == "9 genes (markers, by group)"
+    assert figure.get_suptitle() == "Three groups"
+    assert plot_heatmap(groups[::-1], groupby=None).axes[0].get_legend() is None
 
 
 def test_named_genes_are_shown_in_their_order(groups):

@@ -23,7 +23,7 @@ HISTORY = {
 
 
 def titles(figure):
-    return [ax.texts[-1].get_text() for ax in figure.axes]
+    return [ax.get_title(loc="left") for ax in figure.axes]
 
 
 def curves(ax):

@@ -1,4 +1,4 @@
-"""Pictures of models, of cells and of training: each function returns a matplotlib figure.
+"""Figures of models, cells and training: each function returns a matplotlib figure.
 
 Nothing here calls ``show``, imports ``pyplot`` or touches a setting of matplotlib: a figure is
 saved with ``figure.savefig(path)`` and shows itself at the end of a notebook cell.

@@ -1,36 +1,37 @@
-"""What the colours of cells stand for: a label, a measurement, or where a cell is from."""
+"""Colours of cells by a label, a measurement, or whether they are real."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import DataError, near_matches, require
+from vaexprs.errors import DataError, near_matches
 from vaexprs.plotting.cells import Cells
-from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
-from vaexprs.plotting.style import palette
+from vaexprs.plotting.labels import (
+    MAX_CATEGORIES,
+    NO_LABEL,
+    category_order,
+    is_numeric,
+    labels_of,
+    shared_labels,
+)
+from vaexprs.style import CONTROL, GENERATED, MISSING, colours
 
-__all__ = ["MAX_CATEGORIES", "Colouring", "choose_colouring"]
-
-#: More categories than this are told apart by nobody: the rarest share one colour.
-MAX_CATEGORIES = 40
-#: Columns that generation adds to obs; they are no condition.
-_NOT_CONDITIONS = ("source", "library", "unseen_combination")
-#: Sources, where they are all that is known of a cell.
-_SOURCES = ("#8b93a1", "#d55e00")
+__all__ = ["Colouring", "choose_colouring"]
 
 
 @dataclass(frozen=True)
 class Colouring:
-    """Colours of real and generated cells, and what a legend says of them.
+    """Colours of real and generated cells, and the entries of a legend.
 
     Attributes
     ----------
     title
-        What is shown: the name of a column or of a gene; empty for the source.
+        Name of the column or gene; empty for the source.
     real, generated
         Colour of each cell, ``(n_cells,)`` strings, or its number, ``(n_cells,)`` floats.
     entries
@@ -49,7 +50,7 @@ class Colouring:
 
 
 def choose_colouring(real: Cells, generated: Cells, color: str | None) -> Colouring:
-    """Decide what colours show.
+    """Colour cells by a column, a gene or their source.
 
     Parameters
     ----------
@@ -64,60 +65,48 @@ def choose_colouring(real: Cells, generated: Cells, color: str | None) -> Colour
     DataError
         If there is no such column or gene on either side.
     """
-    shared = [
-        str(column)
-        for column in generated.obs.columns
-        if column in real.obs.columns and column not in _NOT_CONDITIONS
-    ]
+    sides = (real, generated)
+    labels = shared_labels(sides)
     if color is None:
-        labels = [column for column in shared if not _numeric(generated.obs[column])]
         color = labels[0] if labels else "source"
     if color == "source":
-        entries = (("real", _SOURCES[0]), ("generated", _SOURCES[1]))
-        sides = [np.full(len(cells), _SOURCES[i]) for i, cells in enumerate((real, generated))]
-        return Colouring("", sides[0], sides[1], entries)
-    if color in generated.obs.columns and color in real.obs.columns:
-        columns = real.obs[color], generated.obs[color]
-        if all(_numeric(column) for column in columns):
+        inks = (CONTROL, GENERATED)
+        each = [np.full(len(side), ink) for side, ink in zip(sides, inks, strict=True)]
+        entries = tuple(zip(("real", "generated"), inks, strict=True))
+        return Colouring("", each[0], each[1], entries)
+    if all(color in side.obs.columns for side in sides):
+        columns = [side.obs[color] for side in sides]
+        if all(is_numeric(column) for column in columns):
             return Colouring(color, *(column.to_numpy(dtype=float) for column in columns))
-        return _categories(real, generated, color)
-    genes = real.gene(color), generated.gene(color)
+        return _categories(sides, color)
+    genes = [side.gene(color) for side in sides]
     if genes[0] is not None and genes[1] is not None:
         return Colouring(color, genes[0], genes[1])
-    lacking = " and the ".join(
-        cells.name
-        for cells, gene in zip((real, generated), genes, strict=True)
-        if color not in cells.obs.columns and gene is None
-    )
+    lacking = [
+        side.name
+        for side, gene in zip(sides, genes, strict=True)
+        if color not in side.obs.columns and gene is None
+    ]
     raise DataError(
         f"color={color!r} is neither an obs column nor a gene of the "
-        f"{lacking or 'real and of the generated'} cells: "
-        + near_matches(color, [*shared, "source"])
+        f"{' and the '.join(lacking) or 'real and of the generated'} cells: "
+        + near_matches(color, [*labels, "source"])
     )
 
 
-def _numeric(column: Any) -> bool:
-    """Whether a column holds measurements; few distinct whole numbers are labels."""
-    types = require("pandas", extra="plot", purpose="Plotting cells").api.types
-    if types.is_bool_dtype(column) or not types.is_numeric_dtype(column):
-        return False
-    return not types.is_integer_dtype(column) or column.nunique() > MAX_CATEGORIES
-
-
-def _categories(real: Cells, generated: Cells, column: str) -> Colouring:
-    order = category_order((real, generated), column)
-    sides = labels_of(real, column), labels_of(generated, column)
+def _categories(sides: tuple[Cells, Cells], column: str) -> Colouring:
+    order = category_order(sides, column)
+    labels = [labels_of(side, column) for side in sides]
     named = order
-    if len(order) > MAX_CATEGORIES:
-        labels, counts = np.unique(np.concatenate(sides).astype(str), return_counts=True)
-        frequency = dict(zip(labels.tolist(), counts.tolist(), strict=True))
-        frequent = sorted(order, key=lambda label: -frequency[label])[: MAX_CATEGORIES - 1]
+    if len(order) > MAX_CATEGORIES:  # the rarest share one colour
+        count = Counter(np.concatenate(labels).tolist())
+        frequent = sorted(order, key=lambda label: -count[label])[: MAX_CATEGORIES - 1]
         named = [label for label in order if label in set(frequent)]
-    colour_of = dict(zip(named, palette.colours(len(named)), strict=True))
+    colour_of = dict(zip(named, colours(len(named)), strict=True))
     entries = list(colour_of.items())
     if len(named) < len(order):
-        entries.append((f"{len(order) - len(named):,} others", palette.MISSING))
-    if any((side == NO_LABEL).any() for side in sides):
-        entries.append((NO_LABEL, palette.MISSING))
-    colours = [np.array([colour_of.get(label, palette.MISSING) for label in s]) for s in sides]
-    return Colouring(column, colours[0], colours[1], tuple(entries))
+        entries.append((f"{len(order) - len(named):,} others", MISSING))
+    if any((side == NO_LABEL).any() for side in labels):
+        entries.append((NO_LABEL, MISSING))
+    each = [np.array([colour_of.get(label, MISSING) for label in side]) for side in labels]
+    return Colouring(column, each[0], each[1], tuple(entries))

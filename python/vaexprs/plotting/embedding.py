@@ -1,4 +1,4 @@
-"""Real and generated cells together in one plane."""
+"""`plot_aug`: real and generated cells together in one plane."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from vaexprs.plotting.cells import Cells, read_cells
 from vaexprs.plotting.colouring import Colouring, choose_colouring
 from vaexprs.plotting.projection import MAX_CELLS, Method, Projection, method_named, project
 from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
-from vaexprs.plotting.style import canvas, palette
+from vaexprs.style import INK, MISSING, figure_of, new_figure, short, styled
+from vaexprs.style import title as draw_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_aug"]
 
+_NAMES = {"TSNE": "t-SNE", "DiffusionMap": "Diffusion map"}
+_LEGEND_ROWS = 21  # as tall as the axes
 
+
+@styled
 def plot_aug(
     generated: Any,
     method: Method | str = "PCA",
     *,
     real: Any,
     color: str | None = None,
+    layout: Literal["overlay", "side"] = "overlay",
     real_labels: Sequence[Any] | None = None,
     generated_labels: Sequence[Any] | None = None,
     layer: str | None = None,
@@ -36,15 +42,16 @@ def plot_aug(
     basis: Literal["real", "joint"] | None = None,
     max_cells: int | None = None,
     seed: int = 0,
+    title: str | None = None,
     figsize: tuple[float, float] | None = None,
     ax: Axes | None = None,
     **options: Any,
 ) -> Figure:
     """Draw real and generated cells together in two dimensions.
 
-    Real cells are pale discs, generated cells small dots on top, both in the colour of their
-    condition, so that dots off the discs are cells that the data do not have, and bare discs
-    are cells that the model does not make.
+    As an overlay real cells are pale discs and generated cells small dots on top, both in the
+    colour of their condition: dots off the discs are cells that the data do not have, and bare
+    discs are cells that the model does not make.
 
     Parameters
     ----------
@@ -57,6 +64,8 @@ def plot_aug(
     color
         What the colours show: an ``obs`` column that both have, a gene, or ``"source"``. The
         default is the first condition that the generated cells carry.
+    layout
+        ``"overlay"``, or ``"side"``: real and generated cells in two panels with the same axes.
     real_labels, generated_labels
         Labels of the cells where arrays are given, one per cell.
     layer
@@ -74,14 +83,16 @@ def plot_aug(
         default, and the only way, of MDS, TSNE and DiffusionMap. Placing new cells in a UMAP
         puts them near their neighbours in the plane: for a stricter eye pass ``"joint"``.
     max_cells
-        If a source has more cells, as many are drawn at random. The default depends on the
+        If a source has more cells, this number is drawn at random. The default depends on the
         method: PCA 10,000, UMAP and NMF 5,000, TSNE 2,500, DiffusionMap 2,000, MDS 750.
     seed
         Seed of the choice of cells and of the methods that draw.
+    title
+        Title instead of "PCA of real and generated cells".
     figsize
         Width and height in inches; by default as wide as the legend needs.
     ax
-        Axes to draw on instead of a new figure.
+        Axes to draw an overlay on instead of a new figure.
     **options
         Passed to the library that does the method: `sklearn.decomposition.PCA` and ``NMF``,
         `sklearn.manifold.MDS` and ``TSNE``, `umap.UMAP`, `scanpy.pp.neighbors`.
@@ -101,6 +112,10 @@ def plot_aug(
         If the library that a method needs is not installed.
     """
     method = method_named(method)
+    if layout not in ("overlay", "side"):
+        raise DataError(f"unknown layout {layout!r}: known: 'overlay', 'side'.")
+    if layout == "side" and ax is not None:
+        raise DataError("layout='side' draws on two axes of a new figure: leave ax out.")
     limit = MAX_CELLS[method] if max_cells is None else max_cells
     made = read_cells(
         generated, name="generated", max_cells=limit, seed=seed, labels=generated_labels
@@ -108,7 +123,6 @@ def plot_aug(
     true = read_cells(
         real, name="real", max_cells=limit, seed=seed, layer=layer, labels=real_labels
     )
-
     true = align(true, made)
     chosen = choose_scale(true, scale)
     if scale == "auto" and chosen != "counts" and choose_scale(made, "auto") == "counts":
@@ -120,34 +134,41 @@ def plot_aug(
     colouring = choose_colouring(true, made, color)
     genes = _most_variable(true, n_top_genes)
     plane = project(
-        true.take(genes).dense(),
-        made.take(genes).dense(),
-        method,
-        basis=basis,
-        seed=seed,
+        true.take(genes).dense(), made.take(genes).dense(), method, basis=basis, seed=seed,
         options=options,
-    )
+    )  # fmt: skip
 
     if ax is None:
-        ax = canvas.new_figure(figsize or _figsize(colouring)).add_subplot()
-    canvas.tidy(ax, ticks=method in ("PCA", "NMF", "MDS"))
-    ax.set_xlabel(plane.axes[0])
-    ax.set_ylabel(plane.axes[1])
-    ax.margins(0.04)
-    _draw(ax, colouring, plane)
-    _source_legend(ax, true, made, colouring)
-    names = {"TSNE": "t-SNE", "DiffusionMap": "Diffusion map"}
-    genes_words = f"{len(genes):,} genes" + (
-        " of the largest variance" if len(genes) < made.n_genes else ""
-    )
-    basis_words = "on the real cells" if plane.basis == "real" else "on both together"
-    canvas.title(
-        ax,
-        f"{names.get(method, method)} of real and generated cells",
-        f"{SCALES[chosen]}, {genes_words}; fitted {basis_words}",
+        figure = new_figure(*(figsize or _figsize(colouring, layout)))
+        axes = list(figure.subplots(1, 2 if layout == "side" else 1, squeeze=False)[0])
+    else:
+        axes = [ax]
+    _draw(axes, colouring, plane)
+    for each in axes:
+        each.set_xlabel(plane.axes[0])
+        each.margins(0.04)
+        each.spines[["top", "right"]].set_visible(False)
+        if method not in ("PCA", "NMF", "MDS"):  # elsewhere distances have no unit
+            each.set(xticks=[], yticks=[])
+    axes[0].set_ylabel(plane.axes[1])
+    if layout == "side":
+        axes[1].sharex(axes[0])
+        axes[1].sharey(axes[0])
+        axes[1].tick_params(labelleft=False)
+        axes[0].autoscale()
+        for each, cells in zip(axes, (true, made), strict=True):
+            each.set_title(f"{cells.name} ({cells.count()})", fontsize=9, fontweight="normal")
+    else:
+        _source_legend(axes[0], true, made, colouring)
+    which = " of the largest variance" if len(genes) < made.n_genes else ""
+    fitted = "on the real cells" if plane.basis == "real" else "on both together"
+    draw_title(
+        axes[0],
+        title or f"{_NAMES.get(method, method)} of real and generated cells",
+        f"{SCALES[chosen]}, {len(genes):,} genes{which}; fitted {fitted}",
         pad=24,
     )
-    return canvas.figure_of(ax)
+    return figure_of(axes[0])
 
 
 def _most_variable(cells: Cells, n_top_genes: int | None) -> NDArray[np.int64]:
@@ -159,52 +180,39 @@ def _most_variable(cells: Cells, n_top_genes: int | None) -> NDArray[np.int64]:
     return np.sort(np.argsort(-cells.variance(), kind="stable")[:n_top_genes])
 
 
-def _draw(ax: Axes, colouring: Colouring, plane: Projection) -> None:
-    """Draw the discs, then the dots, each in random order so that no category covers another."""
+def _draw(axes: list[Axes], colouring: Colouring, plane: Projection) -> None:
+    """Draw both sources, each in random order so that no category covers another."""
     real, generated = colouring.real, colouring.generated
     if colouring.is_numeric:
-        real, generated = _shades(ax, colouring)
+        real, generated = _shades(axes, colouring)
     elif colouring.title:
-        _category_legend(ax, colouring)
-    size = float(np.clip(24_000 / (len(real) + len(generated)), 5.0, 26.0))
-    discs: dict[str, Any] = {"s": 3.6 * size, "alpha": 0.26, "linewidths": 0, "gid": "real"}
-    dots: dict[str, Any] = {
-        "s": size, "alpha": 1.0, "linewidths": 0.25, "edgecolors": "white", "gid": "generated"
-    }  # fmt: skip
-    for points, colours, style in ((plane.real, real, discs), (plane.generated, generated, dots)):
+        _category_legend(axes[-1], colouring)
+    size = float(np.clip(24_000 / (len(real) + len(generated)), 5.0, 26.0))  # points squared
+    dots: dict[str, Any] = {"s": size, "alpha": 1.0, "linewidths": 0.25, "edgecolors": "white"}
+    discs = {"s": 3.6 * size, "alpha": 0.26, "linewidths": 0} if len(axes) == 1 else dots
+    for ax, points, inks, style, gid in (
+        (axes[0], plane.real, real, discs, "real"),
+        (axes[-1], plane.generated, generated, dots, "generated"),
+    ):
         order = np.random.default_rng(0).permutation(len(points))
-        ax.scatter(
-            points[order, 0],
-            points[order, 1],
-            c=colours[order],
-            # A vector file of very many points is slow to open: they become pixels in it.
-            rasterized=len(points) > 5000,
-            **style,
-        )
+        # A vector file of very many points is slow to open: they become pixels in it.
+        many = len(points) > 5000
+        x, y = points[order].T
+        ax.scatter(x, y, c=inks[order], rasterized=many, gid=gid, **style)
 
 
 def _category_legend(ax: Axes, colouring: Colouring) -> None:
     legend = ax.legend(
-        handles=[_dot(colour, label=_short(label)) for label, colour in colouring.entries],
-        title=_short(colouring.title),
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=_n_columns(colouring),
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=canvas.INK,
-        title_fontproperties={"weight": "bold", "size": 9},
-        alignment="left",
-        handletextpad=0.3,
-        columnspacing=1.0,
-        borderaxespad=0.4,
-    )
-    legend.get_title().set_color(canvas.INK)
+        handles=[_dot(colour, label=short(label)) for label, colour in colouring.entries],
+        title=short(colouring.title), loc="upper left", bbox_to_anchor=(1.0, 1.0),
+        ncols=_n_columns(colouring), title_fontproperties={"weight": "bold", "size": 9},
+        alignment="left", handletextpad=0.3, columnspacing=1.0, borderaxespad=0.4,
+    )  # fmt: skip
     ax.add_artist(legend)  # or the next legend takes its place
     legend.set_clip_on(False)
 
 
-def _shades(ax: Axes, colouring: Colouring) -> tuple[Any, Any]:
+def _shades(axes: list[Axes], colouring: Colouring) -> tuple[Any, Any]:
     """Draw a colour bar and return the colours of the numbers; outliers do not set its ends."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -217,35 +225,26 @@ def _shades(ax: Axes, colouring: Colouring) -> tuple[Any, Any]:
         low, high = numbers.min(), numbers.max()
     shades = ScalarMappable(
         Normalize(float(low), float(high) if high > low else float(low) + 1.0),
-        colormaps["viridis"].with_extremes(bad=palette.MISSING),
+        colormaps["viridis"].with_extremes(bad=MISSING),
     )
-    bar = canvas.figure_of(ax).colorbar(shades, ax=ax, shrink=0.5, aspect=22, pad=0.02)
-    bar.set_label(colouring.title, color=canvas.INK, fontsize=9)
+    bar = figure_of(axes[0]).colorbar(shades, ax=axes, shrink=0.5, aspect=22, pad=0.02)
+    bar.set_label(colouring.title, color=INK)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=canvas.MUTED, labelsize=8, length=0)
-    masked = (np.ma.masked_invalid(side) for side in (colouring.real, colouring.generated))
-    real, generated = (shades.to_rgba(side) for side in masked)
+    bar.ax.tick_params(length=0)
+    real, generated = (
+        shades.to_rgba(np.ma.masked_invalid(side)) for side in (colouring.real, colouring.generated)
+    )
     return real, generated
 
 
 def _source_legend(ax: Axes, real: Cells, generated: Cells, colouring: Colouring) -> None:
-    colours = ("#4b5563", "#4b5563")
-    if not colouring.title:
-        colours = (colouring.entries[0][1], colouring.entries[1][1])
+    inks = [INK, INK] if colouring.title else [colour for _, colour in colouring.entries]
     ax.legend(
-        [_dot(colours[0], ms=9, alpha=0.45), _dot(colours[1], ms=4.5)],
+        [_dot(inks[0], ms=9, alpha=0.45), _dot(inks[1], ms=4.5)],
         [f"real ({real.count()})", f"generated ({generated.count()})"],
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=2,
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=canvas.INK,
-        handletextpad=0.2,
-        columnspacing=1.2,
-        borderaxespad=0.1,
-        borderpad=0.2,
-    )
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, handletextpad=0.2, columnspacing=1.2,
+        borderaxespad=0.1, borderpad=0.2,
+    )  # fmt: skip
 
 
 def _dot(colour: str, *, ms: float = 6.5, **style: Any) -> Any:
@@ -254,16 +253,13 @@ def _dot(colour: str, *, ms: float = 6.5, **style: Any) -> Any:
     return Line2D([], [], ls="", marker="o", ms=ms, mew=0, color=colour, **style)
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= 32 else label[:31] + "…"
-
-
 def _n_columns(colouring: Colouring) -> int:
-    return -(-len(colouring.entries) // 21)
+    return -(-len(colouring.entries) // _LEGEND_ROWS)
 
 
-def _figsize(colouring: Colouring) -> tuple[float, float]:
+def _figsize(colouring: Colouring, layout: str) -> tuple[float, float]:
+    width = 10.4 if layout == "side" else 5.8
     if colouring.is_numeric or not colouring.title:
-        return 6.4, 5.6
-    longest = max(len(_short(label)) for label in (colouring.title, *dict(colouring.entries)))
-    return 5.8 + _n_columns(colouring) * (0.45 + 0.075 * max(longest, 6)), 5.6
+        return width + 0.6, 5.6
+    longest = max(len(short(label)) for label in (colouring.title, *dict(colouring.entries)))
+    return width + _n_columns(colouring) * (0.45 + 0.075 * max(longest, 6)), 5.6

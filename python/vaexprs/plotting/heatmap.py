@@ -1,8 +1,9 @@
-"""Expression as a picture: genes by cells, groups side by side."""
+"""`plot_heatmap`: expression as a picture of genes by cells, groups side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, near_matches, require
 from vaexprs.plotting.cells import Cells, read_cells
-from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
+from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of, shared_labels
 from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
-from vaexprs.plotting.style import canvas, palette
+from vaexprs.style import INK, MUTED, colours, new_figure, short, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,20 +21,22 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_heatmap"]
 
-_COLOURS = ("#f8f7f4", "#f6d9a8", "#ee9a5a", "#cf4d4a", "#8a1c5b", "#2f0a3d")
-_ALL_GENES = 2000  # up to here every gene has its row
+#: From paper white for zeros, which are most values, to a dark plum.
+_SHADES = ("#f8f7f4", "#f6d9a8", "#ee9a5a", "#cf4d4a", "#8a1c5b", "#2f0a3d")
+_ALL_GENES = 1000  # with more, rows of the figure are thinner than its pixels
 _N_MARKERS = 120
-_NAMED_ROWS = 60
-_MOST_LINES = 25  # more groups than this are told apart by their colours alone
-_ROWS_OF_LEGEND, _MOST_NAMED = 16, 48
+_NAMED_ROWS = 60  # rows tall enough for a name of 6.5 points
+_MOST_LINES = 25  # lines between more groups would hide the cells
+_LEGEND_ROWS, _MOST_NAMED = 16, 48  # of groups in the legend
 _LOOKED_AT = 20_000  # cells of a panel that genes and cells are chosen from
 _FEWEST = 6  # cells that a rare group keeps when cells are drawn
 
 
+@styled
 def plot_heatmap(
-    data: Any,
+    source: Any,
     *,
-    groupby: str | None = None,
+    groupby: str | None = "auto",
     genes: Sequence[str] | None = None,
     n_genes: int | None = None,
     layer: str | None = None,
@@ -41,38 +44,42 @@ def plot_heatmap(
     max_cells: int = 500,
     cmap: str | None = None,
     seed: int = 0,
+    title: str | None = None,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw expression as a heatmap of genes x cells, the cells of each group together.
 
     Parameters
     ----------
-    data
+    source
         Cells as AnnData, path or array of cells x genes, or several to draw side by side, as
         ``{"real": adata, "generated": other}`` or a list. The first one sets the genes, their
         order, the scale and the range of the colours, so that all panels can be compared.
     groupby
-        ``obs`` column whose groups stand side by side under a bar of colours. None: the order
-        of the cells is kept. A further panel without that column, such as the cells of a model
-        without conditions, has its cells ordered by hierarchical clustering.
+        ``obs`` column whose groups stand side by side under a bar of colours. ``"auto"``: the
+        first column of labels that all panels have. None: the order of the cells is kept. A
+        further panel without that column, such as the cells of a model without conditions, has
+        its cells ordered by hierarchical clustering.
     genes
         Genes to show, in this order.
     n_genes
-        How many genes to show; those that mark the groups best are chosen and sorted by group
-        (without groups: those of the largest variance). The default is all genes, in their
-        order, where there are at most 2,000, and 120 otherwise.
+        Number of genes to show: markers of each group in turn (without groups: those of the
+        largest variance). The default is all genes, in their order, where there are at most
+        1,000, and 120 otherwise.
     layer
         Layer to read instead of ``X``, where a panel has it.
     scale
         As in `plot_aug`: ``"auto"``, ``"counts"``, ``"log1p"`` or ``"none"``.
     max_cells
         Cells to show in each panel; more are thinned out at random, groups in proportion but
-        rare groups not below 6 where there is room. Of a panel of more than 20,000 cells as
-        many are looked at.
+        rare groups not below 6 where there is room. Of a panel of more than 20,000 cells a
+        random 20,000 are looked at.
     cmap
         Name of a matplotlib colour map; the default goes from paper white to a dark plum.
     seed
         Seed of the choice of cells.
+    title
+        Title over all panels.
     figsize
         Width and height in inches.
 
@@ -87,140 +94,109 @@ def plot_heatmap(
         If there is nothing to draw, a column or gene is unknown (with near matches), or the
         genes of two panels do not match.
     """
-    if max_cells < 1:
-        raise DataError(f"max_cells must be at least 1, got {max_cells}.")
-    panels = [
-        _read(name, given, layer, position, seed)
-        for position, (name, given) in enumerate(_panels(data).items())
-    ]
-    labels = [_labels(cells, groupby, first=cells is panels[0]) for cells in panels]
-    groups = _groups(panels, groupby, labels)
-    place = {group: code for code, group in enumerate(groups)}
-    codes = [
-        np.array([place[label] for label in side or [groups[0]] * len(cells)], dtype=int)
-        for cells, side in zip(panels, labels, strict=True)
-    ]
+    from matplotlib.colors import LinearSegmentedColormap
+
+    for name, value in (("max_cells", max_cells), ("n_genes", 1 if n_genes is None else n_genes)):
+        if value < 1:
+            raise DataError(f"{name} must be at least 1, got {value}.")
+    panels = _read(source, layer, seed)
     first = panels[0]
+    if groupby == "auto":
+        shared = shared_labels(panels)
+        groupby = shared[0] if shared else None
+    if groupby is not None and groupby not in first.obs:
+        raise DataError(
+            f"groupby={groupby!r} is no obs column of the {first.name} cells: "
+            + near_matches(groupby, [str(column) for column in first.obs])
+        )
+    grouped = [groupby is not None and groupby in cells.obs for cells in panels]
+    groups = [""]
+    codes = [np.zeros(len(cells), dtype=int) for cells in panels]
+    if groupby is not None:
+        known = [cells for cells, has in zip(panels, grouped, strict=True) if has]
+        labels = {id(cells): labels_of(cells, groupby) for cells in known}
+        lost = any((side == NO_LABEL).any() for side in labels.values())
+        groups = category_order(known, groupby) + [NO_LABEL] * lost
+        place = {group: code for code, group in enumerate(groups)}
+        codes = [
+            np.array([place[label] for label in labels[id(cells)]]) if has else code
+            for cells, has, code in zip(panels, grouped, codes, strict=True)
+        ]
     chosen_scale = choose_scale(first, scale)
     panels = [rescale(align(cells, first), chosen_scale) for cells in panels]
-    chosen, sorted_by_group = _choose_genes(panels[0], codes[0], len(groups), genes, n_genes)
+    rows, are_markers = _choose_genes(panels[0], codes[0], len(groups), genes, n_genes)
 
-    images: list[NDArray[np.float32]] = []
-    shown: list[NDArray[np.int64] | None] = []
-    for number, (cells, code, label) in enumerate(zip(panels, codes, labels, strict=True)):
-        rows = _thin(code, len(groups), max_cells, np.random.default_rng((seed, number)))
-        image = cells.take(chosen).dense()[rows]
-        images.append((image if label is not None else image[_clustered(image)]).T)
-        shown.append(code[rows] if label is not None and groupby is not None else None)
-
-    n_panels, n_rows = len(panels), len(chosen)
-    figure = canvas.new_figure(figsize or _figsize(n_panels, groups))
-    axes = figure.subplots(1, n_panels, squeeze=False, sharey=True)[0]
-    low, high = _range(images[0])
-    for ax, cells, image, bar_codes in zip(axes, panels, images, shown, strict=True):
+    width = 5.4 if len(panels) == 1 else 3.9  # of a panel, inches
+    legend_columns = -(-min(len(groups), _MOST_NAMED) // _LEGEND_ROWS)
+    figure = new_figure(*(figsize or (0.9 + legend_columns + len(panels) * width, 5.6)))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    shades = cmap or LinearSegmentedColormap.from_list("expression", _SHADES)
+    limits = None
+    for number, (ax, cells, code) in enumerate(zip(axes, panels, codes, strict=True)):
+        shown = _thin(code, len(groups), max_cells, np.random.default_rng((seed, number)))
+        image = cells.take(rows).dense()[shown]
+        if groupby is not None and not grouped[number]:
+            image = image[_clustered(image)]
+        limits = limits or _range(image)
         picture = ax.imshow(
-            image,
-            aspect="auto",
-            cmap=_colour_map() if cmap is None else cmap,
-            vmin=low,
-            vmax=high,
-            interpolation="nearest" if n_rows <= 300 else "auto",
-            rasterized=True,
-        )
-        _dress(ax, cells, image.shape[1])
-        if bar_codes is not None:
-            _group_bar(ax, bar_codes, groups)
+            image.T, aspect="auto", cmap=shades, vmin=limits[0], vmax=limits[1], rasterized=True,
+            interpolation="nearest" if len(rows) <= 300 else "auto",
+        )  # fmt: skip
+        ax.spines[:].set_visible(False)
+        ax.set_xticks([])
+        ax.tick_params(axis="y", left=False, labelleft=False)
+        n = f"{len(shown):,}" + (f" of {cells.n_total:,}" if len(shown) < cells.n_total else "")
+        ax.set_xlabel(f"{n} cells" if cells.name == "cells" else f"{cells.name}: {n} cells")
+        if grouped[number]:
+            _group_bar(ax, code[shown], groups)
     if groupby is not None:
         _group_legend(axes[-1], groups, groupby)
-    axes[0].set_ylabel(f"{n_rows:,} genes" + (" (markers, by group)" if sorted_by_group else ""))
-    axes[0].yaxis.label.set_color(canvas.MUTED)
-    if n_rows <= _NAMED_ROWS and first.var_names is not None:
-        axes[0].set_yticks(np.arange(n_rows), first.var_names[chosen], fontsize=6.5)
-        axes[0].tick_params(axis="y", length=0, labelleft=True, labelcolor=canvas.INK)
-    beside = axes[-1].inset_axes(
-        (1 + 0.16 / _panel_width(n_panels), 0, 0.11 / _panel_width(n_panels), 0.34)
+    axes[0].set_ylabel(f"{len(rows):,} genes" + (" (markers, by group)" if are_markers else ""))
+    if len(rows) <= _NAMED_ROWS and first.var_names is not None:
+        axes[0].set_yticks(np.arange(len(rows)), first.var_names[rows], fontsize=6.5)
+        axes[0].tick_params(axis="y", labelleft=True, labelcolor=INK)
+    bar = figure.colorbar(
+        picture, cax=axes[-1].inset_axes((1 + 0.16 / width, 0, 0.11 / width, 0.34))
     )
-    bar = figure.colorbar(picture, cax=beside)
-    bar.set_label(SCALES[chosen_scale], color=canvas.MUTED, fontsize=8)
+    bar.set_label(SCALES[chosen_scale], color=MUTED, fontsize=8)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=canvas.MUTED, labelsize=7.5, length=0)
+    bar.ax.tick_params(length=0)
     return figure
 
 
-def _colour_map() -> Any:
-    """Return the default colours: zeros, which are most values, are as light as the paper."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("expression", _COLOURS)
-
-
-def _panel_width(n_panels: int) -> float:
-    """Return the width of a panel in inches."""
-    return 5.4 if n_panels == 1 else 3.9
-
-
-def _figsize(n_panels: int, groups: list[str]) -> tuple[float, float]:
-    n_columns = -(-min(len(groups), _MOST_NAMED) // _ROWS_OF_LEGEND)
-    return 0.9 + n_columns + n_panels * _panel_width(n_panels), 5.6
-
-
-def _panels(data: Any) -> dict[str, Any]:
-    """Return what to draw by name."""
-    if isinstance(data, Mapping):
-        panels = {str(name): given for name, given in data.items()}
-    elif isinstance(data, (list, tuple)) and not (data and all(np.isscalar(row) for row in data)):
-        panels = dict(enumerate(data))  # type: ignore[arg-type]
+def _read(source: Any, layer: str | None, seed: int) -> list[Cells]:
+    """Read the cells of each panel; one without a name is called by its ``source``."""
+    if isinstance(source, Mapping):
+        given = list(source.items())
+    elif isinstance(source, (list, tuple)) and not (source and np.isscalar(source[0])):
+        given = [(None, part) for part in source]
     else:
-        panels = {"cells": data}
-    if not panels:
+        given = [("cells", source)]
+    if not given:
         raise DataError("plot_heatmap: there is nothing to draw, got no panel.")
+    panels = []
+    for number, (name, part) in enumerate(given):
+        has = layer is not None and (number == 0 or layer in getattr(part, "layers", {}))
+        cells = read_cells(
+            part, name=str(name), max_cells=_LOOKED_AT, seed=seed, layer=layer if has else None
+        )
+        if name is None:
+            found = cells.obs["source"].astype(str).unique() if "source" in cells.obs else []
+            usual = ("real", "generated", "more")[min(number, 2)]
+            cells = replace(cells, name=found[0] if len(found) == 1 else usual)
+        panels.append(cells)
     return panels
 
 
-def _read(name: Any, given: Any, layer: str | None, position: int, seed: int) -> Cells:
-    """Read the cells of a panel; one without a name is called by its source."""
-    layers = getattr(given, "layers", {})
-    own = layer if layer is not None and (position == 0 or layer in layers) else None
-    cells = read_cells(given, name=str(name), max_cells=_LOOKED_AT, seed=seed, layer=own)
-    if isinstance(name, int):
-        source = cells.obs["source"].astype(str).unique() if "source" in cells.obs else []
-        name = source[0] if len(source) == 1 else ("real", "generated", "more")[min(name, 2)]
-        cells = Cells(name, cells.X, cells.var_names, cells.obs, cells.n_total)
-    return cells
-
-
-def _labels(cells: Cells, groupby: str | None, *, first: bool) -> list[str] | None:
-    """Return the group of each cell; None for a further panel that has no such column."""
-    if groupby is None:
-        return [""] * len(cells)
-    if groupby in cells.obs.columns:
-        return [str(label) for label in labels_of(cells, groupby)]
-    if not first:
-        return None
-    known = [str(column) for column in cells.obs.columns]
-    raise DataError(
-        f"groupby={groupby!r} is no obs column of the {cells.name} cells: "
-        + near_matches(groupby, known)
-    )
-
-
-def _groups(panels: list[Cells], groupby: str | None, labels: list[list[str] | None]) -> list[str]:
-    """Return the groups of all panels in their order."""
-    if groupby is None:
-        return [""]
-    known = [cells for cells, side in zip(panels, labels, strict=True) if side is not None]
-    groups = category_order(known, groupby)
-    lost = any(NO_LABEL in side for side in labels if side is not None)
-    return [*groups, NO_LABEL] if lost else groups
-
-
 def _clustered(X: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return an order of cells in which like stand by like: the leaves of a tree by Ward."""
+    """Return an order of cells in which similar ones are adjacent (Ward's clustering)."""
     if len(X) < 3:
         return np.arange(len(X))
     hierarchy = require("scipy.cluster.hierarchy", extra="plot", purpose="Ordering cells")
     tree = hierarchy.linkage(X.astype(np.float64), method="ward")
-    return np.asarray(hierarchy.leaves_list(tree), dtype=np.int64)
+    return np.asarray(hierarchy.leaves_list(tree))
 
 
 def _thin(
@@ -259,18 +235,16 @@ def _choose_genes(
         return np.array([place[gene] for gene in genes]), False
     if n_genes is None:
         n_genes = cells.n_genes if cells.n_genes <= _ALL_GENES else _N_MARKERS
-    if n_genes < 1:
-        raise DataError(f"n_genes must be at least 1, got {n_genes}.")
     if n_genes >= cells.n_genes:
         return np.arange(cells.n_genes), False
     if n_groups < 2:
         return np.sort(np.argsort(-cells.variance(), kind="stable")[:n_genes]), False
-
-    means = np.stack([np.ravel(cells.X[codes == g].mean(0)) for g in range(n_groups)])
-    means = np.nan_to_num(means)  # a group that the first panel lacks
-    owner = means.argmax(0)
-    ahead = np.sort(means, axis=0)
-    lead = ahead[-1] - ahead[:-1].mean(0)
+    means = np.nan_to_num(  # a group may have no cell in the first panel
+        [np.ravel(cells.X[codes == g].mean(0)) if (codes == g).any() else 0 * cells.variance()
+         for g in range(n_groups)]
+    )  # fmt: skip
+    owner, ranked = means.argmax(0), np.sort(means, axis=0)
+    lead = ranked[-1] - ranked[:-1].mean(0)
     chosen: list[int] = []
     for group in range(n_groups):
         quota = n_genes * (group + 1) // n_groups - n_genes * group // n_groups
@@ -280,8 +254,8 @@ def _choose_genes(
 
 
 def _range(image: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the values of the darkest and the lightest colour: outliers do not set them."""
-    low, high = (float(bound) for bound in (image.min(), image.max()))
+    """Return the values of the lightest and the darkest colour, robust to outliers."""
+    low, high = float(image.min()), float(image.max())
     above = image[image > low]
     if above.size:
         high = float(np.percentile(above, 98))
@@ -289,61 +263,32 @@ def _range(image: NDArray[np.float32]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _dress(ax: Axes, cells: Cells, n_shown: int) -> None:
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    ax.set_xticks([])
-    ax.tick_params(axis="y", left=False, labelleft=False)
-    shown = f"{n_shown:,}" if n_shown == cells.n_total else f"{n_shown:,} of {cells.n_total:,}"
-    ax.set_xlabel(f"{cells.name}: {shown} cells" if cells.name != "cells" else f"{shown} cells")
-    ax.xaxis.label.set_color(canvas.INK)
-
-
 def _group_bar(ax: Axes, codes: NDArray[np.int64], groups: list[str]) -> None:
     """Draw a bar of colours over the groups, and lines between them."""
     from matplotlib.colors import ListedColormap
 
-    colours = palette.colours(len(groups))
     strip = ax.inset_axes((0, 1.008, 1, 0.028))
     strip.set_axis_off()
     strip.imshow(
-        codes[None],
-        aspect="auto",
-        cmap=ListedColormap(colours),
-        vmin=-0.5,
-        vmax=len(groups) - 0.5,
-        interpolation="nearest",
-        gid="groups",
-    )
+        codes[None], aspect="auto", cmap=ListedColormap(colours(len(groups))), vmin=-0.5,
+        vmax=len(groups) - 0.5, interpolation="nearest", gid="groups",
+    )  # fmt: skip
     if len(groups) <= _MOST_LINES:
         for edge in np.flatnonzero(np.diff(codes)):
-            ax.axvline(edge + 0.5, color=canvas.INK, linewidth=0.35)
+            ax.axvline(edge + 0.5, color=INK, linewidth=0.35)
 
 
 def _group_legend(ax: Axes, groups: list[str], key: str) -> None:
     from matplotlib.patches import Patch
 
-    colours = palette.colours(len(groups))
-    handles = [
-        Patch(color=colour, label=group if len(group) <= 28 else group[:27] + "…")
-        for colour, group in zip(colours, groups, strict=True)
-    ]
-    if len(handles) > _MOST_NAMED:
-        n_more = len(handles) - _MOST_NAMED + 1
-        handles = [*handles[: _MOST_NAMED - 1], Patch(color="none", label=f"{n_more:,} more")]
-    legend = ax.legend(
-        handles=handles,
-        title=key,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.045),
-        ncols=-(-len(handles) // _ROWS_OF_LEGEND),
-        frameon=False,
-        fontsize=8,
-        labelcolor=canvas.INK,
+    named = list(zip(groups, colours(len(groups)), strict=True))
+    if len(named) > _MOST_NAMED:
+        n_more = len(named) - _MOST_NAMED + 1
+        named = [*named[: _MOST_NAMED - 1], (f"{n_more:,} more", "none")]
+    ax.legend(
+        handles=[Patch(color=colour, label=short(group, 28)) for group, colour in named],
+        title=key, loc="upper left", bbox_to_anchor=(1.0, 1.045), fontsize=8,
+        ncols=-(-len(named) // _LEGEND_ROWS), alignment="left",
         title_fontproperties={"weight": "bold", "size": 9},
-        alignment="left",
-        handlelength=1.0,
-        handleheight=1.0,
-        borderaxespad=0.6,
-    )
-    legend.get_title().set_color(canvas.INK)
+        handlelength=1.0, handleheight=1.0, borderaxespad=0.6,
+    )  # fmt: skip

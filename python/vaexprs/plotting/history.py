@@ -1,4 +1,4 @@
-"""How training went."""
+"""`plot_history`: the course of training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import DataError
-from vaexprs.plotting.style import canvas
+from vaexprs.style import GENERATED, MUTED, REAL, log_axes, new_figure, styled
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["plot_history"]
 
-_TRAINING = "#0072b2"
-_VALIDATION = "#d55e00"
 _TITLES = {
     "loss": "Loss",
     "reconstruction": "Reconstruction",
@@ -27,20 +24,25 @@ _TITLES = {
     "lr": "Learning rate",
     "learning_rate": "Learning rate",
 }
-#: Where the largest value is this many times the smallest, the axis is logarithmic.
+#: An axis is logarithmic where the largest value exceeds the smallest by this factor.
 _LOG_RATIO = 30.0
 
 
-def plot_history(fit_or_history: Any, *, figsize: tuple[float, float] | None = None) -> Figure:
-    """Draw what was recorded in each epoch of training, training beside validation.
+@styled
+def plot_history(
+    source: Any, *, title: str | None = None, figsize: tuple[float, float] | None = None
+) -> Figure:
+    """Draw the values recorded in each epoch of training, training beside validation.
 
     Parameters
     ----------
-    fit_or_history
+    source
         A `VAEFit`, anything with such a ``history``, or the history itself: a mapping from
         names to one number per epoch. ``val_x`` is drawn in the panel of ``x``; ``epoch``, if
         it is there, gives the horizontal axis. The epoch with the smallest ``val_loss``, whose
         weights a fit keeps, is marked.
+    title
+        Title over all panels.
     figsize
         Width and height in inches; by default it follows the number of panels.
 
@@ -54,27 +56,39 @@ def plot_history(fit_or_history: Any, *, figsize: tuple[float, float] | None = N
     DataError
         If there is no history, it is empty, or a column is not one number per epoch.
     """
-    columns = _columns(getattr(fit_or_history, "history", fit_or_history))
+    columns = _columns(getattr(source, "history", source))
     epochs = columns.pop("epoch", None)
-    panels: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for name, values in columns.items():
-        base = name.removeprefix("val_")
-        panels.setdefault(base, {})["validation" if base != name else "training"] = values
-    order = sorted(panels, key=lambda base: _rank(base, list(panels)))
-    best = _best(columns)
+    bases = list(dict.fromkeys(name.removeprefix("val_") for name in columns))
+    known = list(_TITLES)
+    bases.sort(key=lambda base: known.index(base) if base in known else len(known))
+    best = int(np.nanargmin(columns["val_loss"])) if "val_loss" in columns else None
 
-    n_columns = 2 if len(order) == 4 else min(len(order), 3)
-    n_rows = -(-len(order) // n_columns)
-    figure = canvas.new_figure(figsize or (0.6 + 3.5 * n_columns, 0.5 + 2.8 * n_rows))
-    for number, base in enumerate(order):
-        ax = figure.add_subplot(n_rows, n_columns, number + 1)
-        _draw(
-            ax,
-            base,
-            panels[base],
-            epochs,
-            best if base in ("loss", "reconstruction", "kl") else None,
-        )
+    n_columns = 2 if len(bases) == 4 else min(len(bases), 3)
+    n_rows = -(-len(bases) // n_columns)
+    figure = new_figure(*(figsize or (0.6 + 3.5 * n_columns, 0.5 + 2.8 * n_rows)))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    for number, base in enumerate(bases, start=1):
+        ax = figure.add_subplot(n_rows, n_columns, number)
+        ax.grid(axis="y")
+        ax.set_title(_TITLES.get(base, base.replace("_", " ")))
+        ax.set_xlabel("epoch")
+        ax.locator_params(axis="x", integer=True, nbins=6)
+        sides = (("training", base, REAL), ("validation", f"val_{base}", GENERATED))
+        lines = [(label, columns[name], ink) for label, name, ink in sides if name in columns]
+        for label, values, ink in lines:
+            x = epochs if epochs is not None and len(epochs) == len(values) else None
+            x = np.arange(1.0, len(values) + 1) if x is None else x
+            marker = "o" if len(values) == 1 else None
+            ax.plot(x, values, color=ink, lw=1.6, label=label, marker=marker, ms=4)
+            marked = label == "validation" and base in ("loss", "reconstruction", "kl")
+            if marked and best is not None and best < len(values):
+                _mark(ax, float(x[best]), float(values[best]), name=base == "loss")
+        finite = np.concatenate([values[np.isfinite(values)] for _, values, _ in lines])
+        if finite.min() > 0 and finite.max() > _LOG_RATIO * finite.min() and base != "kl_weight":
+            log_axes(ax.yaxis)
+        if len(lines) > 1 and base == "loss":
+            ax.legend()
     return figure
 
 
@@ -85,7 +99,7 @@ def _columns(history: Any) -> dict[str, NDArray[np.float64]]:
             "plot_history needs a fit or a mapping from names to one number per epoch, got "
             f"{type(history).__name__}."
         )
-    columns: dict[str, NDArray[np.float64]] = {}
+    columns = {}
     for name, values in history.items():
         try:
             column = np.array([np.nan if v is None else float(v) for v in values])
@@ -100,64 +114,14 @@ def _columns(history: Any) -> dict[str, NDArray[np.float64]]:
     return columns
 
 
-def _rank(base: str, found: list[str]) -> tuple[int, int]:
-    known = list(_TITLES)
-    return (known.index(base) if base in known else len(known), found.index(base))
-
-
-def _best(columns: Mapping[str, NDArray[np.float64]]) -> int | None:
-    """Return the position of the epoch whose weights are kept; without validation, the last."""
-    return int(np.nanargmin(columns["val_loss"])) if "val_loss" in columns else None
-
-
-def _draw(
-    ax: Axes,
-    base: str,
-    lines: Mapping[str, NDArray[np.float64]],
-    epochs: NDArray[np.float64] | None,
-    best: int | None,
-) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    canvas.tidy(ax)
-    ax.grid(axis="y", color=canvas.FAINT, linewidth=0.6, alpha=0.7)
-    ax.set_axisbelow(True)
-    for kind, values in sorted(lines.items()):
-        x = np.arange(1.0, len(values) + 1)
-        if epochs is not None and len(epochs) == len(values):
-            x = epochs
-        colour = _TRAINING if kind == "training" else _VALIDATION
-        ax.plot(
-            x,
-            values,
-            color=colour,
-            linewidth=1.6,
-            label=kind,
-            marker="o" if len(values) == 1 else None,
-            markersize=4,
-            solid_capstyle="round",
-        )
-        if best is not None and best < len(values) and kind == "validation":
-            ax.axvline(x[best], color=canvas.MUTED, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
-            ax.plot(x[best], values[best], "o", ms=5, mfc="white", mec=colour, mew=1.6, gid="best")
-            right = x[best] > (x[0] + x[-1]) / 2
-            if base == "loss":
-                ax.annotate(
-                    f"best: epoch {x[best]:,.0f}",
-                    (x[best], 1),
-                    xycoords=("data", "axes fraction"),
-                    xytext=(-5 if right else 5, -2),
-                    textcoords="offset points",
-                    ha="right" if right else "left",
-                    va="top",
-                    fontsize=8,
-                    color=canvas.MUTED,
-                )
-    finite = np.concatenate([v[np.isfinite(v)] for v in lines.values()])
-    if finite.min() > 0 and finite.max() > _LOG_RATIO * finite.min() and base not in ("kl_weight",):
-        ax.set_yscale("log")
-    ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    canvas.title(ax, _TITLES.get(base, base.replace("_", " ")), pad=8)
-    if len(lines) > 1 and base in ("loss",):
-        ax.legend(frameon=False, fontsize=8, labelcolor=canvas.INK, loc="best")
+def _mark(ax: Any, x: float, y: float, *, name: bool) -> None:
+    """Mark the epoch with the smallest validation loss, whose weights are kept."""
+    ax.axvline(x, color=MUTED, lw=0.8, ls=(0, (3, 3)), zorder=1)
+    ax.plot(x, y, "o", ms=5, mfc="white", mec=GENERATED, mew=1.6, gid="best")
+    if name:
+        low, high = ax.get_xlim()
+        ha, shift = ("right", -5) if x > (low + high) / 2 else ("left", 5)
+        ax.annotate(
+            f"best: epoch {x:,.0f}", (x, 1), xytext=(shift, -2), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha=ha, va="top", fontsize=8, color=MUTED,
+        )  # fmt: skip

@@ -1,8 +1,4 @@
-"""Two coordinates per cell, for real and generated cells in one plane.
-
-Every method is a library's: scikit-learn (PCA, MDS, t-SNE, NMF), umap-learn (UMAP) and scanpy
-(diffusion map).
-"""
+"""Two coordinates per cell, for real and generated cells in one plane, by published methods."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.embeddings import diffusion_map, umap_plane
 from vaexprs.errors import DataError, near_matches, require
 
 __all__ = ["MAX_CELLS", "METHODS", "Method", "Projection", "method_named", "project"]
@@ -21,7 +18,7 @@ __all__ = ["MAX_CELLS", "METHODS", "Method", "Projection", "method_named", "proj
 Method = Literal["PCA", "MDS", "TSNE", "UMAP", "NMF", "DiffusionMap"]
 METHODS: tuple[str, ...] = get_args(Method)
 
-#: Cells of each source that a method takes at most by default: what it does in seconds.
+#: Most cells of each source by default: with these a method takes seconds.
 MAX_CELLS = {
     "PCA": 10_000,
     "MDS": 750,
@@ -33,8 +30,8 @@ MAX_CELLS = {
 
 #: Methods that can place new cells in a plane fitted on others.
 _OUT_OF_SAMPLE = ("PCA", "NMF", "UMAP")
-_N_SCORES = 30
-_WORTH_THREADS = 2000
+_N_SCORES = 30  # principal components that the other methods work on
+_WORTH_THREADS = 2000  # with fewer cells the threads of t-SNE mostly wait for one another
 
 Points = NDArray[np.float32]
 
@@ -58,12 +55,11 @@ def method_named(method: str) -> str:
         If there is no such method.
     """
     folded = {name.casefold(): name for name in METHODS}
-    for name, same in (("t-SNE", "TSNE"), ("diffusion_map", "DiffusionMap"), ("diffmap",) * 2):
-        folded[name.casefold()] = "DiffusionMap" if same == "diffmap" else same
-    try:
-        return folded[method.strip().casefold()]
-    except (KeyError, AttributeError):
-        raise DataError(f"unknown method {method!r}: " + near_matches(method, METHODS)) from None
+    folded |= {"t-sne": "TSNE", "diffusion_map": "DiffusionMap", "diffmap": "DiffusionMap"}
+    found = folded.get(method.strip().casefold()) if isinstance(method, str) else None
+    if found is None:
+        raise DataError(f"unknown method {method!r}: " + near_matches(method, METHODS))
+    return found
 
 
 def project(
@@ -107,43 +103,49 @@ def project(
         )
     fitted = real if basis == "real" else np.concatenate([real, generated])
     n_cells, n_genes = fitted.shape
-    if n_cells < 3 or n_genes < 2:
+    least = 5 if method == "DiffusionMap" else 3
+    if n_cells < least or n_genes < 2:
         raise DataError(
-            f"{method} needs at least 3 cells and 2 genes to fit a plane, got {n_cells} "
+            f"{method} needs at least {least} cells and 2 genes to fit a plane, got {n_cells} "
             f"{'real ' * (basis == 'real')}cells and {n_genes} genes."
         )
-    random_state = seed % 2**32  # what scikit-learn takes
-    if method == "PCA":
-        return _pca(real, generated, fitted, basis, random_state, options)
+    random_state = seed % 2**32  # the range of scikit-learn
+    decomposition = require("sklearn.decomposition", extra="plot", purpose="This plot")
     if method == "NMF":
-        return _nmf(real, generated, fitted, basis, random_state, options)
+        if fitted.min() < 0 or generated.min() < 0:
+            raise DataError(
+                "NMF needs values of at least 0 and some are negative: choose another method."
+            )
+        start = {"init": "nndsvda", "max_iter": 500, "tol": 1e-3, "random_state": random_state}
+        nmf = decomposition.NMF(n_components=2, **{**start, **options}).fit(fitted)
+        return _named("NMF", nmf.transform(real), nmf.transform(generated), basis)
 
-    scores, generated_scores = _scores(fitted, generated, random_state)
+    n_scores = 2 if method == "PCA" else min(_N_SCORES, n_cells - 1, n_genes)
+    settings = options if method == "PCA" else {}
+    pca = decomposition.PCA(**{"n_components": n_scores, "random_state": random_state, **settings})
+    scores = pca.fit(fitted).transform(fitted).astype(np.float32)
+    placed = pca.transform(generated).astype(np.float32) if basis == "real" else None
+    if method == "PCA":
+        share = 100 * pca.explained_variance_ratio_[:2]
+        names = (f"PC1 ({share[0]:.1f} % of the variance)", f"PC2 ({share[1]:.1f} %)")
+        both = scores if placed is None else np.concatenate([scores, placed])
+        return Projection(both[: len(real), :2], both[len(real) :, :2], names, basis)
     if method == "UMAP":
-        umap = require("umap", extra="plot", purpose="A UMAP plot")
-        settings = {
+        start = {
             "n_neighbors": min(15, n_cells - 1),
             # The spectral start needs more cells than it has dimensions to spare.
             "init": "spectral" if n_cells > 10 else "random",
-            "n_jobs": 1,  # what a fixed seed makes of it anyway, with a warning
+            "n_jobs": 1,  # a fixed seed allows no more, and umap warns of it
             "random_state": random_state,
         }
-        reducer = umap.UMAP(n_components=2, **{**settings, **options})
-        points = reducer.fit_transform(scores)
-        if basis == "real":
-            return _named("UMAP", points, reducer.transform(generated_scores), basis)
-    elif method == "TSNE":
-        points = _tsne(scores, random_state, options)
-    elif method == "MDS":
-        points = _mds(scores, random_state, options)
+        points = np.concatenate(umap_plane(scores, placed, **{**start, **options}))
+    elif method == "DiffusionMap":
+        start = {"n_neighbors": min(30, n_cells - 1), "random_state": random_state}
+        points = diffusion_map(scores, **{**start, **options})
     else:
-        points = _diffusion_map(scores, random_state, options)
-    return _named(
-        {"TSNE": "t-SNE", "DiffusionMap": "Diffusion"}.get(method, method),
-        points[: len(real)],
-        points[len(real) :],
-        basis,
-    )
+        points = {"TSNE": _tsne, "MDS": _mds}[method](scores, random_state, options)
+    stem = {"TSNE": "t-SNE", "DiffusionMap": "Diffusion"}.get(method, method)
+    return _named(stem, points[: len(real)], points[len(real) :], basis)
 
 
 def _named(stem: str, real: Any, generated: Any, basis: str) -> Projection:
@@ -151,56 +153,8 @@ def _named(stem: str, real: Any, generated: Any, basis: str) -> Projection:
     return Projection(real, generated, (f"{stem} 1", f"{stem} 2"), basis)
 
 
-def _pca(
-    real: Points,
-    generated: Points,
-    fitted: Points,
-    basis: str,
-    random_state: int,
-    options: Mapping[str, Any],
-) -> Projection:
-    decomposition = require("sklearn.decomposition", extra="plot", purpose="A PCA plot")
-    pca = decomposition.PCA(**{"n_components": 2, "random_state": random_state, **options})
-    pca.fit(fitted)
-    share = 100 * pca.explained_variance_ratio_[:2]
-    return Projection(
-        np.asarray(pca.transform(real)[:, :2], dtype=np.float32),
-        np.asarray(pca.transform(generated)[:, :2], dtype=np.float32),
-        (f"PC1 ({share[0]:.1f} % of the variance)", f"PC2 ({share[1]:.1f} %)"),
-        basis,
-    )
-
-
-def _nmf(
-    real: Points,
-    generated: Points,
-    fitted: Points,
-    basis: str,
-    random_state: int,
-    options: Mapping[str, Any],
-) -> Projection:
-    if fitted.min() < 0 or generated.min() < 0:
-        raise DataError(
-            "NMF needs values of at least 0 and some are negative: choose another method."
-        )
-    decomposition = require("sklearn.decomposition", extra="plot", purpose="An NMF plot")
-    settings = {"init": "nndsvda", "max_iter": 500, "tol": 1e-3, "random_state": random_state}
-    nmf = decomposition.NMF(n_components=2, **{**settings, **options})
-    nmf.fit(fitted)
-    return _named("NMF", nmf.transform(real), nmf.transform(generated), basis)
-
-
-def _scores(fitted: Points, generated: Points, random_state: int) -> tuple[Points, Points]:
-    """Return principal-component scores: of the cells to fit and of the generated ones."""
-    decomposition = require("sklearn.decomposition", extra="plot", purpose="This plot")
-    n_scores = min(_N_SCORES, fitted.shape[0] - 1, fitted.shape[1])
-    pca = decomposition.PCA(n_scores, svd_solver="auto", random_state=random_state).fit(fitted)
-    scores = [np.asarray(pca.transform(X), dtype=np.float32) for X in (fitted, generated)]
-    return scores[0], scores[1]
-
-
 def _tsne(scores: Points, random_state: int, options: Mapping[str, Any]) -> Any:
-    """t-SNE started from the principal components, at the small scale that it grows from."""
+    """t-SNE started from the principal components, scaled down as scikit-learn advises."""
     manifold = require("sklearn.manifold", extra="plot", purpose="A t-SNE plot")
     threads = require("threadpoolctl", extra="plot", purpose="A t-SNE plot")
     settings = {
@@ -208,7 +162,6 @@ def _tsne(scores: Points, random_state: int, options: Mapping[str, Any]) -> Any:
         "init": scores[:, :2] / max(scores[:, 0].std(), 1e-12) * 1e-4,
         "random_state": random_state,
     }
-    # Few cells give threads little to do but to wait for each other, on a busy machine for ever.
     n_threads = 1 if len(scores) < _WORTH_THREADS else None
     with threads.threadpool_limits(n_threads, user_api="openmp"):
         return manifold.TSNE(n_components=2, **{**settings, **options}).fit_transform(scores)
@@ -218,22 +171,9 @@ def _mds(scores: Points, random_state: int, options: Mapping[str, Any]) -> Any:
     """Metric MDS by stress majorisation, started from the principal components."""
     manifold = require("sklearn.manifold", extra="plot", purpose="An MDS plot")
     settings = {"n_init": 1, "max_iter": 200, "eps": 1e-4, "random_state": random_state}
-    start = scores[:, :2].astype(np.float64)
     mds = manifold.MDS(n_components=2, **{**settings, **options})
+    exact = scores.astype(np.float64)
     with warnings.catch_warnings():
-        # Of a default for the start, which is given here: the argument to name it is too new.
+        # About a default for the start, which is given here; its new argument is too new.
         warnings.filterwarnings("ignore", "The default value of `init`", FutureWarning)
-        return mds.fit_transform(scores.astype(np.float64), init=start)
-
-
-def _diffusion_map(scores: Points, random_state: int, options: Mapping[str, Any]) -> Any:
-    """Diffusion components 1 and 2; component 0 is constant."""
-    anndata = require("anndata", extra="plot", purpose="A diffusion map")
-    scanpy = require("scanpy", extra="plot", purpose="A diffusion map")
-    if len(scores) < 5:
-        raise DataError(f"DiffusionMap needs at least 5 cells, got {len(scores)}.")
-    joint = anndata.AnnData(scores)
-    neighbours = {"n_neighbors": min(30, len(scores) - 1), "method": "gauss"}
-    scanpy.pp.neighbors(joint, use_rep="X", random_state=random_state, **{**neighbours, **options})
-    scanpy.tl.diffmap(joint, n_comps=min(4, len(scores) - 2), random_state=random_state)
-    return joint.obsm["X_diffmap"][:, 1:3]
+        return mds.fit_transform(exact, init=exact[:, :2])

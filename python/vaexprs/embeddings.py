@@ -1,0 +1,170 @@
+"""UMAP and diffusion maps, computed in a process of their own.
+
+Both run code compiled by numba, in which Ctrl-C can be lost or end in a crash. So one worker
+process computes them: an interrupt reaches the waiting parent at once, which stops the worker.
+The worker stays for later calls, since compiling takes most of the time of the first one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.errors import DataError, require
+
+__all__ = ["diffusion_map", "umap_plane"]
+
+Points = NDArray[np.float32]
+
+_worker: subprocess.Popen[str] | None = None
+
+
+def umap_plane(fitted: Points, placed: Points | None = None, **settings: Any) -> tuple[Points, ...]:
+    """Return UMAP coordinates of the fitted cells, and of cells placed among them.
+
+    Parameters
+    ----------
+    fitted, placed
+        Principal-component scores, ``(n_cells, n_components)``.
+    **settings
+        Arguments of `umap.UMAP`.
+
+    Raises
+    ------
+    MissingExtraError
+        If umap-learn is not installed.
+    DataError
+        If UMAP fails, with its own words.
+    """
+    _check("umap", "A UMAP plot")
+    return _ask("umap", [fitted] if placed is None else [fitted, placed], settings)
+
+
+def diffusion_map(scores: Points, **settings: Any) -> Points:
+    """Return the two leading non-constant diffusion components, ``(n_cells, 2)``, by scanpy.
+
+    Parameters
+    ----------
+    scores
+        Principal-component scores, ``(n_cells, n_components)``.
+    **settings
+        Arguments of `scanpy.pp.neighbors`.
+
+    Raises
+    ------
+    MissingExtraError
+        If scanpy is not installed.
+    DataError
+        If scanpy fails, with its own words.
+    """
+    _check("scanpy", "A diffusion map")
+    return _ask("diffusion map", [scores], settings)[0]
+
+
+def _check(module: str, purpose: str) -> None:
+    if find_spec(module) is None:  # importing it would take seconds in this process too
+        require(module, extra="plot", purpose=purpose)
+
+
+def _ask(method: str, arrays: list[Points], settings: dict[str, Any]) -> tuple[Points, ...]:
+    """Have the worker compute; settings that are no JSON are served in this process."""
+    try:
+        request = json.dumps({"method": method, "settings": settings})
+    except TypeError:
+        return _compute(method, arrays, settings)
+    with tempfile.TemporaryDirectory(prefix="vaexprs-") as folder:
+        np.savez(Path(folder, "given.npz"), *arrays)
+        Path(folder, "request.json").write_text(request, encoding="utf-8")
+        worker = _running_worker()
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        try:
+            worker.stdin.write(f"{folder}\n")
+            worker.stdin.flush()
+            answer = worker.stdout.readline()
+        except BaseException:
+            _stop()
+            raise
+        if not answer:
+            _stop()
+            raise DataError(f"the process that computes the {method} ended without an answer.")
+        problem = json.loads(answer)
+        if problem is not None:
+            raise DataError(f"the {method} failed: {problem}")
+        with np.load(Path(folder, "made.npz"), allow_pickle=False) as made:
+            return tuple(made[name] for name in made.files)
+
+
+def _running_worker() -> subprocess.Popen[str]:
+    global _worker
+    if _worker is None or _worker.poll() is not None:
+        _worker = subprocess.Popen(
+            [sys.executable, "-m", "vaexprs.embeddings"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,  # a terminal's Ctrl-C goes to the parent alone
+        )
+    return _worker
+
+
+@atexit.register
+def _stop() -> None:
+    global _worker
+    if _worker is not None:
+        _worker.kill()
+        _worker.communicate()
+        _worker = None
+
+
+def _compute(method: str, arrays: list[Points], settings: dict[str, Any]) -> tuple[Points, ...]:
+    """Compute in this process."""
+    warnings.simplefilter("ignore")  # of both libraries, about settings chosen here
+    if method == "umap":
+        import umap
+
+        reducer = umap.UMAP(n_components=2, **settings)
+        points = [reducer.fit_transform(arrays[0])]
+        points += [reducer.transform(array) for array in arrays[1:]]
+    else:
+        import anndata
+        import scanpy
+
+        cells = anndata.AnnData(arrays[0])
+        seed = settings.get("random_state", 0)
+        scanpy.pp.neighbors(cells, use_rep="X", **settings)
+        scanpy.tl.diffmap(cells, n_comps=min(4, cells.n_obs - 2), random_state=seed)
+        points = [cells.obsm["X_diffmap"][:, 1:3]]  # component 0 is constant
+    return tuple(np.asarray(array, dtype=np.float32) for array in points)
+
+
+def _serve() -> None:
+    """Compute each request, whose folder a line of standard input names, until its end."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # a library's prints are no answers
+    for line in sys.stdin:
+        folder, problem = Path(line.rstrip("\n")), None
+        try:
+            request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+            with np.load(folder / "given.npz", allow_pickle=False) as given:
+                arrays = [given[name] for name in given.files]
+            np.savez(folder / "made.npz", *_compute(request["method"], arrays, request["settings"]))
+        except Exception as error:
+            problem = "".join(traceback.format_exception_only(error)).strip()
+        print(json.dumps(problem), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

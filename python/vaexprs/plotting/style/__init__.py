@@ -1,1 +1,0 @@
-"""Shared figure style: canvas, colours, pen."""
