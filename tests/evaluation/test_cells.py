@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from vaexprs.errors import ConditionError, DataError
-from vaexprs.evaluation.comparison.cells import open_cells, read_cells, to_score_scale
-
-
-def test_counts_become_log1p_of_counts_per_ten_thousand():
-    X = np.array([[1.0, 3, 0], [0, 0, 0], [2, 0, 2]], dtype=np.float32)
-    expected = np.log1p([[2500, 7500, 0], [0, 0, 0], [5000, 0, 5000]])
-    np.testing.assert_allclose(to_score_scale(X, "counts"), expected, rtol=1e-6)
-    sparse = sp.csr_matrix(X)
-    np.testing.assert_allclose(to_score_scale(sparse, "counts").toarray(), expected, rtol=1e-6)
-    np.testing.assert_array_equal(sparse.toarray(), X)  # left as it was
-    np.testing.assert_allclose(to_score_scale(X, "linear"), np.log1p(X))
-    assert to_score_scale(X, "log") is X
+from vaexprs.evaluation.comparison.cells import open_cells, read_cells
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,10 @@ def plot_aug(
     layer
         Layer of the real cells to compare with, as given to `fit_vae`.
     scale
-        ``"counts"``: log1p of counts per 10,000. ``"log1p"``: log1p of the values. ``"none"``:
-        the values. ``"auto"`` looks at the real cells: whole numbers are counts; other values
-        are logged unless they are already, which is assumed of data with negative values or
-        without a large spread. Both sources are treated alike.
+        ``"counts"``: log1p of counts per 10,000 is drawn. ``"linear"``: log1p of the values.
+        ``"log"``: the values. ``"auto"`` looks at the real cells: whole numbers are counts, or
+        drawn as they are if they are zeros and ones; other values are logged unless one is
+        negative or none exceeds 30. Both sources are treated alike.
     n_top_genes
         Keep the genes with the largest variance among the real cells. None: all.
     basis

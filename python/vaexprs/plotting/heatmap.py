@@ -69,7 +69,7 @@ def plot_heatmap(
     layer
         Layer to read instead of ``X``, where a panel has it.
     scale
-        As in `plot_aug`: ``"auto"``, ``"counts"``, ``"log1p"`` or ``"none"``.
+        As in `plot_aug`: ``"auto"``, ``"counts"``, ``"linear"`` or ``"log"``.
     max_cells
         Cells to show in each panel; more are thinned out at random, groups in proportion but
         rare groups not below 6 where there is room. Of a panel of more than 20,000 cells a

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vaexprs.data.scale import scale_of, stored_values, to_log
 from vaexprs.errors import DataError, near_matches
 from vaexprs.plotting.cells import Cells
 
 __all__ = ["SCALES", "Scale", "align", "choose_scale", "rescale"]
 
-Scale = Literal["auto", "counts", "log1p", "none"]
+Scale = Literal["auto", "counts", "linear", "log"]
 
-#: What a scale does, in the words of a figure's note.
+#: Values drawn for each scale, in the words of a figure's note.
 SCALES = {
     "counts": "log1p of counts per 10,000",
-    "log1p": "log1p of values",
-    "none": "values as given",
+    "linear": "log1p of values",
+    "log": "values as given",
 }
 
 
@@ -63,11 +63,7 @@ def align(real: Cells, generated: Cells) -> Cells:
 
 
 def choose_scale(reference: Cells, scale: str) -> str:
-    """Return what to do with the values: the scale asked for, or one that suits the reference.
-
-    ``auto``: whole non-negative numbers are counts. Values with negatives among them stay as
-    they are. Other values span orders of magnitude, as RPKM and TPM do, or do not, as logged
-    values do; the line is drawn where the largest is 30 times the median of those above 0.
+    """Return the scale asked for, or that of the reference.
 
     Raises
     ------
@@ -78,46 +74,21 @@ def choose_scale(reference: Cells, scale: str) -> str:
         raise DataError(f"unknown scale {scale!r}: " + near_matches(scale, get_args(Scale)))
     if scale != "auto":
         return scale
-    values = _values(reference.X)
-    if (values < 0).any():
-        return "none"
-    if (values == np.rint(values)).all():
-        return "counts"
-    positive = values[values > 0]
-    return "log1p" if positive.max() > 30 * np.median(positive) else "none"
+    found = scale_of(reference.X)
+    return "log" if found == "binary" else found
 
 
 def rescale(cells: Cells, scale: str) -> Cells:
-    """Return the cells on a scale of `SCALES`.
+    """Return the cells as a scale of `SCALES` is drawn.
 
     Raises
     ------
     DataError
         If a logarithm is asked of negative values.
     """
-    if scale == "none":
-        return cells
-    if (_values(cells.X) < 0).any():
+    if scale != "log" and (stored_values(cells.X) < 0).any():
         raise DataError(
             f"the {cells.name} cells hold negative values, of which scale={scale!r} takes the "
-            "logarithm: pass scale='none'."
+            "logarithm: pass scale='log'."
         )
-    X = cells.X.copy()
-    if scale == "counts":
-        library = np.asarray(X.sum(1), dtype=np.float64).ravel()
-        factor = np.divide(1e4, library, out=np.zeros_like(library), where=library > 0)
-        if hasattr(X, "tocsr"):
-            X.data *= np.repeat(factor, np.diff(X.indptr)).astype(np.float32)
-        else:
-            X *= factor[:, None].astype(np.float32)
-    if hasattr(X, "tocsr"):
-        np.log1p(X.data, out=X.data)
-    else:
-        np.log1p(X, out=X)
-    return replace(cells, X=X)
-
-
-def _values(X: Any) -> NDArray[np.float32]:
-    """Return the stored values; those that a sparse matrix leaves out are 0."""
-    values: NDArray[np.float32] = X.data if hasattr(X, "tocsr") else X
-    return values
+    return replace(cells, X=to_log(cells.X, scale))  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from vaexprs.data import ExpressionData, read_expression
+from vaexprs.data.scale import scale_of, to_log
 from vaexprs.errors import ConditionError, DataError, require
 from vaexprs.evaluation.metrics.arrays import Array, Matrix
 
@@ -20,9 +21,6 @@ __all__ = ["Cells", "Evaluated", "Scale", "ScaleChoice", "open_cells", "read_cel
 #: ``log1p`` of the values for ``"linear"`` (RPKM, TPM), on the values themselves for ``"log"``.
 Scale: TypeAlias = Literal["counts", "linear", "log"]
 ScaleChoice: TypeAlias = Literal["auto", "counts", "linear", "log"]
-
-#: Continuous values that nowhere exceed this are taken to be logged already: log1p(1e13) is 30.
-LARGEST_LOG = 30.0
 
 
 @dataclass(frozen=True)
@@ -234,12 +232,12 @@ def _choose_scale(train: ExpressionData, scale: ScaleChoice, notes: list[str]) -
         )
     if scale != "auto":
         return scale
-    if train.minimum >= 0 and train.is_integer and train.maximum > 1:
-        return "counts"
-    if train.minimum >= 0 and train.maximum > LARGEST_LOG:
-        return "linear"
-    notes.append("Values are compared as given: they look logged or scaled already.")
-    return "log"
+    found = scale_of(train.X)
+    if found == "binary":
+        notes.append("Values are zeros and ones: they are compared as given.")
+    elif found == "log":
+        notes.append("Values are compared as given: they look logged or scaled already.")
+    return "log" if found == "binary" else found
 
 
 def _cells(
@@ -266,23 +264,7 @@ def _cells(
     }
     return Cells(
         given,
-        to_score_scale(given, scale),
+        to_log(given, scale),
         {key: columns[key] for key in keys},
         columns.get(donor_key) if donor_key is not None else None,
     )
-
-
-def to_score_scale(given: Matrix, scale: Scale) -> Matrix:
-    """Return values on the scale of the scores, float32, sparse if given sparse."""
-    if scale == "log":
-        return given
-    values = given
-    if scale == "counts":
-        library = np.asarray(given.sum(axis=1), dtype=np.float64).ravel()
-        factor = (1e4 / np.where(library > 0, library, 1.0)).astype(np.float32)
-        if sp.issparse(given):
-            values = sp.csr_matrix(given, copy=True)
-            values.data *= np.repeat(factor, np.diff(values.indptr))
-        else:
-            values = given * factor[:, None]
-    return values.log1p() if sp.issparse(values) else np.log1p(values)

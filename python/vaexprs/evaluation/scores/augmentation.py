@@ -10,8 +10,9 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 
 from vaexprs.data import read_expression
+from vaexprs.data.scale import to_log
 from vaexprs.errors import DataError
-from vaexprs.evaluation.comparison.cells import Evaluated, to_score_scale
+from vaexprs.evaluation.comparison.cells import Evaluated
 from vaexprs.evaluation.metrics.arrays import Array
 from vaexprs.evaluation.metrics.utility import Method, augmented_f1
 from vaexprs.evaluation.scores.whole import Split
@@ -166,4 +167,4 @@ class _Source:
                 f"the augment callback was asked for {n} cells of category {self.category!r} and "
                 f"made {X.shape[0]}."
             )
-        return self.split.basis.components_of(to_score_scale(X, self.data.scale))
+        return self.split.basis.components_of(to_log(X, self.data.scale))

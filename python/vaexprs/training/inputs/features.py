@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
+from vaexprs.data.scale import LARGEST_LOG, Scale, to_log
 from vaexprs.spec import COUNT_LIKELIHOODS
 
 __all__ = ["Features", "feature_kind"]
-
-#: Counts are put on this scale before the logarithm, as the field does.
-TARGET_LIBRARY = 1e4
 
 Array = NDArray[np.float32]
 
@@ -54,19 +52,8 @@ class Features:
 
     def transform(self, X: Any) -> Any:
         """Apply ``f`` alone, keeping sparse what is sparse."""
-        if self.kind == "identity":
-            return X
-        factor: Any = 1.0
-        if self.kind == "log_normalised":
-            total = np.asarray(X.sum(axis=1)).reshape(-1, 1)
-            factor = (TARGET_LIBRARY / np.maximum(total, 1e-12)).astype(np.float32)
-        if isinstance(X, np.ndarray):
-            return np.log1p(X * factor)
-        out = X.copy()
-        if self.kind == "log_normalised":
-            out.data *= np.repeat(factor.ravel(), np.diff(X.indptr))
-        np.log1p(out.data, out=out.data)
-        return out
+        scales: dict[str, Scale] = {"log_normalised": "counts", "log1p": "linear"}
+        return to_log(X, scales.get(self.kind, "log"))
 
     def inputs(self, X: Any) -> Array:
         """Return what the encoder reads of these cells, dense, ``(n_cells, n_inputs)``."""
@@ -86,6 +73,6 @@ def feature_kind(
     """Choose the transformation: counts and linear scales are logged, logged ones are not."""
     if likelihood in COUNT_LIKELIHOODS:
         return "log_normalised"
-    if likelihood == "zigamma" and data.maximum > 30:
+    if likelihood == "zigamma" and data.maximum > LARGEST_LOG:
         return "log1p"
     return "identity"

@@ -1,0 +1,77 @@
+"""The scale of expression values, found from the values, and the way from each to a log scale."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+__all__ = ["LARGEST_LOG", "Scale", "log_normalise", "scale_of", "stored_values", "to_log"]
+
+#: ``"counts"``: whole numbers. ``"binary"``: zeros and ones. ``"linear"``: in proportion to
+#: expression, as RPKM and TPM are. ``"log"``: logged or scaled.
+Scale: TypeAlias = Literal["counts", "binary", "linear", "log"]
+
+#: Largest value that is taken to be logged: log1p(1e13) is 30.
+LARGEST_LOG = 30.0
+
+#: Total counts of a cell before the logarithm: the convention of scanpy and Seurat.
+_TARGET_LIBRARY = 1e4
+
+
+def scale_of(X: Any) -> Scale:
+    """Return the scale of a matrix by its values.
+
+    Values with a negative among them, or that nowhere exceed 30, are logged or scaled; whole
+    numbers are counts, unless they are zeros and ones only.
+
+    Parameters
+    ----------
+    X
+        ``(n_cells, n_genes)``, an array or a sparse matrix.
+    """
+    values = stored_values(X)
+    if values.size == 0:
+        return "binary"
+    largest = values.max()
+    if values.min() < 0:
+        return "log"
+    if (values == np.rint(values)).all():
+        return "counts" if largest > 1 else "binary"
+    return "linear" if largest > LARGEST_LOG else "log"
+
+
+def to_log(X: Any, scale: Scale) -> Any:
+    """Return values of a scale on a log scale, float32, sparse if given sparse.
+
+    Counts become log1p of counts per 10,000, linear values log1p of themselves; logged and binary
+    values are returned as they are.
+    """
+    if scale == "counts":
+        return log_normalise(X)
+    if scale == "linear":
+        return X.log1p() if hasattr(X, "tocsr") else np.log1p(X)
+    return X
+
+
+def log_normalise(X: Any) -> Any:
+    """Return log1p of counts per 10,000, float32, sparse if given sparse.
+
+    Parameters
+    ----------
+    X
+        Counts, ``(n_cells, n_genes)``, an array or a CSR matrix; a cell without counts stays one.
+    """
+    library = np.asarray(X.sum(axis=1, dtype=np.float64)).ravel()
+    factor = (_TARGET_LIBRARY / np.where(library > 0, library, 1.0)).astype(np.float32)
+    if not hasattr(X, "tocsr"):
+        return np.log1p(X * factor[:, None])
+    out = X.astype(np.float32, copy=True)
+    out.data *= np.repeat(factor, np.diff(out.indptr))
+    np.log1p(out.data, out=out.data)
+    return out
+
+
+def stored_values(X: Any) -> Any:
+    """Return all values of an array, or those that a sparse matrix stores (the others are 0)."""
+    return X.data if hasattr(X, "tocsr") else X
