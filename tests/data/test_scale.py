@@ -18,13 +18,13 @@ COUNTS = np.random.default_rng(0).poisson(2.0, (30, 8)).astype(np.float32)
         (COUNTS, "counts"),
         (COUNTS > 2, "binary"),
         (np.zeros((3, 2)), "binary"),
-        (COUNTS * 10.5, "linear"),
+        ((COUNTS * 0.5) ** 6, "linear"),
         (np.log1p(COUNTS), "log"),
         (COUNTS - 1, "log"),
         (np.full((2, 2), -1.0), "log"),
-        (np.array([[30.5]]), "linear"),
-        (np.array([[29.5]]), "log"),
-        (np.array([[0, 1000.0], [0, 0.5]]), "linear"),
+        (np.array([[30.5, 1.0, 1.0]]), "linear"),
+        (np.array([[29.5, 0.1, 0.1]]), "log"),
+        (np.array([[0, 1000.0], [0.5, 0.7]]), "linear"),
     ],
 )
 def test_the_scale_follows_from_the_values(form, X, scale):

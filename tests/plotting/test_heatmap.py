@@ -46,7 +46,7 @@ def strip(figure, panel=0):
 
 
 def test_the_first_figure_of_the_original(groups):
-    figure = plot_heatmap(groups, groupby="group")
+    figure = plot_heatmap(groups, groupby="group", scale="log")
     assert np.array_equal(image(figure), groups.X.T)
     codes = np.asarray(strip(figure).get_array())[0]
     assert codes.tolist() == [0] * 20 + [1] * 20 + [2] * 20

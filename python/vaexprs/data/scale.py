@@ -6,14 +6,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["LARGEST_LOG", "Scale", "log_normalise", "scale_of", "stored_values", "to_log"]
+__all__ = ["Scale", "log_normalise", "scale_of", "stored_values", "to_log"]
 
 #: ``"counts"``: whole numbers. ``"binary"``: zeros and ones. ``"linear"``: in proportion to
 #: expression, as RPKM and TPM are. ``"log"``: logged or scaled.
 Scale: TypeAlias = Literal["counts", "binary", "linear", "log"]
 
-#: Largest value that is taken to be logged: log1p(1e13) is 30.
-LARGEST_LOG = 30.0
+#: Largest value that can be logged: log1p(1e13) is 30.
+_LARGEST_LOG = 30.0
 
 #: Total counts of a cell before the logarithm: the convention of scanpy and Seurat.
 _TARGET_LIBRARY = 1e4
@@ -22,8 +22,8 @@ _TARGET_LIBRARY = 1e4
 def scale_of(X: Any) -> Scale:
     """Return the scale of a matrix by its values.
 
-    Values with a negative among them, or that nowhere exceed 30, are logged or scaled; whole
-    numbers are counts, unless they are zeros and ones only.
+    Values with a negative among them are logged or scaled; whole numbers are counts, unless they
+    are zeros and ones only. Others are linear if the largest exceeds 30.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def scale_of(X: Any) -> Scale:
         return "log"
     if (values == np.rint(values)).all():
         return "counts" if largest > 1 else "binary"
-    return "linear" if largest > LARGEST_LOG else "log"
+    return "linear" if largest > _LARGEST_LOG else "log"
 
 
 def to_log(X: Any, scale: Scale) -> Any:

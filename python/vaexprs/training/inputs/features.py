@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
-from vaexprs.data.scale import LARGEST_LOG, Scale, to_log
+from vaexprs.data.scale import Scale, scale_of, to_log
 from vaexprs.spec import COUNT_LIKELIHOODS
 
 __all__ = ["Features", "feature_kind"]
@@ -73,6 +73,6 @@ def feature_kind(
     """Choose the transformation: counts and linear scales are logged, logged ones are not."""
     if likelihood in COUNT_LIKELIHOODS:
         return "log_normalised"
-    if likelihood == "zigamma" and data.maximum > LARGEST_LOG:
+    if likelihood == "zigamma" and scale_of(data.X) == "linear":
         return "log1p"
     return "identity"
