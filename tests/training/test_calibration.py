@@ -40,7 +40,7 @@ def test_a_decoder_asked_for_one_head_gives_that_head(fit):
 
 def test_moments_are_means_over_the_cells_that_draws_stand_for(fit, simulated):
     """Whatever steps of rows the draws are decoded in, and whichever combinations those cut."""
-    draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed=1, most=3000)
+    draws = Draws.of(fit.vae.decoder, fit.scaling, fit.spec, seed=1, most=3000)
     sizes = np.bincount(draws.group)
     assert len(draws.group) > 2 * 512
     assert (np.cumsum(sizes) % 512).all()
@@ -52,7 +52,7 @@ def test_moments_are_means_over_the_cells_that_draws_stand_for(fit, simulated):
     cells = fit.spec.conditions.n_cells
 
     data = read_expression(simulated, condition_keys=["cell_type", "batch"])
-    groupings = partitions(fit.vae, data, draws)
+    groupings = partitions(data, draws)
     assert [grouping.n_groups for grouping in groupings] == [3, 2, 6]
     for grouping in groupings:
         mean, second = grouping.moments(

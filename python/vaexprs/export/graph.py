@@ -1,20 +1,20 @@
 """The decoder as an ONNX graph, built from NumPy weights node by node.
 
-Nothing is traced and torch is not imported: a fixed architecture is written down faster than it
-is recorded, and the bytes are the same every time. `DecoderWeights` is the whole decoder in
-numbers; `build_model` writes it with a `GeneratorSpec` as one self-contained model.
+Nothing is traced and torch is not imported: to write a fixed architecture is faster, and gives the
+same bytes every time. `DecoderWeights` is the decoder in numbers; `build_model` writes it with a
+`GeneratorSpec` as one self-contained model.
 
 ::
 
     z ──(soft bound)──┬────────────────────────────┐
                       ├─ hidden layers ── hidden ──┤
-    condition ────────┼────────────────────────────┼─ Concat ─ Gemm ─ link ─ mean, ...
+    condition ────────┼────────────────────────────┼─ Concat ─ Gemm ─ function ─ mean, ...
                       └─ membership ───────────────┘               │
     library ──(depth: log, for dispersions)────────────────────────┘
 
-``membership`` holds one column for each combination of categories seen in training: 1 for cells
-of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. A combination
-that was never seen has zeros there and is served by the effects of its keys alone.
+``membership`` has one column for each combination of categories with enough training cells: 1 for
+cells of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. Other
+combinations have zeros there and get the effects of their keys alone.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vaexprs._version import __version__
 from vaexprs.spec import GeneratorSpec, write_metadata
+from vaexprs.spec.likelihoods import Function
 
 __all__ = ["ACTIVATIONS", "IR_VERSION", "OPSET", "DecoderWeights", "Head", "build_model"]
 
+#: Opset and file version: the newest that runtimes of the last four years read.
 OPSET = 17
 IR_VERSION = 8
 
@@ -80,20 +82,19 @@ class DecoderWeights:
         Hidden layers: weight ``(n_inputs, units)``, bias ``(units,)``, activation. The first reads
         z and the condition side by side.
     heads
-        ``logits`` and what the likelihood needs besides: ``log_inverse_dispersion``,
-        ``log_scale``, ``zero_logits``.
+        By name; the table of likelihoods says which, and their functions.
     bound
         Soft bound of each latent, ``(n_latent,)``: ``bound * tanh(z / bound)``; None for none.
     ceiling
         Largest logit of each gene, ``(n_genes,)``; None for none.
     member
-        Which categories make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
+        Categories that make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
     embedding
-        For many categories: vectors that stand for them in the heads, ``(n_conditions, width)``.
+        With very many categories: vectors in place of one-hot, ``(n_conditions, width)``.
     typical_library
-        Library size whose logarithm is taken off that of the cell's, for heads that read it.
+        Library size at which heads that read ``depth``, the log library, read 0.
     shift, stretch
-        ``(n_genes,)``, ``mean = shift + stretch * link(logits)`` for ``bernoulli``, ``gaussian``.
+        ``(n_genes,)``, ``mean = shift + stretch * function(logits)``; None for none.
     """
 
     layers: tuple[tuple[Array, Array, str], ...]
@@ -108,7 +109,7 @@ class DecoderWeights:
 
 
 class _Builder:
-    """Collects nodes and weights; names follow from what they are."""
+    """Collects nodes and weights of a graph."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -150,14 +151,14 @@ class _Builder:
 
 
 def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto:
-    """Build the artifact: the graph of a decoder with its spec as metadata.
+    """Return the artifact: the graph of a decoder with its spec as metadata.
 
     Parameters
     ----------
     weights
         The decoder.
     spec
-        What the artifact promises; stored as metadata.
+        Stored as metadata.
 
     Returns
     -------
@@ -177,15 +178,10 @@ def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto
     def value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    source = {
-        "mean": "logits",
-        "inverse_dispersion": "log_inverse_dispersion",
-        "scale": "log_scale",
+    rows: dict[str, int | str] = {
+        name: "n_cells" if name == "mean" or weights.heads[output.head].weight else 1
+        for name, output in spec.law.outputs.items()
     }
-    rows: dict[str, int | str] = {}
-    for name in spec.outputs:
-        per_cell = name == "mean" or bool(weights.heads[source.get(name, name)].weight)
-        rows[name] = "n_cells" if per_cell else 1
     graph = helper.make_graph(
         builder.nodes,
         "decoder",
@@ -205,7 +201,7 @@ def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto
 
 
 def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -> dict[str, str]:
-    """Write what the heads read, block by block; only blocks that a head uses."""
+    """Write the blocks of features that heads use, and return their names in the graph."""
     used = {block for head in weights.heads.values() for block in head.weight}
     features = {"z": "z"}
     if weights.bound is not None:
@@ -263,33 +259,35 @@ def _head(builder: _Builder, name: str, head: Head, features: dict[str, str]) ->
 def _outputs(
     builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec, heads: dict[str, str]
 ) -> None:
-    """Write the links from the heads to the outputs in data units."""
-    logits = heads["logits"]
-    if weights.ceiling is not None:
-        # min(x + bias, ceiling), with the bias last: a runtime that knows softmax takes it along
-        bias = weights.heads["logits"].bias
-        ceiling = builder.weight("ceiling", (weights.ceiling - bias).reshape(1, -1))
-        cut = builder.node("Min", [logits, ceiling], "logits.cut")
-        logits = builder.node(
-            "Add", [cut, builder.weight("logits.level", bias.reshape(1, -1))], "logits"
-        )
-    if spec.is_counts:
-        share = builder.node("Softmax", [logits], "share", axis=-1)
-        builder.node("Mul", [share, "library"], "mean")
-    elif spec.likelihood == "zigamma":
-        builder.node("Exp", [logits], "mean")
-    else:
-        assert weights.shift is not None
-        assert weights.stretch is not None
-        x = logits
-        if spec.likelihood == "bernoulli":
-            x = builder.node("Sigmoid", [logits], "scaled")
-        stretch = builder.weight("stretch", weights.stretch.reshape(1, -1))
-        shift = builder.weight("shift", weights.shift.reshape(1, -1))
-        builder.node("Add", [builder.node("Mul", [x, stretch], "stretched"), shift], "mean")
-    if "inverse_dispersion" in spec.outputs:
-        builder.node("Exp", [heads["log_inverse_dispersion"]], "inverse_dispersion")
-    if "scale" in spec.outputs:
-        builder.node("Exp", [heads["log_scale"]], "scale")
-    if "zero_logits" in spec.outputs:
-        builder.node("Identity", [heads["zero_logits"]], "zero_logits")
+    """Write the outputs in data units: the functions of the heads that the table names."""
+    for name, (head, function) in spec.law.outputs.items():
+        x = _below_ceiling(builder, weights, heads[head]) if head == "logits" else heads[head]
+        if name == "mean" and weights.shift is not None and weights.stretch is not None:
+            x = _apply(builder, function, x, "scaled")
+            stretch = builder.weight("stretch", weights.stretch.reshape(1, -1))
+            shift = builder.weight("shift", weights.shift.reshape(1, -1))
+            builder.node("Add", [builder.node("Mul", [x, stretch], "stretched"), shift], name)
+        elif function == "linear":
+            builder.node("Identity", [x], name)
+        else:
+            _apply(builder, function, x, name)
+
+
+def _below_ceiling(builder: _Builder, weights: DecoderWeights, logits: str) -> str:
+    if weights.ceiling is None:
+        return logits
+    # min(x + bias, ceiling), with the bias last: a runtime that knows softmax takes it along
+    bias = weights.heads["logits"].bias
+    ceiling = builder.weight("ceiling", (weights.ceiling - bias).reshape(1, -1))
+    cut = builder.node("Min", [logits, ceiling], "logits.cut")
+    level = builder.weight("logits.level", bias.reshape(1, -1))
+    return builder.node("Add", [cut, level], "logits")
+
+
+def _apply(builder: _Builder, function: Function, x: str, output: str) -> str:
+    if function == "linear":
+        return x
+    if function == "softmax":
+        share = builder.node("Softmax", [x], "share", axis=-1)
+        return builder.node("Mul", [share, "library"], output)
+    return builder.node({"exp": "Exp", "sigmoid": "Sigmoid"}[function], [x], output)

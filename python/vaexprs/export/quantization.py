@@ -1,21 +1,21 @@
-"""Weights of the decoder's last layer as 8-bit integers, and what that does to the means.
+"""Store the weights of the decoder's last layer as 8-bit integers, and measure the error.
 
-At 20,000 genes the product of the last hidden layer with its weights is most of the time of
-generation. In integers it takes a third of it, and the file a quarter of the room, for a small
-error in the means, which is measured here and stored with the model.
+At 20,000 genes the product of the last hidden layer with its weights takes most of the time of
+generation. In integers it takes a third, and the file a quarter of the space, for a small error
+in the means, which is stored with the model.
 
-In the graph it is written with standard operators, as quantised models usually are, so that a
-runtime either finds its integer kernel in it or computes the same in float32::
+The graph uses standard operators, as quantised models usually do: a runtime finds its integer
+kernel in them, or computes the same in float32::
 
     hidden ─ QuantizeLinear ─ DequantizeLinear ─┐
     weight (int8) ─────────── DequantizeLinear ─┴─ MatMul ─┐
     z, condition, ... (float32) ─────────────────── MatMul ─┴─ Add ─ Add bias ─ ...
 
 - Weights have one scale for each gene, activations one for all, fixed here on draws from the
-  prior: a scale taken from the cells of a block would make them depend on each other.
-- Activations take 7 of the 8 bits. Processors without VNNI add two products of 8 bits into 16,
-  where 255 * 127 twice would be clipped, silently; 127 * 127 twice fits.
-- What is narrow stays float32: z and conditions weigh much and cost little.
+  prior. A scale taken from the cells of a block would make them depend on each other.
+- Activations use 7 of the 8 bits. Processors without VNNI add two products of 8 bits into 16 bits,
+  and clip 2 * 255 * 127 silently; 2 * 127 * 127 fits.
+- Blocks narrower than 64 stay float32: they matter most and cost least.
 """
 
 from __future__ import annotations
@@ -30,27 +30,31 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from vaexprs.errors import VaexprsError, require
+from vaexprs.latent.draws import draw_inputs
 from vaexprs.spec import GeneratorSpec, write_metadata
 
-__all__ = ["NARROW", "quantize"]
+__all__ = ["NARROW", "prior_inputs", "quantize"]
 
 Array = NDArray[np.float32]
 
-#: Blocks of fewer features stay in float32.
+#: Features of a block from which it is quantised.
 NARROW = 64
+#: Largest level of weights and activations: 7 bits.
 _LEVELS = 127
+#: Cells that fix the scales of activations, cells that the error is measured on, and cells
+#: computed together, which bounds memory.
 _CALIBRATION_CELLS, _ERROR_CELLS, _STEP = 1024, 512, 128
 
 
 def quantize(model: onnx.ModelProto, spec: GeneratorSpec) -> onnx.ModelProto:
-    """Quantise the last layers of an artifact's graph, and measure the error of its means.
+    """Return an artifact with quantised last layers, and the error of its means.
 
     Parameters
     ----------
     model
         An artifact in float32, such as `vaexprs.export.graph.build_model` gives.
     spec
-        What it promises.
+        Its metadata.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def quantize(model: onnx.ModelProto, spec: GeneratorSpec) -> onnx.ModelProto:
     if not wide:
         raise VaexprsError(
             "precision='int8' is for decoders whose last hidden layer has at least "
-            f"{NARROW} units; this one has none so wide, and gains nothing: use 'float32'."
+            f"{NARROW} units, and this one has none: use 'float32'."
         )
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
@@ -142,7 +146,7 @@ def _integer_nodes(
     wide: set[str],
     added: dict[str, NDArray[Any]],
 ) -> Iterator[onnx.NodeProto]:
-    """Yield what takes the place of a head: a product for each wide block, one for the narrow."""
+    """Yield the nodes that replace a head: a product per wide block, and one for the narrow."""
     name = head.output
     correction = np.zeros(bias.shape)
     stops = np.cumsum([features[part].shape[1] for part in head.parts])
@@ -153,7 +157,7 @@ def _integer_nodes(
             yield from _dequantized_part(part, features[part], added)
             yield from _dequantized_weight(f"{name}.{part}", rows[part], added)
             rounded = added[f"{name}.{part}.int8"] * added[f"{name}.{part}.scales"]
-            # What rounding does to the average cell goes into the bias.
+            # the bias makes up for the rounding of the average cell
             correction += features[part].mean(axis=0, dtype=np.float64) @ (rows[part] - rounded)
             terms.append(f"{name}.{part}.product")
             inputs = [f"{part}.dequantized", f"{name}.{part}.weight"]
@@ -212,14 +216,14 @@ def _error(
     n_genes = spec.n_genes
     difference, size = np.zeros(n_genes), np.zeros(n_genes)
     drift, total = np.zeros(n_genes), np.zeros(n_genes)
-    names = [name for name in spec.outputs if name in ("mean", "zero_logits")]
+    names = list(spec.outputs)
     runs = (_computed(m, names, spec, _ERROR_CELLS, seed=1) for m in (model, quantized))
     for exact, rounded in zip(*runs, strict=True):
-        a, b = _expected(exact), _expected(rounded)
-        difference += ((b - a) ** 2).sum(axis=0)
-        size += (a**2).sum(axis=0)
-        drift += (b - a).sum(axis=0)
-        total += np.abs(a).sum(axis=0)
+        a, b = spec.law.expected(exact), spec.law.expected(rounded)
+        difference += ((b - a) ** 2).sum(axis=0, dtype=np.float64)
+        size += (a**2).sum(axis=0, dtype=np.float64)
+        drift += (b - a).sum(axis=0, dtype=np.float64)
+        total += np.abs(a).sum(axis=0, dtype=np.float64)
     square = difference / np.maximum(size, np.finfo(float).tiny)
     averages = np.abs(drift) / np.maximum(total, np.finfo(float).tiny)
     return {
@@ -228,13 +232,6 @@ def _error(
         "worst_average": float(f"{averages.max():.3g}"),
         "n_cells": _ERROR_CELLS,
     }
-
-
-def _expected(outputs: Mapping[str, Array]) -> NDArray[np.float64]:
-    mean = outputs["mean"].astype(np.float64)
-    if "zero_logits" in outputs:
-        mean *= 0.5 - 0.5 * np.tanh(0.5 * outputs["zero_logits"].astype(np.float64))
-    return mean
 
 
 def _computed(
@@ -256,7 +253,7 @@ def _computed(
         probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     wanted = [name for name in dict.fromkeys(names) if name not in spec.inputs]
-    inputs = _prior_inputs(spec, n_cells, seed)
+    inputs = prior_inputs(spec, n_cells, seed)
     for start in range(0, n_cells, _STEP):
         feed = {name: value[start : start + _STEP] for name, value in inputs.items()}
         yield feed | dict(zip(wanted, session.run(wanted, feed), strict=True))
@@ -267,28 +264,6 @@ def _concatenate(steps: Iterator[dict[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([step[name] for step in collected]) for name in collected[0]}
 
 
-def _prior_inputs(spec: GeneratorSpec, n_cells: int, seed: int) -> dict[str, Array]:
-    """Draw inputs of the graph from the prior, all seen combinations alike."""
-    rng = np.random.default_rng(seed)
-    prior, conditions = spec.prior, spec.conditions
-    group = np.arange(n_cells) % len(conditions.n_cells)
-    if prior.kind == "standard_normal":
-        z = rng.standard_normal((n_cells, spec.n_latent))
-    else:
-        own = [slice(*prior.offsets[g : g + 2]) for g in group]
-        component = [
-            s.start + rng.choice(s.stop - s.start, p=_normal(prior.weights[s])) for s in own
-        ]
-        noise = rng.standard_normal((n_cells, prior.means.shape[1], 1))
-        drawn = prior.means[component] + (prior.tril[prior.factor[component]] @ noise)[:, :, 0]
-        z = drawn[:, : spec.n_latent]
-    inputs: dict[str, NDArray[Any]] = {"z": z}
-    if conditions.keys:
-        inputs["condition"] = conditions.one_hot(conditions.combinations[group])
-    if spec.library is not None:
-        inputs["library"] = np.exp(spec.library.location[group])[:, None]
-    return {name: value.astype(np.float32) for name, value in inputs.items()}
-
-
-def _normal(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(weights / weights.sum())
+def prior_inputs(spec: GeneratorSpec, n_cells: int, seed: int) -> dict[str, Array]:
+    """Return inputs of the graph drawn from the prior, equally from all seen combinations."""
+    return draw_inputs(spec, np.arange(n_cells) % len(spec.conditions.n_cells), seed)

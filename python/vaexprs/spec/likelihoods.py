@@ -17,8 +17,8 @@ from vaexprs import _core
 from vaexprs.errors import near_matches
 
 __all__ = [
-    "COUNT_LIKELIHOODS", "LIKELIHOODS", "OUTPUTS", "Likelihood", "Observation", "Output",
-    "likelihood_named", "register",
+    "COUNT_LIKELIHOODS", "LIKELIHOODS", "OUTPUTS", "Function", "Likelihood", "Observation",
+    "Output", "likelihood_named", "register",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]

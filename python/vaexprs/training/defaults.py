@@ -1,4 +1,4 @@
-"""What fit_vae decides when it is not told: likelihood, sizes, device."""
+"""Defaults of `fit_vae` that depend on data or machine: likelihood, latent size, device."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import torch
 from vaexprs.data import ExpressionData
 from vaexprs.errors import DataError, DeviceError
 
-__all__ = [
-    "MOST_LATENTS", "USUAL_LATENTS", "choose_device", "choose_latent", "choose_likelihood",
-]  # fmt: skip
+__all__ = ["MOST_LATENTS", "choose_device", "choose_latent", "choose_likelihood"]
 
-#: Latents that are enough for most data; those of data with more to tell, such as deep counts of
-#: plates, whose components beyond these are still signal.
-USUAL_LATENTS, MOST_LATENTS = 30, 64
-
-#: Median of the counts that are not zero from which they are taken for reads, where so many are
-#: zero: it was 1 or 2 in 12 sets of molecules, 14 to 292 in 7 of reads of full-length protocols.
-#: Reads drop out in genes of any level, which no negative binomial law does that fits their
-#: positive values.
-_READS, _DROPPED = 10, 0.3
+#: Most latents, and most where components beyond are still signal, as in deep counts of plates.
+_USUAL_LATENTS, MOST_LATENTS = 30, 64
+#: Training cells for each latent.
+_CELLS_OF_LATENT = 8
+#: Counts are taken for reads from this share of zeros and this median of the others. The median was
+#: 1 or 2 in 12 sets of molecules, 14 to 292 in 7 of full-length reads. Reads drop out in genes of
+#: any level, which no negative binomial law does that fits their positive values.
+_DROPPED, _READS = 0.3, 10
+#: Share of zeros in continuous values from which they are exact zeros and no rounding.
+_FEW_ZEROS = 0.001
 
 
 def choose_likelihood(data: ExpressionData) -> tuple[str, str]:
-    """Look at the values and choose a likelihood; return it with the reason in words.
+    """Return the likelihood that fits the values, and the reason in words.
 
     Raises
     ------
@@ -39,49 +38,50 @@ def choose_likelihood(data: ExpressionData) -> tuple[str, str]:
     if data.is_integer:
         if data.maximum <= 1:
             return "bernoulli", f"{data.source} holds zeros and ones only"
-        middle = _median_positive(data)
+        values = data.X if isinstance(data.X, np.ndarray) else data.X.data
+        middle = float(np.median(values[values > 0]))
         if zeros >= _DROPPED and middle >= _READS:
             reason = f"{data.source} holds counts of reads rather than of molecules: {zeros:.0%} "
             return "zigamma", reason + f"zeros, and half of the others are {middle:g} or more"
         return "nb", f"{data.source} holds whole numbers >= 0, as counts are"
-    if zeros > 0.001:
+    if zeros > _FEW_ZEROS:
         reason = f"{data.source} holds non-negative values that are no counts, {zeros:.0%} zeros"
         return "zigamma", reason
     return "gaussian", f"{data.source} holds continuous values without zeros"
 
 
-def _median_positive(data: ExpressionData) -> float:
-    values = data.X if isinstance(data.X, np.ndarray) else data.X.data
-    return float(np.median(values[values > 0]))
-
-
-def choose_latent(n_cells: int, n_genes: int, most: int = USUAL_LATENTS) -> int:
-    """Choose the size of the latent space: what so many cells can tell apart, up to a limit."""
-    return max(1, min(most, n_cells // 8, n_genes - 1))
+def choose_latent(n_cells: int, n_genes: int, most: int = _USUAL_LATENTS) -> int:
+    """Return the size of the latent space for a number of cells, up to a limit."""
+    return max(1, min(most, n_cells // _CELLS_OF_LATENT, n_genes - 1))
 
 
 def choose_device(device: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device that is there.
+    """Return the device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
 
     Raises
     ------
     DeviceError
-        If the device asked for is not available.
+        If the device is not available.
+    ValueError
+        If the name is unknown.
     """
     name = str(device)
-    kind = name.partition(":")[0]
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
+    kind, _, index = name.partition(":")
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
     }
-    if kind == "auto":
-        return torch.device(next(k for k in ("cuda", "mps", "cpu") if available[k]))
-    if kind not in available:
-        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'mps', got {name!r}.")
-    if not available[kind]:
+    if name == "auto":
+        return torch.device(next(k for k in ("cuda", "mps", "cpu") if count[k]))
+    if kind not in count or (":" in name and not index.isdecimal()):
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda', 'mps', or one by number such as 'cuda:0', "
+            f"got {name!r}."
+        )
+    if int(index or 0) >= count[kind]:
         raise DeviceError(
-            f"device={name!r} was asked for, but this torch ({torch.__version__}) finds none: "
-            "use device='auto', or install torch for that device."
+            f"device={name!r} was asked for, but this torch ({torch.__version__}) finds "
+            f"{count[kind] or 'none'}: use device='auto', or install torch for that device."
         )
     return torch.device(name)

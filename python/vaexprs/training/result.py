@@ -10,41 +10,41 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 
+from vaexprs import _core
 from vaexprs.data import read_expression
 from vaexprs.errors import require
+from vaexprs.files import whole_file
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training import storage
 from vaexprs.training.defaults import choose_device
-from vaexprs.training.export import Precision, export_bytes, torch_outputs, write_atomically
-from vaexprs.training.inputs.batches import Cells, Scaling
+from vaexprs.training.export import Precision, export_bytes
+from vaexprs.training.inputs.batches import ROWS_PER_STEP, Cells, posterior
 from vaexprs.training.inputs.features import Features
+from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.loop import History
 from vaexprs.training.network.model import VAE
+from vaexprs.training.network.outputs import decoder_outputs
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 __all__ = ["VAEFit"]
 
-#: Cells encoded or decoded together.
-_ROWS_PER_STEP = 512
 
-
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class VAEFit:
     """A trained model, ready to encode, reconstruct, be saved, and be exported.
 
     Attributes
     ----------
     spec
-        What the exported artifact promises: genes, conditions, prior, provenance.
+        Contents of the exported artifact besides its graph: genes, conditions, prior, provenance.
     history
         Losses of each epoch, in nats per cell: ``"loss"``, ``"reconstruction"``, ``"kl"``, with
         validation cells also ``"val_loss"`` and so on, and ``"kl_weight"``.
     interrupted
-        Whether Ctrl-C ended the training before its time.
+        Whether Ctrl-C ended the training early.
     """
 
     spec: GeneratorSpec
@@ -65,9 +65,15 @@ class VAEFit:
         )
 
     def encode(
-        self, data: Any, *, labels: Any = None, layer: str | None = None
+        self,
+        data: Any,
+        *,
+        labels: Any = None,
+        layer: str | None = None,
+        sample: bool = False,
+        seed: int = 0,
     ) -> NDArray[np.float32]:
-        """Return the posterior means of cells' latent variables.
+        """Return latent variables of cells: means of their posteriors, or draws from them.
 
         Parameters
         ----------
@@ -78,36 +84,53 @@ class VAEFit:
             Labels of an array's cells, as in `fit_vae`.
         layer
             Layer to read instead of ``X``.
+        sample
+            Draw from the posteriors instead of taking their means.
+        seed
+            Of the draws.
 
         Returns
         -------
         z : array, ``(n_cells, n_latent)``, float32
         """
-        return self.posterior(self._cells(data, labels, layer))[0]
+        return self._latents(self._cells(data, labels, layer), sample, seed)
 
-    def reconstruct(self, data: Any, *, labels: Any = None, layer: str | None = None) -> AnnData:
-        """Encode cells, take the posterior mean, decode to expected expression.
+    def reconstruct(
+        self,
+        data: Any,
+        *,
+        labels: Any = None,
+        layer: str | None = None,
+        sample: bool = False,
+        seed: int = 0,
+    ) -> AnnData:
+        """Return the expected expression of encoded cells.
+
+        Parameters
+        ----------
+        data, labels, layer, sample, seed
+            As in `encode`.
 
         Returns
         -------
         AnnData
-            Expected values in data units with the condition columns in ``obs``,
-            ``obs["source"] == "reconstruction"`` and the posterior means in ``obsm["z"]``.
+            Expected values in data units, ``(n_cells, n_genes)``, with the condition columns in
+            ``obs``, ``obs["source"] == "reconstruction"`` and the latent variables in
+            ``obsm["z"]``.
         """
         anndata = require("anndata", extra="train", purpose="reconstruct")
         pandas = require("pandas", extra="train", purpose="reconstruct")
         cells = self._cells(data, labels, layer)
-        z, _ = self.posterior(cells)
+        z, law = self._latents(cells, sample, seed), self.spec.law
         blocks = []
-        for start in range(0, len(cells), _ROWS_PER_STEP):
-            rows = slice(start, start + _ROWS_PER_STEP)
-            inputs = {"z": z[rows], "condition": cells.condition[rows].cpu().numpy()}
-            inputs["library"] = cells.log_library[rows].exp().cpu().numpy()
-            outputs = torch_outputs(self.vae, self.scaling, inputs)
-            mean = outputs["mean"]
-            if "zero_logits" in outputs:
-                mean = mean * expit(-outputs["zero_logits"])
-            blocks.append(mean.astype(np.float32))
+        for start in range(0, len(cells), ROWS_PER_STEP):
+            rows = slice(start, start + ROWS_PER_STEP)
+            outputs = decoder_outputs(
+                self.vae.decoder, law, self.scaling, z=z[rows],
+                condition=cells.condition[rows].cpu().numpy(),
+                library=cells.log_library[rows].exp().cpu().numpy(),
+            )  # fmt: skip
+            blocks.append(law.expected(outputs).astype(np.float32))
         columns: dict[str, Any] = {
             key.name: pandas.Categorical.from_codes(
                 cells.data.codes[:, index], list(key.categories), ordered=key.ordered
@@ -121,7 +144,7 @@ class VAEFit:
 
     def artifact_bytes(self, *, precision: Precision = "float32") -> bytes:
         """Return the artifact: one self-contained ONNX model. The same fit, the same bytes."""
-        return export_bytes(self.vae, self.scaling, self.spec, precision)
+        return export_bytes(self.vae.decoder, self.scaling, self.spec, precision)
 
     def export(
         self,
@@ -138,8 +161,8 @@ class VAEFit:
             File to write.
         precision
             ``"float32"``, or ``"int8"`` for smaller files and faster generation where genes and
-            hidden units are many: the last layer's weights are rounded to 8 bits. The error that
-            makes in the means is measured and stored in the artifact, as ``spec.precision``.
+            hidden units are many: the last layer's weights are rounded to 8 bits. The error of
+            the means is measured and stored in the artifact, as ``spec.precision``.
         overwrite
             Replace an existing file.
 
@@ -151,19 +174,18 @@ class VAEFit:
         VaexprsError
             If ``"int8"`` is asked of a decoder without a hidden layer of at least 64 units.
         """
-        content = self.artifact_bytes(precision=precision)
-        return write_atomically(path, content, overwrite=overwrite)
+        return _write(path, self.artifact_bytes(precision=precision), overwrite)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the whole fit, encoder included, to one ``.safetensors`` file (no pickle)."""
         content = storage.to_bytes(
             self.vae, self.features, self.scaling, self.spec, self.history, self.interrupted
         )
-        return write_atomically(path, content, overwrite=overwrite)
+        return _write(path, content, overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> VAEFit:
-        """Read a fit that `save` wrote.
+        """Return a fit that `save` wrote.
 
         Raises
         ------
@@ -172,35 +194,32 @@ class VAEFit:
         """
         where = choose_device(device)
         parts = storage.read(path)
-        parts.vae.to(where).eval()
-        return cls(
-            parts.spec, parts.history, parts.interrupted, parts.vae, parts.features,
-            parts.scaling, where,
-        )  # fmt: skip
+        parts["vae"].to(where).eval()
+        return cls(**parts, device=where)
 
     def _cells(self, data: Any, labels: Any, layer: str | None) -> Cells:
         known = self.spec.conditions.keys
+        if layer is None:  # the layer of the training cells, where these cells have it
+            trained_on = self.spec.provenance.get("data", {}).get("layer")
+            layer = trained_on if trained_on in getattr(data, "layers", ()) else None
         expression = read_expression(
             data,
             labels=labels,
             condition_keys=[key.name for key in known],
-            layer=layer if layer is not None else self._layer_of(data),
+            layer=layer,
             known_keys=known,
             genes=self.spec.var_names,
         )
         expression.check_for(self.spec.likelihood)
-        return Cells(expression, self.features, self.scaling, self.spec.likelihood, self.device)
+        reads_library = self.spec.law.reads_library
+        return Cells(expression, self.features, self.scaling, reads_library, self.device)
 
-    def _layer_of(self, data: Any) -> str | None:
-        """Name the layer that the model was trained on, where the data have it."""
-        layer: str | None = self.spec.provenance.get("data", {}).get("layer")
-        return layer if layer is not None and layer in getattr(data, "layers", ()) else None
+    def _latents(self, cells: Cells, sample: bool, seed: int) -> NDArray[np.float32]:
+        mean, log_variance = posterior(self.vae, cells)
+        return _core.reparameterize(mean, log_variance, seed=seed) if sample else mean
 
-    @torch.no_grad()
-    def posterior(self, cells: Cells) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and log-variance of each cell's posterior, ``(n_cells, n_latent)`` each."""
-        self.vae.eval()
-        parts = [self.vae.encoder(batch) for _, batch in cells.batches(_ROWS_PER_STEP)]
-        mean = torch.cat([mean for mean, _ in parts]).cpu().numpy()
-        log_variance = torch.cat([log_variance for _, log_variance in parts]).cpu().numpy()
-        return mean, log_variance
+
+def _write(path: str | os.PathLike[str], content: bytes, overwrite: bool) -> Path:
+    with whole_file(path, overwrite=overwrite) as partial:
+        partial.write_bytes(content)
+    return Path(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,28 +13,17 @@ from torch import Tensor
 
 from vaexprs.errors import ArtifactError, require
 from vaexprs.spec import PREFIX, GeneratorSpec, read_metadata, write_metadata
-from vaexprs.training.inputs.batches import Scaling
 from vaexprs.training.inputs.features import Features
+from vaexprs.training.inputs.scaling import Scaling
+from vaexprs.training.likelihoods.registry import training_law
 from vaexprs.training.network.layers import Layer
 from vaexprs.training.network.loop import History
 from vaexprs.training.network.model import VAE, Architecture
 
-__all__ = ["Parts", "read", "to_bytes"]
+__all__ = ["read", "to_bytes"]
 
-#: Version of the layout of this file; raised when an older vaexprs could not read it.
+#: Version of the file's layout; raised when an older vaexprs could not read it.
 FIT_VERSION = 1
-
-
-@dataclass
-class Parts:
-    """What a saved fit is made of."""
-
-    vae: VAE
-    features: Features
-    scaling: Scaling | None
-    spec: GeneratorSpec
-    history: History
-    interrupted: bool
 
 
 def to_bytes(
@@ -45,7 +34,7 @@ def to_bytes(
     history: History,
     interrupted: bool,
 ) -> bytes:
-    """Write a fit as the bytes of a safetensors file."""
+    """Return a fit as the bytes of a safetensors file."""
     safetensors = require("safetensors.torch", extra="train", purpose="Saving a fit")
     tensors: dict[str, Tensor] = {
         "vae." + name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()
@@ -67,8 +56,8 @@ def to_bytes(
     return content
 
 
-def read(path: str | os.PathLike[str]) -> Parts:
-    """Read a fit; see `to_bytes`.
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the parts of a saved fit: spec, history, interrupted, vae, features, scaling.
 
     Raises
     ------
@@ -96,33 +85,41 @@ def read(path: str | os.PathLike[str]) -> Parts:
                 f"{path} was saved by a newer vaexprs (version {fit['version']} of the layout, "
                 f"this one reads up to {FIT_VERSION}): upgrade vaexprs."
             )
-        architecture = dict(fit["architecture"])
-        for side in ("encoder", "decoder"):
-            architecture[side] = tuple(Layer(**layer) for layer in architecture[side])
-        vae = VAE(Architecture(**architecture))
-        state = {
-            name.removeprefix("vae."): value
-            for name, value in tensors.items()
-            if name.startswith("vae.")
+        return {
+            "spec": read_metadata(metadata),
+            "history": fit["history"],
+            "interrupted": fit["interrupted"],
+            "vae": _vae(fit["architecture"], _group(tensors, "vae")),
+            "features": Features(fit["feature_kind"], **_arrays(tensors, "features")),
+            "scaling": Scaling(**_arrays(tensors, "scaling"))
+            if "scaling.shift" in tensors
+            else None,
         }
-        for name, value in state.items():
-            if name not in vae.state_dict():  # blocks that calibration added
-                _, _, head, _, block = name.split(".")
-                vae.decoder.add_block(head, block, value)
-        vae.load_state_dict(state)
-        features = Features(fit["feature_kind"], **_arrays(tensors, "features"))
-        scaling = Scaling(**_arrays(tensors, "scaling")) if "scaling.shift" in tensors else None
-        spec = read_metadata(metadata)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{path} is a damaged fit: {error}") from error
-    return Parts(vae, features, scaling, spec, fit["history"], fit["interrupted"])
+
+
+def _vae(architecture: dict[str, Any], state: dict[str, Tensor]) -> VAE:
+    law = training_law(architecture["likelihood"])
+    for side in ("encoder", "decoder"):
+        architecture[side] = tuple(Layer(**layer) for layer in architecture[side])
+    vae = VAE(Architecture(**{"heads": law.heads, **architecture}), law.log_prob)
+    for name, value in state.items():
+        if name not in vae.state_dict():  # a block that calibration added
+            _, _, head, _, block = name.split(".")
+            vae.decoder.head(head).add_block(block, value)
+    vae.load_state_dict(state)
+    return vae
+
+
+def _group(tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
+    start = group + "."
+    return {
+        name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)
+    }
 
 
 def _arrays(tensors: dict[str, Tensor], group: str) -> dict[str, Any]:
-    return {
-        name.partition(".")[2]: value.numpy()
-        for name, value in tensors.items()
-        if name.startswith(group + ".")
-    }
+    return {name: value.numpy() for name, value in _group(tensors, group).items()}

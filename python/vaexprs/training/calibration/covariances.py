@@ -1,11 +1,10 @@
-"""Covariances of few cells, believed as far as they tell more than drawn cells do.
+"""Shrink the covariance of few real cells towards that of simulated cells (empirical Bayes).
 
-A covariance of thirty scores of a few hundred cells is mostly noise, and moving drawn cells to it
-as it is would widen them: what noise takes from a variance cannot go below nothing, what it adds
-stays. So variances are those of all real cells together, and correlations and single combinations
-differ from those of drawn cells only as far as they do by more than samples of so many cells would
-(empirical Bayes: true differences have one variance over combinations, for the log variances of
-each score, and for all correlations).
+A covariance of thirty scores of a few hundred cells is mostly noise, and to match it as it is
+would widen the draws: a variance cannot shrink below zero, so noise mostly adds. So variances are
+those of all real cells together. Correlations, and single combinations, depart from the simulated
+cells only where the difference exceeds the sampling error. True differences have one variance over
+combinations for the log variance of each score, and one for all correlations.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["believed_covariances"]
+__all__ = ["shrunk_covariances"]
 
 Array = NDArray[np.float64]
 
 #: Variance of the log variance of n values, times n: 2 for normal values, more for long tails.
 _SAMPLING = 3.0
-#: Variance of scores that never vary.
+#: Variance of a score that does not vary.
 _TINY = 1e-12
 
 
-def believed_covariances(made: list[Array], n_made: NDArray[Any], real: list[Array]) -> list[Array]:
+def shrunk_covariances(made: list[Array], n_made: NDArray[Any], real: list[Array]) -> list[Array]:
     """Return the covariance that scores should have in each combination.
 
     The variance of each score over all cells is that of the real cells.
@@ -42,8 +41,7 @@ def believed_covariances(made: list[Array], n_made: NDArray[Any], real: list[Arr
     Returns
     -------
     list of arrays
-        One for each combination, ``(n_scores, n_scores)``: symmetric, but not always positive
-        definite.
+        ``(n_scores, n_scores)`` each: symmetric, not always positive definite.
     """
     n_real = np.array([max(len(cells) - 1, 0) for cells in real])
     if n_real.sum() < 2:  # nothing varies within combinations
@@ -53,8 +51,8 @@ def believed_covariances(made: list[Array], n_made: NDArray[Any], real: list[Arr
     scatter = np.asarray(sum(cells.T @ cells for cells in real))
     pooled_real = scatter / n_real.sum()
     error = 1 / n_real.sum() + 1 / n_made.sum()
-    believed = _true_spread([(pooled, pooled_real, error)])
-    _, correlation = _between(pooled, pooled_real, error, believed)
+    spread = _true_spread([(pooled, pooled_real, error)])
+    _, correlation = _between(pooled, pooled_real, error, spread)
     shift = correlation - _correlation(pooled)
     stretch = np.log(_variance(pooled_real) / _variance(pooled))
     targets = [
@@ -65,39 +63,40 @@ def believed_covariances(made: list[Array], n_made: NDArray[Any], real: list[Arr
         int(g): (targets[g], real[g].T @ real[g] / n_real[g], 1 / n_real[g] + 1 / n_made[g])
         for g in np.flatnonzero(n_real > 1)
     }
-    believed = _true_spread(list(own.values()))
+    spread = _true_spread(list(own.values()))
     for g, (expected, covariance, error) in own.items():
-        targets[g] = _covariance(*_between(expected, covariance, error, believed))
-    # logs of the variances of few cells are too low on average: all together as in real cells
+        targets[g] = _covariance(*_between(expected, covariance, error, spread))
+    # logs of variances of few cells are too low on average: restore the pooled variance
     left = np.sqrt(_variance(pooled_real) / _variance(_average(targets, share)))
     return [left[:, None] * target * left for target in targets]
 
 
 def _true_spread(pairs: list[tuple[Array, Array, float]]) -> tuple[Array, float]:
-    """Estimate the variances of true differences, in log variances and in correlations.
+    """Return the variances of true differences in log variances and in correlations.
 
-    Each pair of covariances is of samples so small that a mean is off by the variance given third.
+    Each pair of covariances comes with ``1 / n`` of its samples, the squared error of a mean in
+    units of its variance.
     """
     of_variance, of_correlation = np.zeros(1), 0.0
-    weight = sum(1 / off for _, _, off in pairs)
-    for before, after, off in pairs:
-        trust = 1 / off / weight
+    weight = sum(1 / error for _, _, error in pairs)
+    for before, after, error in pairs:
+        trust = 1 / error / weight
         rho = _correlation(before)
         apart = ~np.eye(len(rho), dtype=bool)
         change = np.log(_variance(after) / _variance(before))
         turn = (_correlation(after) - rho)[apart]
-        of_variance = of_variance + trust * (change**2 - _SAMPLING * off)
+        of_variance = of_variance + trust * (change**2 - _SAMPLING * error)
         if turn.size:
-            noise = (1 - rho[apart] ** 2) ** 2 * off
+            noise = (1 - rho[apart] ** 2) ** 2 * error
             of_correlation += trust * float(np.mean(turn**2 - noise))
     return np.maximum(of_variance, 0), max(of_correlation, 0.0)
 
 
 def _between(
-    old: Array, new: Array, error: float, believed: tuple[Array, float]
+    old: Array, new: Array, error: float, spread: tuple[Array, float]
 ) -> tuple[Array, Array]:
-    """Go from one covariance towards another as far as is believed: log variances, correlations."""
-    of_variance, of_correlation = believed
+    """Return log variances and correlations of `old`, moved towards `new` by their shrinkage."""
+    of_variance, of_correlation = spread
     before, rho = np.log(_variance(old)), _correlation(old)
     far = of_variance / (of_variance + _SAMPLING * error)
     turned = of_correlation / (of_correlation + error)
@@ -108,17 +107,17 @@ def _between(
 
 
 def _variance(covariance: Array) -> Array:
-    return np.asarray(np.maximum(np.diag(covariance), _TINY))
+    return np.maximum(np.diag(covariance), _TINY)
 
 
 def _correlation(covariance: Array) -> Array:
     deviation = np.sqrt(_variance(covariance))
-    return np.asarray(covariance / deviation[:, None] / deviation)
+    return covariance / deviation[:, None] / deviation
 
 
 def _covariance(log_variance: Array, correlation: Array) -> Array:
     deviation = np.exp(0.5 * log_variance)
-    return np.asarray(deviation[:, None] * correlation * deviation)
+    return deviation[:, None] * correlation * deviation
 
 
 def _average(covariances: list[Array], share: Array) -> Array:

@@ -1,10 +1,9 @@
-"""After training: make the sizes of generated cells, in genes detected, those of real cells.
+"""Match the quantiles of genes detected per cell to those of the training cells.
 
-Cells are filtered by their size before anyone fits them: by a least number of genes detected, often
-a largest one, too. What is left has edges that no normal law has. Here the number of genes that a
-cell of given z and library size shows is followed back to one direction of the prior; along it,
-each component of a mixture becomes a row of narrow ones with a common covariance, set so that the
-quantiles of the genes detected are those of the training cells.
+Cells are filtered by the number of genes detected before anyone fits them, so its law has edges
+that no normal law has. The number of genes that draws show is regressed on their coordinates,
+which gives one direction of the prior. Along it, each component of a mixture is split into a row
+of narrow ones with a common covariance, placed so that the quantiles agree.
 """
 
 from __future__ import annotations
@@ -14,41 +13,48 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
 from vaexprs.spec import Prior
+from vaexprs.training.inputs.moments import group_centred
 
 __all__ = ["SizeLaw", "detected"]
 
 Array = NDArray[np.float64]
 
-#: Narrow components in place of one, in a combination with a law of its own and in others, and
-#: their spread in units of the one's.
+#: Narrow components in place of one, in combinations with a law of their own and in others, and
+#: the standard deviation of each in units of the one's.
 _PIECES, _FEW_PIECES, _WIDTH = 16, 6, 0.2
-#: Levels of the quantiles that are compared.
+#: Levels of the quantiles to match.
 _LEVELS = (np.arange(20) + 0.5) / 20
-#: Fewest cells of a combination that is given a law of its own; cells at half trust.
+#: Fewest cells of a combination with a law of its own, and cells at half trust.
 _FEWEST_CELLS, _EVIDENCE = 30, 15.0
-#: How far the mean log library size of a combination may be moved.
+#: Largest move of a combination's mean log library size: genes that the decoder shows too often
+#: or too rarely are not made up for by library sizes.
 _DEEPER = 0.15
+#: Variance along the direction below which nothing can be moved.
+_FLAT = 1e-8
 
 
 def detected(X: Any) -> Array:
     """Return the log number of genes detected in each cell, ``(n_cells,)``."""
     n_genes = np.asarray((X > 0).sum(axis=1)).ravel()
-    return np.asarray(np.log(np.maximum(n_genes, 1)), np.float64)
+    return np.log(np.maximum(n_genes, 1)).astype(np.float64)
 
 
 class SizeLaw:
     """Moves a prior along the direction of size until quantiles agree.
 
-    Combinations with few cells have one law in common: filters know no combinations.
+    Combinations with few cells have one law in common, since filters apply to all alike.
 
     Parameters
     ----------
-    y, size, made, weight
-        Draws from the prior (z and the log library size), the log number of genes detected in
-        cells made of them, their combination, and how many cells each stands for.
+    y, size
+        Draws from the prior (z and the log library size), and the log number of genes detected
+        in cells made from them.
+    made, weight
+        Combination of each draw, and the number of cells it stands for.
     real, group
         Log number of genes detected in real cells, and their combination.
     """
@@ -68,48 +74,48 @@ class SizeLaw:
         few = (n_cells < _FEWEST_CELLS) & (n_cells[n_cells < _FEWEST_CELLS].sum() >= _FEWEST_CELLS)
         self.law_of = np.where(few, n_groups, np.arange(n_groups))  # of each combination
         self.made = self.law_of[made]
-        lawful = self.law_of[group]
-        within, outcome = _centre(y, made), _centre(size, made)
-        self.direction = np.asarray(np.linalg.lstsq(within, outcome, rcond=None)[0], np.float64)
+        real_law = self.law_of[group]
+        within, outcome = group_centred(y, made), group_centred(size, made)
+        self.direction = np.linalg.lstsq(within, outcome, rcond=None)[0].astype(np.float64)
         self.place = y @ self.direction  # of each draw along the direction
         self.trust: dict[int, float] = {}
         self.paths: dict[int, Array] = {}
         self.wanted: dict[int, Array] = {}
         self.start: dict[int, Array] = {}
         self.moved: dict[int, Array] = {}
-        for g in np.flatnonzero(np.bincount(lawful) >= _FEWEST_CELLS).tolist():
+        for g in np.flatnonzero(np.bincount(real_law) >= _FEWEST_CELLS).tolist():
             own = self.made == g
             along = within[own] @ self.direction
             square = float(along @ along)
-            if square < 1e-8:
+            if square < _FLAT:
                 continue
-            n = int((lawful == g).sum())
+            n = int((real_law == g).sum())
             self.trust[g] = n / (n + _EVIDENCE)
-            self.paths[g] = within[own].T @ along / square  # how y goes with its size
-            self.wanted[g] = np.quantile(real[lawful == g], _LEVELS)
+            self.paths[g] = within[own].T @ along / square  # change of y with its size
+            self.wanted[g] = np.quantile(real[real_law == g], _LEVELS)
             self.start[g] = _quantiles(self.place[own], weight[own])
             self.moved[g] = np.zeros(len(_LEVELS))
         self.compare(size)
 
     def compare(self, size: Array) -> None:
-        """Move the quantiles by what cells made of `moved_draws` lack."""
+        """Move the quantiles by the gap that cells made from `moved_draws` leave."""
         for g, wanted in self.wanted.items():
             own = self.made == g
             gap = wanted - _quantiles(size[own], self.weight[own])
             moved = self.start[g] + self.moved[g] + self.trust[g] * gap
-            # noise of counts widens the edges of a law; what asks for less than none is shared out
-            moved = _rising(moved) - self.start[g]
-            # what a decoder shows too many or too few genes of is not made up for by library sizes
+            # counting noise alone may be wider than the target, which would ask for a negative
+            # variance: neighbouring quantiles are pooled instead
+            moved = isotonic_regression(moved).x - self.start[g]
             deeper = float(moved.mean() * self.paths[g][-1])
             excess = deeper - np.clip(deeper, -_DEEPER, _DEEPER)
             self.moved[g] = moved - (excess / self.paths[g][-1] if excess else 0)
 
     def _shift(self, g: int, place: Array) -> Array:
-        """Return how a combination moves what lies at some places, ``(n, n_dim)``."""
+        """Return the move of a combination at some places, ``(n, n_dim)``."""
         return np.outer(np.interp(place, self.start[g], self.moved[g]), self.paths[g])
 
     def moved_draws(self) -> Array:
-        """Return the same draws where the law has moved them, ``(n_draws, n_dim)``."""
+        """Return the draws, moved, ``(n_draws, n_dim)``."""
         out = self.y.copy()
         for g in self.paths:
             out[self.made == g] += self._shift(g, self.place[self.made == g])
@@ -127,7 +133,7 @@ class SizeLaw:
                 pieces = prior.means[c][None].astype(np.float64)
                 covariance = narrow @ narrow.T
                 variance = float(a @ covariance @ a)
-                if law in self.paths and variance > 1e-8:
+                if law in self.paths and variance > _FLAT:
                     along = covariance @ a / variance
                     taken = (1 - _WIDTH**2) * variance
                     narrow = np.linalg.cholesky(
@@ -152,37 +158,15 @@ class SizeLaw:
 
 
 def _quantiles(values: Array, weight: Array) -> Array:
-    """Return the quantiles of weighted values at the levels that are compared."""
+    """Return the quantiles of weighted values."""
     order = np.argsort(values, kind="stable")
     level = np.cumsum(weight[order])
     level = (level - 0.5 * weight[order]) / level[-1]
     return np.interp(_LEVELS, level, values[order])
 
 
-def _centre(values: Array, group: NDArray[np.int64]) -> Array:
-    """Subtract the mean of each group."""
-    n = np.maximum(np.bincount(group), 1)
-    columns = values.reshape(len(values), -1).T
-    means = np.stack([np.bincount(group, column) / n for column in columns], axis=1)
-    return np.asarray(values - means[group].reshape(values.shape))
-
-
-def _rising(values: Array) -> Array:
-    """Return the nearest values that do not fall: neighbours that do are pooled."""
-    sums: list[float] = []
-    sizes: list[int] = []
-    for value in values:
-        sums.append(float(value))
-        sizes.append(1)
-        while len(sums) > 1 and sums[-2] / sizes[-2] > sums[-1] / sizes[-1]:
-            total, size = sums.pop(), sizes.pop()
-            sums[-1] += total
-            sizes[-1] += size
-    return np.repeat(np.array(sums) / np.array(sizes), sizes)
-
-
 def _normal_parts(n: int) -> Array:
-    """Return the means of n equally likely parts of a normal law, scaled to a variance of one."""
+    """Return the means of n equally likely parts of a normal law, scaled to variance 1."""
     edges = norm.ppf(np.arange(n + 1) / n)
     means = n * (norm.pdf(edges[:-1]) - norm.pdf(edges[1:]))
-    return np.asarray(means / means.std())
+    return means / means.std()

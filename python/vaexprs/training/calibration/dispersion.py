@@ -1,26 +1,24 @@
-r"""Dispersions by marginal maximum likelihood, for each gene and each combination of categories.
+r"""Dispersions of counts by marginal maximum likelihood, per gene and combination of categories.
 
-Within a combination a gene's counts vary because z does and because its law does. Draws from the
-prior tell the first, as the squared coefficient of variation ``k`` of the gene's share of the
-counts; the marginal law is then close to a negative binomial with
+Within a combination a gene's counts vary because z varies and because of the law itself. Draws
+from the prior give the first as the squared coefficient of variation ``k`` of the gene's share of
+the counts. The marginal law is then close to a negative binomial with
 
 .. math:: 1 / \theta_{marginal} = k + (1 + k) / \theta,
 
-the square of the coefficient of variation of a product. The inverse dispersion of a cell follows
-its library size L,
+the squared coefficient of variation of a product. The inverse dispersion of a cell follows its
+library size L,
 
 .. math:: \theta = \theta_{gene} (L / L_{typical})^a,
 
-with one exponent for all genes. At ``a = 0`` this is the usual law, whose variance exceeds the
-mean by :math:`\mu^2 / \theta`: what cells differ in truly. At ``a = 1`` the excess is in
-proportion to the mean: what counting adds, where a molecule is now and then counted twice or
-molecules come together (the NB2 and NB1 laws of Cameron and Trivedi 1986). Droplets lie at 0.3 to
-0.5, combinatorial indexing near 1.
+with one exponent for all genes. ``a = 0`` is the usual law (NB2 of Cameron and Trivedi 1986), whose
+variance exceeds the mean by :math:`\mu^2 / \theta`: cells truly differ. At ``a = 1`` (NB1) the
+excess is in proportion to the mean: molecules are counted twice or come together. Droplet data lie
+at 0.3 to 0.5, combinatorial indexing near 1.
 
-The likelihood of the training counts is computed on a grid of :math:`\theta`, the exponent chosen
-by it, then pooled over combinations with a prior around the trend over all genes. Then the
-categories of one key, the one that tells most, may differ from their gene as far as their own
-counts say, and combinations with cells enough from their categories.
+The likelihood of the training counts is computed on a grid of :math:`\theta`. It chooses the
+exponent; then each gene is shrunk towards the trend over genes, the categories of the key that
+differs most towards their gene, and combinations with enough cells towards their categories.
 """
 
 from __future__ import annotations
@@ -33,23 +31,29 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import gammaln
 
+from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
+
 __all__ = ["Dispersion", "marginal_dispersion"]
 
 Array = NDArray[np.float64]
 
-_GRID = np.linspace(np.log(0.02), np.log(1000.0), 28)
+#: Grid of log theta in steps of 0.4, between which parabolas interpolate.
+_GRID = np.linspace(np.log(DISPERSION_BOUNDS[0]), np.log(DISPERSION_BOUNDS[1]), 28)
 _STEP = float(_GRID[1] - _GRID[0])
-#: The cells of a combination are summarised by so many library sizes, fewer where cells are few.
+#: A combination's cells are cut into at most 3 parts of like library size, of at least 8 cells:
+#: the second-order term below covers the rest of the spread.
 _PARTS, _CELLS_OF_PART = 3, 8
-#: Exponents that are tried, on so many genes of at least so many counts.
+#: Exponents to try, on 1,000 genes with at least 30 counts, which is enough for one number.
 _EXPONENTS, _TRIED_GENES, _LEAST_COUNTS = np.linspace(0, 1, 5), 1000, 30
-#: Gain of an exponent in nats that is told from noise.
+#: Gain in nats from which an exponent is believed: odds of 150.
 _LEAST_GAIN = 5.0
-#: Standard deviations of log theta: of genes round their trend, of categories round their gene, of
-#: combinations round their category.
+#: Standard deviations of log theta: of genes about their trend (a factor of 4.5), of categories
+#: about their gene and combinations about their category (2.2).
 _GENE_SPREAD, _GROUP_SPREAD = 1.5, 0.8
-#: Numbers in a surface of likelihoods, which is gone over many times: it stays in cache.
+#: Numbers in a surface of likelihoods: 4 MB of float64 stay in cache.
 _MOST_AT_ONCE = 2**19
+#: The trend has at most 20 levels of at least 50 genes; one gene counts for at most 5 nats.
+_LEVELS, _GENES_OF_LEVEL, _MOST_KNOWLEDGE = 20, 50, 5.0
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,11 @@ class Dispersion:
     key
         The key whose categories differ, or None.
     category
-        What each of its categories adds, ``(n_categories, n_genes)``, or None.
+        Addition of each of its categories, ``(n_categories, n_genes)``, or None.
     deviation
-        What each combination adds, ``(n_groups, n_genes)``; zeros for those not asked for.
+        Addition of each combination, ``(n_groups, n_genes)``; zeros for those not asked for.
     exponent
-        What a cell adds for each unit of its log library size beyond the typical.
+        Addition of a cell for each unit of its log library size above the typical.
     """
 
     gene: Array
@@ -79,7 +83,7 @@ class Dispersion:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Counts of some genes, the cells of each combination in parts of like library size."""
+    """Counts of some genes, with cells in parts of like library size."""
 
     X: Any  # CSC, (n_cells, n_genes)
     library: Array  # of each cell
@@ -107,7 +111,7 @@ def marginal_dispersion(
     categories: NDArray[Any],
     asked: NDArray[np.bool_],
 ) -> Dispersion:
-    """Fit the log inverse dispersion of each gene, and what categories and combinations add.
+    """Return the log inverse dispersions of genes, categories and combinations.
 
     Parameters
     ----------
@@ -141,7 +145,7 @@ def marginal_dispersion(
         some = counts.genes(slice(first, first + step))
         surface = _by_combination(_log_likelihood(some), some, exponent * depth)
         pooled = (sums @ surface.reshape(n_groups, -1)).reshape(len(surfaces), len(_GRID), -1)
-        # only differences tell, and float32 holds them where the highest is 0
+        # only differences matter, and float32 holds them where the highest is 0
         surfaces[:, :, first : first + step] = pooled - pooled.max(axis=1, keepdims=True)
     level = np.log(np.maximum((rate * np.bincount(group, library)[:, None]).sum(0), 1e-9))
     gene = _peak(surfaces[0] + _pull(_trend(surfaces[0], level), _GENE_SPREAD))
@@ -157,12 +161,12 @@ def marginal_dispersion(
 
 
 def _pull(centre: Array, spread: float) -> Array:
-    """Log-density over the grid of a normal law of log theta, up to a constant."""
-    return np.asarray(-0.5 * ((_GRID[:, None] - centre) / spread) ** 2)
+    """Return the log-density over the grid of a normal law of log theta, up to a constant."""
+    return -0.5 * ((_GRID[:, None] - centre) / spread) ** 2
 
 
 def _members(category: NDArray[Any]) -> Array:
-    """Say which combinations belong to each category, ``(n_categories, n_groups)``."""
+    """Return which combinations belong to each category, 0 or 1, ``(n_categories, n_groups)``."""
     return np.asarray(category[None, :] == np.arange(category.max() + 1)[:, None], np.float64)
 
 
@@ -171,10 +175,10 @@ def _genes_at_once(counts: _Counts) -> int:
 
 
 def _by_combination(marginal: Array, counts: _Counts, deeper: Array) -> Array:
-    """Return surfaces net of z of each combination, ``(n_groups, grid, genes)``."""
+    """Return the surface of each combination net of z, ``(n_groups, grid, genes)``."""
     surface = _net_of_latent(marginal, counts.variation[counts.group], deeper)
     starts = np.flatnonzero(np.diff(counts.group, prepend=-1))
-    return np.asarray(np.add.reduceat(surface, starts, axis=0))
+    return np.add.reduceat(surface, starts, axis=0)
 
 
 def _parts(
@@ -182,8 +186,8 @@ def _parts(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array, NDArray[np.int64]]:
     """Cut the cells of each combination into parts of like library size.
 
-    Returns the part of each cell, and of each part the combination, mean and variance of the log
-    library size, and the number of cells.
+    Returns the part of each cell; for each part its combination, mean and variance of the log
+    library size, and number of cells.
     """
     part = np.empty(len(library), np.int64)
     of: list[int] = []
@@ -201,11 +205,7 @@ def _parts(
 
 
 def _choose(counts: _Counts, depth: Array, categories: NDArray[Any]) -> tuple[float, int | None]:
-    """Choose by the likelihood of some of the genes.
-
-    Returns the exponent with which dispersions follow library sizes, and the key whose categories
-    differ most in their dispersions.
-    """
+    """Return the exponent, and the key whose categories differ most, by the likelihood."""
     total = np.asarray(counts.X.sum(axis=0)).ravel()
     genes = np.flatnonzero(total >= _LEAST_COUNTS)
     genes = genes[np.argsort(total[genes], kind="stable")]
@@ -242,7 +242,7 @@ def _peak_of(scores: Array) -> float:
 
 
 def _log_likelihood(counts: _Counts) -> Array:
-    """Negative binomial log-likelihood of each part over the grid, ``(n_parts, grid, genes)``."""
+    """Return the log-likelihood of each part over the grid, ``(n_parts, grid, genes)``."""
     X, part, group = counts.X, counts.part, counts.group
     n_parts, n_genes = len(group), X.shape[1]
     theta = np.exp(_GRID)
@@ -267,16 +267,16 @@ def _log_likelihood(counts: _Counts) -> Array:
 
 
 def _net_of_latent(marginal: Array, variation: Array, deeper: Array) -> Array:
-    """Turn likelihoods over the marginal theta into ones over that of a gene.
+    """Turn likelihoods over the marginal theta into likelihoods over a gene's theta.
 
     Parameters
     ----------
     marginal
         ``(n_parts, grid, genes)``.
     variation
-        What z adds, ``(n_parts, genes)``.
+        Squared coefficient of variation due to z, ``(n_parts, genes)``.
     deeper
-        What the log theta of each part exceeds that of the gene by, ``(n_parts,)``.
+        Log theta of each part less the gene's, ``(n_parts,)``.
     """
     n_parts, n_grid, n_genes = marginal.shape
     law = np.exp(-_GRID - deeper[:, None])[:, :, None]  # (n_parts, grid, 1)
@@ -291,32 +291,32 @@ def _net_of_latent(marginal: Array, variation: Array, deeper: Array) -> Array:
     at += n_grid * np.arange(n_parts)[:, None, None]
     at *= n_genes
     at += np.arange(n_genes)
-    # by parabolas: lines lie below a surface that is concave, and most so between its points
+    # by parabolas: chords lie below a concave surface
     values = marginal.ravel()
     left, middle, right = values[at - n_genes], values[at], values[at + n_genes]
     slope, bend = 0.5 * (right - left), 0.5 * (left - 2 * middle + right)
-    return np.asarray(middle + place * (slope + place * bend))
+    return middle + place * (slope + place * bend)
 
 
 def _peak(surface: Array) -> Array:
-    """Find the maximum over the grid, refined by a parabola, ``(genes,)``."""
+    """Return the place of the maximum, refined by a parabola, ``(genes,)``."""
     best = np.clip(surface.argmax(axis=0), 1, len(_GRID) - 2)
     columns = np.arange(surface.shape[1])
     left, middle, right = (surface[best + shift, columns] for shift in (-1, 0, 1))
     curvature = np.minimum(left - 2 * middle + right, -1e-9)
     shift = np.clip(0.5 * (left - right) / curvature, -1, 1)
-    return np.asarray(_GRID[best] + shift * _STEP)
+    return _GRID[best] + shift * _STEP
 
 
 def _trend(total: Array, level: Array) -> Array:
-    """Smooth log theta over genes of similar counts, each weighted by what it knows."""
+    """Return log theta smoothed over genes of like level, weighted by their information."""
     best = _peak(total)
     knowledge = total.max(axis=0) - total.min(axis=0)
     order = np.argsort(level, kind="stable")
-    parts = np.array_split(order, max(1, min(20, len(order) // 50)))
+    parts = np.array_split(order, max(1, min(_LEVELS, len(order) // _GENES_OF_LEVEL)))
     centres, values = [], []
     for part in parts:
-        weight = np.minimum(knowledge[part], 5.0) + 1e-3
+        weight = np.minimum(knowledge[part], _MOST_KNOWLEDGE) + 1e-3
         centres.append(level[part].mean())
         values.append((weight * best[part]).sum() / weight.sum())
-    return np.asarray(np.interp(level, centres, values))
+    return np.interp(level, centres, values)

@@ -1,8 +1,8 @@
-"""Partitions of cells and of draws, and the blocks of weights that tell their groups apart.
+"""Partitions of cells, and corrections of a head for each group.
 
-What draws show is compared with what cells show group by group: all together, by the categories of
-each key, by combinations of categories. Each partition knows the block of features through which
-a head can be corrected for one group and no other.
+Draws are compared with cells group by group: by the categories of each key, then by combinations
+of categories, or all together. Each partition has a block of features with one column a group,
+so that a head can be corrected for one group alone.
 """
 
 from __future__ import annotations
@@ -17,30 +17,47 @@ from torch import Tensor
 
 from vaexprs.data import ExpressionData
 from vaexprs.training.calibration.draws import Draws
-from vaexprs.training.network.model import VAE, Head
+from vaexprs.training.network.model import Decoder
+from vaexprs.training.network.precision import wide
 
-__all__ = ["Grouping", "bias", "combinations", "correct", "correct_to", "partitions"]
+__all__ = ["Grouping", "add_to_groups", "combinations", "gene_wise", "partitions", "set_gene_wise"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Grouping:
-    """A partition of cells and draws, and the block of weights that tells its groups apart.
+    """A partition of cells and draws, with its block of features.
 
-    Groups without a row in the block are measured with the others but not corrected.
+    Attributes
+    ----------
+    cells
+        Group of each cell, ``(n_cells,)``.
+    draws
+        Group of each combination, ``(n_combinations,)``.
+    weight
+        Number of cells that a draw of each combination stands for.
+    block
+        Name of the block, or None for the bias.
+    rows
+        Row of each group in the block, or -1: measured with the others, but not corrected.
     """
 
-    cells: NDArray[np.int64]  # group of each cell
-    draws: NDArray[np.int64]  # group of each combination
-    weight: Array  # how many cells each draw of a combination stands for
-    block: str | None  # None: the bias
-    rows: NDArray[np.int64]  # row of each group in the block, or -1
+    cells: NDArray[np.int64]
+    draws: NDArray[np.int64]
+    weight: Array
+    block: str | None
+    rows: NDArray[np.int64]
 
     @property
     def n_groups(self) -> int:
         """Number of groups."""
         return len(self.rows)
+
+    @property
+    def n_cells(self) -> NDArray[np.int64]:
+        """Cells of each group, ``(n_groups, 1)``."""
+        return np.bincount(self.cells, minlength=self.n_groups)[:, None]
 
     def moments(
         self,
@@ -48,7 +65,20 @@ class Grouping:
         names: tuple[str, ...],
         values: Callable[[dict[str, Tensor], Tensor], list[Tensor]],
     ) -> list[Array]:
-        """Average functions of some heads over each group's draws, ``(n_groups, G)`` each."""
+        """Return averages of functions of some heads over each group's draws.
+
+        Parameters
+        ----------
+        names
+            Heads to compute.
+        values
+            Takes heads and library sizes ``(n, 1)``, returns tensors ``(n, width)``.
+
+        Returns
+        -------
+        list of arrays
+            ``(n_groups, width)`` each.
+        """
         out: list[Array] = []
         total = np.zeros(self.n_groups)
         for rows, heads, library in draws.heads(names):
@@ -63,77 +93,70 @@ class Grouping:
             ):
                 group, weight = self.draws[combination], self.weight[combination]
                 for sums, value in zip(out, found, strict=True):
-                    part = value[start:stop].sum(0, dtype=torch.float64)
-                    sums[group] += weight * part.cpu().numpy()
+                    sums[group] += weight * wide(value[start:stop]).sum(0).cpu().numpy()
                 total[group] += weight * (stop - start)
         return [value / total[:, None] for value in out]
 
 
-def partitions(vae: VAE, data: ExpressionData, draws: Draws) -> list[Grouping]:
-    """List the partitions to correct, from the coarsest to the finest."""
-    conditions = draws.spec.conditions
-    # a draw stands for as many cells as its combination has, divided by its draws
+def partitions(data: ExpressionData, draws: Draws) -> list[Grouping]:
+    """Return the partitions to correct, from the coarsest to the finest."""
+    conditions, shape = draws.spec.conditions, draws.decoder.shape
     weight = conditions.n_cells / np.bincount(draws.group, minlength=draws.n_groups)
-    if not conditions.keys or vae.shape.embedding:
+    if not conditions.keys or shape.embedding:
         nothing = np.zeros(data.n_cells, np.int64)
         one = np.zeros(draws.n_groups, np.int64)
         return [Grouping(nothing, one, weight, None, np.zeros(1, np.int64))]
-    found = []
-    start = 0
-    for key, size in enumerate(conditions.sizes):
-        rows = start + np.arange(size)
-        codes = data.codes[:, key].astype(np.int64)
-        found.append(
-            Grouping(
-                codes, conditions.combinations[:, key].astype(np.int64), weight, "condition", rows
-            )
+    found = [
+        Grouping(
+            data.codes[:, key].astype(np.int64),
+            conditions.combinations[:, key].astype(np.int64),
+            weight,
+            "condition",
+            start + np.arange(size),
         )
-        start += int(size)
-    if vae.shape.n_combinations:
-        found.append(combinations(vae, data, draws, weight))
+        for key, (start, size) in enumerate(zip(conditions.starts, conditions.sizes, strict=True))
+    ]
+    if shape.n_combinations:
+        found.append(combinations(data, draws, weight))
     return found
 
 
-def combinations(vae: VAE, data: ExpressionData, draws: Draws, weight: Array) -> Grouping:
-    """Return the finest partition; the block has rows for the combinations with cells enough."""
+def combinations(data: ExpressionData, draws: Draws, weight: Array) -> Grouping:
+    """Return the finest partition. Its block has rows for combinations with enough cells."""
     conditions = draws.spec.conditions
-    member = vae.decoder.member.cpu().numpy().T  # (m, C)
+    member = draws.decoder.member.cpu().numpy().T  # (m, C)
     place = {tuple(np.flatnonzero(row)): i for i, row in enumerate(member)}
-    row = np.array([place.get(tuple(c + conditions.starts), -1) for c in conditions.combinations])
+    columns = conditions.combinations + conditions.starts
+    row = np.array([place.get(tuple(own), -1) for own in columns])
     return Grouping(data.group, np.arange(len(row)), weight, "membership", row)
 
 
-def correct(vae: VAE, name: str, grouping: Grouping, correction: Array) -> None:
-    """Add to a head what the groups of a grouping differ by."""
-    head = vae.decoder.heads[name]
-    assert isinstance(head, Head)
+def add_to_groups(decoder: Decoder, name: str, grouping: Grouping, correction: Array) -> None:
+    """Add a correction of each group, ``(n_groups, n_genes)``, to a head."""
+    head = decoder.head(name)
     values = torch.from_numpy(correction.astype(np.float32)).to(head.bias.device)
     with torch.no_grad():
         if grouping.block is None:
             head.bias.add_(values[0])
             return
-        n_rows = vae.shape.n_conditions
+        n_rows = decoder.shape.n_conditions
         if grouping.block == "membership":
-            n_rows = vae.shape.n_combinations
+            n_rows = decoder.shape.n_combinations
         if grouping.block not in head.weight:
-            empty = torch.zeros(n_rows, len(head.bias), device=head.bias.device)
-            vae.decoder.add_block(name, grouping.block, empty)
+            head.add_block(grouping.block, torch.zeros(n_rows, values.shape[1]).to(values))
         kept = np.flatnonzero(grouping.rows >= 0)
         head.weight[grouping.block][grouping.rows[kept]] += values[kept]
 
 
-def correct_to(vae: VAE, name: str, values: Array) -> None:
-    """Set the gene-wise part of a head and forget what groups added."""
-    head = vae.decoder.heads[name]
-    assert isinstance(head, Head)
+def gene_wise(decoder: Decoder, name: str) -> Array:
+    """Return the bias of a head, ``(n_genes,)``."""
+    return decoder.head(name).bias.detach().cpu().double().numpy()
+
+
+def set_gene_wise(decoder: Decoder, name: str, values: Array) -> None:
+    """Set the bias of a head, ``(n_genes,)``, and its weights to zero."""
+    head = decoder.head(name)
     with torch.no_grad():
         head.bias.copy_(torch.from_numpy(values.astype(np.float32)))
         for weight in head.weight.values():
             weight.zero_()
-
-
-def bias(vae: VAE, name: str) -> Array:
-    """Return the gene-wise part of a head, ``(G,)``."""
-    head = vae.decoder.heads[name]
-    assert isinstance(head, Head)
-    return np.asarray(head.bias.detach().double().cpu().numpy())

@@ -1,10 +1,8 @@
-"""After training: make the prior's draws vary along principal components as new cells do.
+"""Match the covariance of principal-component scores of draws to that of real cells.
 
-What a network of finite training draws from its prior is somewhat wider or narrower than the
-cells along each component. Here cells are drawn as generation will draw them, twice from each z:
-the covariance of the two gives what z brings to the scores, the rest is noise of the counts. The
-covariance of the prior is then moved, combination by combination, until the scores' covariance is
-that of the training cells' cross-fitted scores, which is that of new cells.
+Each z gives two simulated cells. The covariance between the two is due to z, the rest is counting
+noise. The covariance of the prior is then moved, combination by combination, until the scores of
+draws have the covariance of the training cells' cross-fitted scores, which is that of new cells.
 """
 
 from __future__ import annotations
@@ -15,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.spec import Prior
-from vaexprs.training.calibration.covariances import believed_covariances
+from vaexprs.training.calibration.covariances import shrunk_covariances
+from vaexprs.training.inputs.moments import group_centred
 
 __all__ = ["match_scores"]
 
 Array = NDArray[np.float64]
 
-#: How far the variance along a direction may move in one round.
+#: Factors by which the variance along a direction may move in one round.
 _LIMITS = (0.3, 2.0)
+#: Singular values below a tenth of the largest are not inverted: scores that hardly respond to z
+#: would move it far.
+_LEAST_RESPONSE = 0.1
 
 
 def match_scores(
@@ -34,12 +36,12 @@ def match_scores(
     scores: Array,
     group: NDArray[np.int64],
 ) -> Prior:
-    """Move the covariances of a prior so that its draws have the covariance of the scores.
+    """Return the prior with covariances moved so that draws have the covariance of the scores.
 
     Parameters
     ----------
     prior
-        Mixtures to move, one for each combination.
+        Mixtures, one for each combination.
     y
         Draws from `prior`: z and, for counts, the log library size.
     first, second
@@ -47,19 +49,18 @@ def match_scores(
     made
         Combination of each draw.
     scores
-        Scores of real cells as new cells would have them (and their log library size).
+        Cross-fitted scores of real cells (and their log library size).
     group
         Combination of each real cell.
     """
     n_groups = len(prior.offsets) - 1
-    y, first, second = (_centre(values, made, n_groups) for values in (y, first, second))
-    real = _centre(scores, group, n_groups)
-    # how scores follow from y, pooled over combinations
+    y, first, second = (group_centred(values, made) for values in (y, first, second))
+    real = group_centred(scores, group)
     slope = np.linalg.lstsq(y, (first + second) / 2, rcond=None)[0]  # (dim y, dim scores)
-    back = np.linalg.pinv(slope, rcond=0.1)  # (dim scores, dim y)
+    back = np.linalg.pinv(slope, rcond=_LEAST_RESPONSE)  # (dim scores, dim y)
 
     parts = [_covariances(first[made == g], second[made == g]) for g in range(n_groups)]
-    targets = believed_covariances(
+    targets = shrunk_covariances(
         [shared + noise for shared, noise in parts],
         np.bincount(made, minlength=n_groups),
         [real[group == g] for g in range(n_groups)],
@@ -84,17 +85,8 @@ def match_scores(
     )
 
 
-def _centre(values: Array, group: NDArray[np.int64], n_groups: int) -> Array:
-    out = np.array(values, dtype=np.float64)
-    for g in range(n_groups):
-        cells = group == g
-        if cells.any():
-            out[cells] -= out[cells].mean(0)
-    return out
-
-
 def _covariances(first: Array, second: Array) -> tuple[Array, Array]:
-    """Split the covariance of two views into what they share and the noise of each."""
+    """Return the covariance that two views share, and the noise of each."""
     n = max(len(first) - 1, 1)
     cross = first.T @ second / n
     shared = (cross + cross.T) / 2
@@ -109,12 +101,12 @@ def _mixture_covariance(prior: Prior, own: slice) -> Array:
     for weight, c in zip(weights, range(own.start, own.stop), strict=True):
         tril = prior.tril[prior.factor[c]].astype(np.float64)
         out += weight * tril @ tril.T
-    return np.asarray(out)
+    return out
 
 
 def _map(old: Array, new: Array) -> Array:
     """Return a linear map that takes one covariance to another, within limits."""
-    if not np.trace(old) > 0:  # cells that nothing tells apart
+    if not np.trace(old) > 0:  # all cells alike
         return np.eye(len(old))
     floor = 1e-9 * np.trace(old) / len(old)
     root = np.linalg.cholesky(old + floor * np.eye(len(old)))
@@ -122,4 +114,4 @@ def _map(old: Array, new: Array) -> Array:
     relative = inverse @ new @ inverse.T
     values, vectors = np.linalg.eigh((relative + relative.T) / 2)
     scale = np.sqrt(np.clip(values, *_LIMITS))
-    return np.asarray(root @ (vectors * scale) @ vectors.T @ inverse)
+    return root @ (vectors * scale) @ vectors.T @ inverse

@@ -1,97 +1,133 @@
-"""After training: the latent prior, the law of library sizes, and what draws from them tell."""
+"""After training: fit the latent law, then calibrate it and the decoder on simulated cells.
+
+Each step takes a state and returns the next. The latent law is replaced; the decoder's weights are
+corrected in place. Cells are simulated as generation will make them, and compared with the
+training cells.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.data import ExpressionData, concatenate
-from vaexprs.latent.fit import fit_library, fit_prior
-from vaexprs.spec import Conditions
+from vaexprs.data import ExpressionData
+from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.detected_genes import SizeLaw, detected
 from vaexprs.training.calibration.draws import Draws
-from vaexprs.training.calibration.means import calibrate as calibrate_decoder
+from vaexprs.training.calibration.groups import partitions
 from vaexprs.training.calibration.scores import match_scores
-from vaexprs.training.calibration.spread import match_spread
-from vaexprs.training.inputs.batches import Cells
-from vaexprs.training.result import VAEFit
+from vaexprs.training.inputs.features import Features
+from vaexprs.training.inputs.scaling import Scaling
+from vaexprs.training.likelihoods.base import TrainingLaw
+from vaexprs.training.network.model import Decoder
 
-__all__ = ["fit_generator"]
+__all__ = ["State", "calibrate", "correct_decoder", "match_covariance", "match_sizes", "steps_for"]
 
-_MATCHING_STEPS = 3
-_SIZE_STEPS, _SIZE_DRAWS = 3, 1500
-
-
-def fit_generator(
-    fit: VAEFit, parts: list[Cells], conditions: Conditions, calibrate: bool, seed: int
-) -> None:
-    """Fit the prior and the law of library sizes, then correct the decoder on their draws."""
-    data = concatenate([part.data for part in parts])
-    posteriors = [fit.posterior(part) for part in parts]
-    mean = np.concatenate([mean for mean, _ in posteriors])
-    log_variance = np.concatenate([log_variance for _, log_variance in posteriors])
-    rng = np.random.default_rng([seed, 1])
-    noise = rng.standard_normal(mean.shape)
-    z = mean + np.exp(0.5 * log_variance) * noise
-    n_groups = len(conditions.n_cells)
-    law = fit_library(data.library, data.group, n_groups) if fit.spec.is_counts else None
-    log_library = np.log(data.library) if fit.spec.is_counts else None
-    design = conditions.one_hot(conditions.combinations) if conditions.keys else None
-    prior = fit_prior(
-        z, log_library, data.group, n_groups, seed, design, conditions.sizes, _importance(fit)
-    )
-    fit.spec = replace(fit.spec, prior=prior, library=law)
-    if not calibrate:
-        return
-    calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
-    if fit.features.components is None:
-        return
-    scores = np.concatenate([part.inputs for part in parts])
-    known = scores if log_library is None else np.column_stack([scores, log_library])
-    known = known.astype(np.float64)
-    for step in range(_MATCHING_STEPS):
-        draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed + step)
-        first, second = (
-            _scores(fit, draws.observe(seed=2 * step + view), draws) for view in range(2)
-        )
-        prior = match_scores(prior, draws.y, first, second, draws.group, known, data.group)
-        fit.spec = replace(fit.spec, prior=prior)
-    if fit.spec.is_counts:
-        calibrate_decoder(fit.vae, data, Draws.of(fit.vae, fit.scaling, fit.spec, seed))
-        _match_sizes(fit, data, seed)
-    last = Draws.of(fit.vae, fit.scaling, fit.spec, seed)
-    calibrate_decoder(fit.vae, data, last)
-    if fit.spec.likelihood == "nb":
-        match_spread(fit.vae, fit.features, data, last)
+#: Corrections of the finest partition, each on what the last one left.
+_ROUNDS = 3
+#: Rounds of moving the prior's covariances, and of moving its quantiles of size.
+_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 3, 3
+#: Most draws of a combination for quantiles of size: 75 for each of the 20 levels.
+_SIZE_DRAWS = 1500
 
 
-def _importance(fit: VAEFit) -> NDArray[np.float64]:
-    """Say what a unit of each latent means: latents start as scores of a variance of one each."""
-    out = np.ones(fit.spec.n_latent)
-    scale = fit.features.score_scale
-    if scale is not None:
-        out[:] = scale.min()
-        out[: len(scale)] = scale[: len(out)]
-    return out
+@dataclass(frozen=True)
+class State:
+    """A fit under calibration.
+
+    Attributes
+    ----------
+    spec
+        With the latent law as it is now.
+    data
+        All cells, of training and validation.
+    scores
+        Their scores (and log library sizes), ``(n_cells, n_scores)``, or None where the encoder
+        reads the genes.
+    """
+
+    decoder: Decoder
+    law: TrainingLaw
+    features: Features
+    scaling: Scaling | None
+    spec: GeneratorSpec
+    data: ExpressionData
+    scores: NDArray[np.float64] | None
+    seed: int
+
+    def draws(self, seed: int = 0, **options: Any) -> Draws:
+        """Return draws from the prior as it is now."""
+        return Draws.of(self.decoder, self.scaling, self.spec, self.seed + seed, **options)
 
 
-def _match_sizes(fit: VAEFit, data: ExpressionData, seed: int) -> None:
-    """Give drawn cells as many detected genes as the training cells have."""
-    draws = Draws.of(fit.vae, fit.scaling, fit.spec, seed, most=_SIZE_DRAWS)
-    weight = (fit.spec.conditions.n_cells / np.bincount(draws.group))[draws.group]
-    law = SizeLaw(
-        draws.y, detected(draws.observe(seed)), draws.group, weight, detected(data.X), data.group
-    )
-    for _ in range(_SIZE_STEPS):
-        law.compare(detected(draws.moved_to(law.moved_draws()).observe(seed)))
-    fit.spec = replace(fit.spec, prior=law.moved_prior(fit.spec.prior))
+Step = Callable[[State], State]
 
 
-def _scores(fit: VAEFit, X: Any, draws: Draws) -> NDArray[np.float64]:
-    """Score drawn cells as the encoder would see them; for counts with their log library size."""
-    assert fit.features.components is not None
-    seen = fit.features.inputs(X).astype(np.float64)
-    return np.column_stack([seen, np.log(draws.library)]) if fit.spec.is_counts else seen
+def steps_for(state: State) -> list[Step]:
+    """Return the steps that a fit goes through, in order."""
+    if state.scores is None:  # a plain stack: no scores to match
+        return [correct_decoder]
+    if state.spec.is_counts:
+        return [
+            correct_decoder, match_covariance, correct_decoder, match_sizes, correct_decoder,
+            match_spread,
+        ]  # fmt: skip
+    return [correct_decoder, match_covariance, correct_decoder]
+
+
+def calibrate(state: State) -> GeneratorSpec:
+    """Run all steps and return the spec with the calibrated latent law."""
+    for step in steps_for(state):
+        state = step(state)
+    return state.spec
+
+
+def correct_decoder(state: State) -> State:
+    """Correct the decoder's means, then its dispersions, gene by gene and group by group."""
+    draws = state.draws()
+    groupings = partitions(state.data, draws)
+    for grouping in groupings:
+        for _ in range(_ROUNDS if grouping is groupings[-1] else 1):
+            state.law.correct_means(state.data, draws, grouping)
+    state.law.correct_dispersions(state.data, draws, groupings)
+    return state
+
+
+def match_covariance(state: State) -> State:
+    """Move the prior until draws vary along principal components as the cells do."""
+    assert state.scores is not None
+    for seed in range(_COVARIANCE_ROUNDS):
+        draws = state.draws(seed)
+        views = []
+        for view in (2 * seed, 2 * seed + 1):
+            seen = state.features.inputs(draws.observe(view)).astype(np.float64)
+            counts = state.spec.is_counts
+            views.append(np.column_stack([seen, np.log(draws.library)]) if counts else seen)
+        prior = match_scores(
+            state.spec.prior, draws.y, views[0], views[1], draws.group, state.scores,
+            state.data.group,
+        )  # fmt: skip
+        state = replace(state, spec=replace(state.spec, prior=prior))
+    return state
+
+
+def match_sizes(state: State) -> State:
+    """Move the prior until draws show as many genes as the cells do."""
+    draws = state.draws(most=_SIZE_DRAWS)
+    weight = (state.spec.conditions.n_cells / np.bincount(draws.group))[draws.group]
+    real = detected(state.data.X)
+    size = detected(draws.observe(state.seed))
+    law = SizeLaw(draws.y, size, draws.group, weight, real, state.data.group)
+    for _ in range(_SIZE_ROUNDS):
+        law.compare(detected(draws.moved_to(law.moved_draws()).observe(state.seed)))
+    return replace(state, spec=replace(state.spec, prior=law.moved_prior(state.spec.prior)))
+
+
+def match_spread(state: State) -> State:
+    """Correct the variance of the features that draws show."""
+    state.law.match_spread(state.features, state.data, state.draws())
+    return state

@@ -1,10 +1,8 @@
-"""Expression data on its way into the model: scaling, batches, the validation split."""
+"""Cells as batches of tensors, and the validation split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,87 +10,59 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaexprs.data import ExpressionData
-from vaexprs.spec import COUNT_LIKELIHOODS
 from vaexprs.training.inputs.features import Features
-from vaexprs.training.network.model import Batch
+from vaexprs.training.inputs.scaling import Scaling
+from vaexprs.training.network.model import VAE, Batch
 
-__all__ = ["Cells", "Scaling", "split_cells"]
+__all__ = ["Cells", "posterior", "split_cells"]
 
-_ROWS_PER_STEP = 1024
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Affine scaling of each gene, learned from the training cells alone: ``(n_genes,)`` each.
-
-    The model sees ``(x - shift) / stretch``; genes that are constant in training have stretch 0
-    and are seen as 0.
-    """
-
-    shift: NDArray[np.float32]
-    stretch: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, data: ExpressionData, likelihood: str) -> Scaling | None:
-        """Find minimum and range (``bernoulli``) or mean and deviation (``gaussian``)."""
-        if likelihood not in ("bernoulli", "gaussian"):
-            return None
-        X: Any = data.X
-        if likelihood == "bernoulli":
-            dense = isinstance(X, np.ndarray)
-            low = X.min(axis=0) if dense else X.min(axis=0).toarray().ravel()
-            high = X.max(axis=0) if dense else X.max(axis=0).toarray().ravel()
-            return cls(low.astype(np.float32), (high - low).astype(np.float32))
-        mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
-        square = X.astype(np.float64)
-        square = square**2 if isinstance(X, np.ndarray) else square.multiply(square)
-        variance = np.asarray(square.mean(axis=0)).ravel() - mean**2
-        varies = variance > 1e-10 * np.maximum(mean**2, 1e-10)
-        deviation = np.sqrt(np.where(varies, variance, 0))
-        return cls(mean.astype(np.float32), deviation.astype(np.float32))
-
-    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scale dense values."""
-        safe = np.where(self.stretch > 0, self.stretch, 1)
-        return np.where(self.stretch > 0, (x - self.shift) / safe, np.float32(0))
+#: Cells that are encoded or transformed together, to bound memory.
+ROWS_PER_STEP = 512
 
 
 class Cells:
-    """Cells that a model can be trained on or applied to, made dense batch by batch."""
+    """Cells that a model is trained on or applied to, made dense batch by batch.
+
+    Parameters
+    ----------
+    data
+        The cells.
+    features, scaling
+        What the encoder reads, and the scale of the values.
+    reads_library
+        Whether the likelihood takes the library size.
+    device
+        Where batches go.
+    scores
+        Cross-fitted scores of training cells, ``(n_cells, n_inputs)``, in place of their own.
+    """
 
     def __init__(
         self,
         data: ExpressionData,
         features: Features,
         scaling: Scaling | None,
-        likelihood: str,
+        reads_library: bool,
         device: torch.device,
-        inputs: NDArray[np.float32] | None = None,
+        scores: NDArray[np.float32] | None = None,
     ) -> None:
-        self.data, self.features, self.scaling = data, features, scaling
-        self.likelihood, self.device = likelihood, device
+        self.data, self.features, self.scaling, self.device = data, features, scaling, device
+        self.reads_library = reads_library
         self.condition = torch.from_numpy(data.one_hot()).to(device)
-        library = data.library if likelihood in COUNT_LIKELIHOODS else np.ones(data.n_cells)
+        library = data.library if reads_library else np.ones(data.n_cells)
         self.log_library = torch.from_numpy(np.log(library).astype(np.float32)[:, None]).to(device)
-        self._inputs: Tensor | None = None
-        if inputs is not None:  # cross-fitted scores of the training cells
-            self._inputs = torch.from_numpy(inputs).to(device)
-        elif features.components is not None:  # few numbers per cell: computed once
-            steps = range(0, data.n_cells, _ROWS_PER_STEP)
-            parts = [features.inputs(data.X[start : start + _ROWS_PER_STEP]) for start in steps]
-            self._inputs = torch.from_numpy(np.concatenate(parts)).to(device)
-
-    @property
-    def inputs(self) -> NDArray[np.float32]:
-        """Scores that the encoder reads, where it reads scores, ``(n_cells, n_inputs)``."""
-        assert self._inputs is not None
-        return self._inputs.cpu().numpy()
+        if scores is None and features.components is not None:  # few numbers a cell: kept
+            steps = range(0, data.n_cells, ROWS_PER_STEP)
+            parts = [features.inputs(data.X[start : start + ROWS_PER_STEP]) for start in steps]
+            scores = np.concatenate(parts)
+        self.scores = scores
+        self._inputs = None if scores is None else torch.from_numpy(scores).to(device)
 
     def __len__(self) -> int:
         return self.data.n_cells
 
     def batch(self, index: NDArray[np.int64]) -> Batch:
-        """Make some cells dense and move them to the device."""
+        """Return some cells, dense, on the device."""
         values = self.data.rows(index)
         x = values if self.scaling is None else self.scaling.apply(values)
         where = torch.from_numpy(index).to(self.device)
@@ -109,22 +79,31 @@ class Cells:
         )
 
     def batches(
-        self, size: int, order: NDArray[np.int64] | None = None
+        self, size: int = ROWS_PER_STEP, order: NDArray[np.int64] | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-        """Go through the cells, in order unless told otherwise."""
+        """Yield indices and batches of all cells, in a given order or their own."""
         order = np.arange(len(self)) if order is None else order
         for start in range(0, len(order), size):
             index = order[start : start + size]
             yield index, self.batch(index)
 
 
+@torch.no_grad()
+def posterior(vae: VAE, cells: Cells) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and log-variance of each cell's posterior, ``(n_cells, n_latent)`` each."""
+    vae.eval()
+    parts: list[tuple[Tensor, Tensor]] = [vae.encoder(batch) for _, batch in cells.batches()]
+    mean, log_variance = (torch.cat(both).cpu().numpy() for both in zip(*parts, strict=True))
+    return mean, log_variance
+
+
 def split_cells(
     group: NDArray[np.int64], share: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split cells into training and validation, stratified by group.
+    """Return indices of training and of validation cells, stratified by group.
 
-    Groups give ``share`` of their cells, rounded at random so that small groups, taken together,
-    give their part too; a group always keeps at least two thirds of its cells for training.
+    Each group gives a share of its cells, rounded at random so that small groups give theirs on
+    average, and at most a third.
     """
     validation: list[NDArray[np.int64]] = []
     for g in np.unique(group):

@@ -1,4 +1,4 @@
-"""Principal components of few cells, and scores as honest as those of new cells."""
+"""PCA with cross-fitted scores, whose variance matches that of held-out cells."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from vaexprs.errors import require
+from scipy.sparse import linalg
 
 __all__ = ["Components", "cross_fit", "fit_components"]
 
-#: Components are found in so many of the most variable genes.
+Array = NDArray[np.float64]
+
+#: Most variable genes that components are found in: ten thousand weak genes add mostly noise.
 _PCA_GENES = 2000
-#: Least share of signal in the variance of a component that tells something.
-_TELLING = 0.35
-#: Scores are cross-fitted in so many folds, more of them where cells are few.
-_FEWEST_FOLDS, _MOST_FOLDS, _CELLS_BY_FOLDS = 5, 20, 20_000
-#: Largest side of a matrix whose components are found exactly rather than by iteration.
+#: A component counts as signal from this share of signal in its variance: noise is at most about
+#: twice the signal.
+_LEAST_SIGNAL = 0.35
+#: Numbers of folds, and the cells fitted in all folds together, which bounds the time.
+_FEWEST_FOLDS, _MOST_FOLDS, _CELLS_OF_ALL_FOLDS = 5, 20, 20_000
+#: Side of a matrix up to which the exact decomposition is quicker than the iteration.
 _EXACT_UP_TO = 300
 
 
-def fit_components(
-    values: Any, n_components: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Find the principal components of cells without centring a sparse matrix in memory.
+def fit_components(values: Any, n_components: int, seed: int) -> tuple[Array, Array, Array]:
+    """Return principal components of cells; a sparse matrix is not centred in memory.
 
     Parameters
     ----------
     values
-        Cells x genes, sparse or dense.
+        ``(n_cells, n_genes)``, sparse or dense.
     n_components
-        How many to find, less than both sides.
+        Less than both sides.
     seed
         Of the starting vector of the iteration.
 
@@ -46,7 +46,6 @@ def fit_components(
     deviation
         Standard deviation of the cells' scores, ``(n_components,)``.
     """
-    linalg = require("scipy.sparse.linalg", extra="train", purpose="Training")
     n_cells, n_genes = values.shape
     centre = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
     if min(n_cells, n_genes) <= _EXACT_UP_TO or n_components > min(n_cells, n_genes) // 3:
@@ -72,69 +71,61 @@ def fit_components(
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of cells, with scores that are as honest as those of new cells.
+    """Principal components with cross-fitted scores.
 
-    Components found in a few hundred cells fit their noise as well: beyond the first ten the
-    variance of the cells' own scores is two to four times that of new cells. So each cell's
-    scores are computed from components found without it (in the other folds, rotated onto the
-    components of all cells), which agrees with new cells to a few percent.
-
-    They are found in the most variable genes: ten thousand weak ones add little but their noise.
+    Components of a few hundred cells fit their noise as well: beyond the first ten, the variance
+    of the cells' own scores is two to four times that of new cells. So each cell is scored by
+    components of the other folds, rotated onto those of all cells. The variance of these scores
+    agrees with that of new cells to a few percent.
 
     Attributes
     ----------
     vectors
-        Of all cells, ``(n_genes, n_components)``; zeros for genes in which none were sought.
+        Components of all cells, ``(n_genes, n_components)``; zeros for genes left out.
     centre
         Means of all genes, ``(n_genes,)``.
     scores
-        Cross-fitted scores of the cells, ``(n_cells, n_components)``.
+        Cross-fitted scores, ``(n_cells, n_components)``.
     total
-        Variance of the cross-fitted scores, ``(n_components,)``.
+        Variance of the scores, ``(n_components,)``.
     signal
-        Its part that genes share, as opposed to noise of single genes, ``(n_components,)``.
+        The part of it that genes share, ``(n_components,)``; the rest is noise of single genes.
     loadings
-        By how much the signal of each component, at unit variance, moves each gene,
-        ``(n_genes, n_components)``.
+        Change of each gene for one standard deviation of the signal, ``(n_genes, n_components)``.
     """
 
-    vectors: NDArray[np.float64]
-    centre: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    total: NDArray[np.float64]
-    signal: NDArray[np.float64]
-    loadings: NDArray[np.float64]
+    vectors: Array
+    centre: Array
+    scores: Array
+    total: Array
+    signal: Array
+    loadings: Array
 
-    def n_telling(self) -> int:
-        """Return how many components come before the first that is mostly noise."""
-        noisy = np.flatnonzero(self.signal < _TELLING * self.total)
+    def n_signal(self) -> int:
+        """Return the number of components before the first that is mostly noise."""
+        noisy = np.flatnonzero(self.signal < _LEAST_SIGNAL * self.total)
         return int(noisy[0]) if noisy.size else len(self.total)
 
     def first(self, n: int) -> Components:
         """Return the first `n` components."""
         return replace(
-            self,
-            vectors=self.vectors[:, :n],
-            scores=self.scores[:, :n],
-            total=self.total[:n],
-            signal=self.signal[:n],
-            loadings=self.loadings[:, :n],
-        )
+            self, vectors=self.vectors[:, :n], scores=self.scores[:, :n], total=self.total[:n],
+            signal=self.signal[:n], loadings=self.loadings[:, :n],
+        )  # fmt: skip
 
 
 def cross_fit(values: Any, n_components: int, seed: int) -> Components:
-    """Find principal components and cross-fitted scores; see `Components`.
+    """Return principal components and cross-fitted scores.
 
-    The share of a score's variance that is signal follows from what is left of each gene when
-    the cross-fitted scores have explained what they can: noise of single genes adds up along a
-    component as ``sum_g v_g^2 psi_g``, as in factor analysis.
+    The noise of single genes adds up along a component v as ``sum_g v_g^2 psi_g``, as in factor
+    analysis, with psi the variance of each gene that the cross-fitted scores leave unexplained.
 
     Parameters
     ----------
     values
-        Cells on the scale of the comparison, sparse or dense, ``(n_cells, n_genes)``.
+        ``(n_cells, n_genes)``, sparse or dense.
     n_components
-        How many to find, at most.
+        At most; fewer where there are fewer cells or genes.
     seed
         Of folds and starting vectors.
     """
@@ -142,36 +133,35 @@ def cross_fit(values: Any, n_components: int, seed: int) -> Components:
     centre = np.asarray(values.mean(axis=0), np.float64).ravel()
     square = values**2 if isinstance(values, np.ndarray) else values.multiply(values)
     variance = np.asarray(square.mean(axis=0), np.float64).ravel() - centre**2
-    sought = np.sort(np.argsort(-variance, kind="stable")[:_PCA_GENES])
-    some = values[:, sought]
+    used = np.sort(np.argsort(-variance, kind="stable")[:_PCA_GENES])
+    some = values[:, used]
     n_components = min(n_components, *some.shape)
     found, _, deviation = fit_components(some, n_components, seed)
-    scores = _cross_fitted(some, found, centre[sought], seed)
+    scores = _cross_fitted(some, found, centre[used], seed)
     total = np.maximum(scores.var(axis=0), 1e-12 * max(float(deviation[0]) ** 2, 1e-12))
 
     centred = scores - scores.mean(axis=0)
     cross = np.asarray(values.T @ centred, np.float64) / n_cells  # (G, p)
     covariance = centred.T @ centred / n_cells + 1e-9 * np.diag(total)
-    explained = (cross[sought] * np.linalg.solve(covariance, cross[sought].T).T).sum(axis=1)
-    noise = found.T**2 @ np.maximum(variance[sought] - explained, 0)
+    explained = (cross[used] * np.linalg.solve(covariance, cross[used].T).T).sum(axis=1)
+    noise = found.T**2 @ np.maximum(variance[used] - explained, 0)
+    # away from 0 and 1: the posterior's log-variance starts at log(1 - signal / total)
     signal = np.clip(total - noise, 0.02 * total, 0.999 * total)
     loadings = cross / np.sqrt(signal)
-    loadings[sought] = found * np.sqrt(signal)
+    loadings[used] = found * np.sqrt(signal)
     vectors = np.zeros((n_genes, found.shape[1]))
-    vectors[sought] = found
+    vectors[used] = found
     return Components(vectors, centre, scores, total, signal, loadings)
 
 
-def _cross_fitted(
-    values: Any, vectors: NDArray[np.float64], centre: NDArray[np.float64], seed: int
-) -> NDArray[np.float64]:
-    """Score each cell along components found without it, rotated onto those of all cells.
+def _cross_fitted(values: Any, vectors: Array, centre: Array, seed: int) -> Array:
+    """Return scores by components of the other folds, rotated onto `vectors`.
 
-    Returns scores, ``(n_cells, n_components)``; the cells' own where there are fewer than ten.
+    Fewer than ten cells keep their own scores.
     """
     n_cells = values.shape[0]
     scores = np.asarray(values @ vectors - centre @ vectors)
-    n_folds = int(np.clip(_CELLS_BY_FOLDS // n_cells, _FEWEST_FOLDS, _MOST_FOLDS))
+    n_folds = int(np.clip(_CELLS_OF_ALL_FOLDS // n_cells, _FEWEST_FOLDS, _MOST_FOLDS))
     n_folds = min(n_folds, n_cells // 2)
     if n_folds < _FEWEST_FOLDS:
         return scores

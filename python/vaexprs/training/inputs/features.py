@@ -1,35 +1,44 @@
-"""What the encoder sees of the cells: transformed values, or their principal-component scores."""
+"""What the encoder reads: transformed values, or their principal-component scores."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
-from vaexprs.data.scale import Scale, scale_of, to_log
-from vaexprs.spec import COUNT_LIKELIHOODS
+from vaexprs.data.scale import Scale, to_log
+from vaexprs.training.inputs.cross_fitting import Components, cross_fit
+from vaexprs.training.inputs.scaling import Scaling
 
-__all__ = ["Features", "feature_kind"]
+__all__ = ["FeatureKind", "Features", "features_of"]
 
+FeatureKind = Literal["log_normalised", "log1p", "identity"]
 Array = NDArray[np.float32]
+
+#: Largest mean over cells of the sum of absolute inputs, where the encoder reads all genes. A step
+#: of Adam moves each weight by the learning rate, and a unit by that times this sum: logged RPKM
+#: of 20,000 genes would move it by ten in one step.
+_MOST_INPUT = 300.0
+#: Rows made dense at a time, to bound memory.
+_ROWS_PER_STEP = 512
 
 
 @dataclass(frozen=True)
 class Features:
     """A fixed map from expression values to the encoder's input.
 
-    ``f(x) * gene_scale``, then, where there are `components`, scores of unit variance:
-    ``(f(x) * gene_scale - centre) @ components / score_scale``.
+    ``(f(x) - gene_shift) * gene_scale``, or, where there are `components`, scores of unit
+    variance: ``(f(x) * gene_scale @ components - offset) / score_scale``.
 
     Attributes
     ----------
     kind
-        ``"log_normalised"``: log1p of counts per 10,000; ``"log1p"``; or ``"identity"``.
-    gene_scale, gene_shift
-        ``(n_genes,)``; the shift is subtracted before the scale (dense input only).
+        ``f``: ``"log_normalised"``, log1p of counts per 10,000; ``"log1p"``; ``"identity"``.
+    gene_shift, gene_scale
+        ``(n_genes,)``.
     components
         ``(n_genes, n_components)``, or None where the encoder reads the genes themselves.
     offset
@@ -38,7 +47,7 @@ class Features:
         Standard deviation of each score over the training cells, ``(n_components,)``.
     """
 
-    kind: Literal["log_normalised", "log1p", "identity"]
+    kind: FeatureKind
     gene_shift: Array
     gene_scale: Array
     components: Array | None = None
@@ -47,16 +56,16 @@ class Features:
 
     @property
     def n_inputs(self) -> int:
-        """Width of what the encoder reads."""
+        """Number of inputs of the encoder."""
         return len(self.gene_scale) if self.components is None else self.components.shape[1]
 
     def transform(self, X: Any) -> Any:
-        """Apply ``f`` alone, keeping sparse what is sparse."""
+        """Return ``f`` of the values, sparse where they are sparse."""
         scales: dict[str, Scale] = {"log_normalised": "counts", "log1p": "linear"}
         return to_log(X, scales.get(self.kind, "log"))
 
     def inputs(self, X: Any) -> Array:
-        """Return what the encoder reads of these cells, dense, ``(n_cells, n_inputs)``."""
+        """Return the encoder's input, dense, ``(n_cells, n_inputs)``, float32."""
         values = self.transform(X)
         if self.components is None:
             dense = values if isinstance(values, np.ndarray) else values.toarray()
@@ -67,12 +76,60 @@ class Features:
         return np.asarray(scores / self.score_scale, dtype=np.float32)
 
 
-def feature_kind(
-    data: ExpressionData, likelihood: str
-) -> Literal["log_normalised", "log1p", "identity"]:
-    """Choose the transformation: counts and linear scales are logged, logged ones are not."""
-    if likelihood in COUNT_LIKELIHOODS:
-        return "log_normalised"
-    if likelihood == "zigamma" and scale_of(data.X) == "linear":
-        return "log1p"
-    return "identity"
+def features_of(
+    data: ExpressionData,
+    kind: FeatureKind,
+    scaling: Scaling | None,
+    n_components: int | None,
+    seed: int,
+    *,
+    at_most: int | None = None,
+) -> tuple[Features, Components | None]:
+    """Return the encoder's features, with components and cross-fitted scores if it reads scores.
+
+    Parameters
+    ----------
+    data
+        Training cells.
+    kind, scaling
+        As the likelihood wants them.
+    n_components
+        Number of components, or None for an encoder that reads the genes.
+    seed
+        Of folds and starting vectors.
+    at_most
+        Take up to this number of components where the last of `n_components` is still signal.
+    """
+    shift = np.zeros(data.n_genes, np.float32)
+    scale = np.ones(data.n_genes, np.float32)
+    if scaling is not None:
+        shift = np.where(scaling.varies, scaling.shift, 0).astype(np.float32)
+        scale = np.where(scaling.varies, 1 / scaling.divisor, 0).astype(np.float32)
+    features = Features(kind, shift, scale)
+    if n_components is None:
+        return _bounded(features, data), None
+    values = features.transform(data.X)
+    scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
+    most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
+    components = cross_fit(scaled, most, seed)
+    if at_most is not None and at_most > most and components.n_signal() == most:
+        components = cross_fit(scaled, at_most, seed)
+        components = components.first(max(most, components.n_signal()))
+    return replace(
+        features,
+        components=components.vectors.astype(np.float32),
+        offset=(components.centre @ components.vectors).astype(np.float32),
+        score_scale=np.sqrt(components.total).astype(np.float32),
+    ), components
+
+
+def _bounded(features: Features, data: ExpressionData) -> Features:
+    """Centre the genes, and scale them down where their inputs are large together."""
+    centre = np.asarray(features.transform(data.X).mean(axis=0), np.float32).ravel()
+    centred = replace(features, gene_shift=centre)
+    total = 0.0
+    for start in range(0, data.n_cells, _ROWS_PER_STEP):
+        total += float(np.abs(centred.inputs(data.X[start : start + _ROWS_PER_STEP])).sum())
+    mean = total / data.n_cells
+    factor = min(1, _MOST_INPUT / mean) if mean > 0 else 1
+    return replace(centred, gene_scale=features.gene_scale * np.float32(factor))

@@ -1,1 +1,1 @@
-"""Log-probabilities of expression values under each likelihood."""
+"""The training classes of the likelihoods, one law a file."""

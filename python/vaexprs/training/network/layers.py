@@ -1,4 +1,4 @@
-"""Stacks of dense layers as users write them, and the activations that both sides know."""
+"""Stacks of dense layers, as users write them and as a module."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from vaexprs.checks import whole
 from vaexprs.errors import near_matches
 from vaexprs.export.graph import ACTIVATIONS
+from vaexprs.spec import Likelihood
 
-__all__ = ["Layer", "Stack", "activation", "parse_layers"]
+__all__ = ["Layer", "Stack", "layers_of", "parse_layers"]
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": F.elu,
@@ -33,21 +34,16 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the function of an activation by its name."""
-    return _FUNCTIONS[name]
-
-
 @dataclass(frozen=True)
 class Layer:
-    """A dense layer: its width and its activation."""
+    """A dense layer: width and activation."""
 
     units: int
     activation: str = "relu"
 
 
-def parse_layers(layers: Any, *, name: str, default_activation: str = "relu") -> tuple[Layer, ...]:
-    """Read layers from ``(512, 256)``, ``[(512, "relu"), ...]`` or one number.
+def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
+    """Return layers given as ``(512, 256)``, ``[(512, "relu"), ...]`` or one number.
 
     Raises
     ------
@@ -67,7 +63,7 @@ def parse_layers(layers: Any, *, name: str, default_activation: str = "relu") ->
         elif isinstance(layer, (tuple, list)) and len(layer) == 2:
             units, function = layer
         else:
-            units, function = layer, default_activation
+            units, function = layer, "relu"
         units = whole(f"{name}: a layer's width", units, 1)
         if function not in ACTIVATIONS:
             raise ValueError(
@@ -75,6 +71,37 @@ def parse_layers(layers: Any, *, name: str, default_activation: str = "relu") ->
             )
         parsed.append(Layer(units, function))
     return tuple(parsed)
+
+
+def layers_of(
+    hidden: Any, encoder: Any, decoder: Any, n_genes: int, likelihood: Likelihood
+) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """Return the hidden layers of encoder and decoder, by `fit_vae`'s arguments.
+
+    Raises
+    ------
+    ValueError
+        If the decoder names an output layer with an activation that does not fit the likelihood.
+    """
+    if encoder is None and decoder is None:
+        layers = parse_layers(hidden, name="hidden")
+        return layers, layers[::-1]
+    encoder_layers = parse_layers(hidden if encoder is None else encoder, name="encoder")
+    decoder_layers = parse_layers(
+        encoder_layers[::-1] if decoder is None else decoder, name="decoder"
+    )
+    if decoder is not None and len(decoder_layers) and decoder_layers[-1].units == n_genes:
+        wanted, given = likelihood.outputs["mean"].function, decoder_layers[-1].activation
+        if given not in (wanted, "linear"):
+            raise ValueError(
+                f"the decoder's output layer has the activation {given!r}, but likelihood "
+                f"{likelihood.name!r} links its mean by {wanted!r}: leave the output layer out, "
+                f"or use likelihood={'bernoulli' if given == 'sigmoid' else 'auto'!r}."
+            )
+        decoder_layers = decoder_layers[:-1]
+    if not decoder_layers or not encoder_layers:
+        raise ValueError("encoder and decoder need at least one hidden layer each.")
+    return encoder_layers, decoder_layers
 
 
 class Stack(nn.Module):
@@ -96,5 +123,5 @@ class Stack(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers, ``(n, n_inputs)`` to ``(n, n_outputs)``."""
         for dense, layer in zip(self.dense, self.layers, strict=True):
-            x = activation(layer.activation)(dense(x))
+            x = _FUNCTIONS[layer.activation](dense(x))
         return x

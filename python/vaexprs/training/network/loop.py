@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor
 from vaexprs.interrupts import remembered_interrupts
 from vaexprs.training.inputs.batches import Cells
 from vaexprs.training.network.model import VAE
-from vaexprs.training.network.start import DISPERSION_BOUNDS
 
 __all__ = ["History", "Schedule", "train"]
 
@@ -31,7 +30,7 @@ class Schedule:
     batch_size: int
     learning_rate: float
     kl_weight: float
-    warmup_epochs: int
+    kl_warmup: int
     patience: int | None
     seed: int
     weight_decay: float = 1e-4
@@ -48,7 +47,13 @@ class Trained:
 
 
 def train(
-    vae: VAE, cells: Cells, validation: Cells | None, schedule: Schedule, *, progress: bool
+    vae: VAE,
+    cells: Cells,
+    validation: Cells | None,
+    schedule: Schedule,
+    bounds: Mapping[str, tuple[float, float]],
+    *,
+    progress: bool,
 ) -> Trained:
     """Train a model in place and leave it with its best weights.
 
@@ -72,10 +77,10 @@ def train(
     try:
         with remembered_interrupts() as raise_lost, _Bar(schedule.epochs, progress) as bar:
             for epoch in range(schedule.epochs):
-                warm = min(1.0, (epoch + 1) / max(schedule.warmup_epochs, 1))
+                warm = min(1.0, (epoch + 1) / max(schedule.kl_warmup, 1))
                 kl_weight = schedule.kl_weight * warm
                 losses = _run_epoch(
-                    vae, cells, schedule, kl_weight, optimiser, generator, raise_lost
+                    vae, cells, schedule, bounds, kl_weight, optimiser, generator, raise_lost
                 )
                 if validation is not None:
                     assert fixed_noise is not None
@@ -93,7 +98,7 @@ def train(
                     )
                 # with no validation cells, the end of the training is the best there is; while
                 # the weight of the KL rises, the loss that counts is not the one that is trained
-                early = epoch + 1 < min(schedule.warmup_epochs, schedule.epochs)
+                early = epoch + 1 < min(schedule.kl_warmup, schedule.epochs)
                 if validation is None or early or watched < best_loss:
                     best_loss, done.best_epoch = np.inf if early else watched, epoch
                     best_weights = copy.deepcopy(vae.state_dict()) if validation else None
@@ -140,6 +145,7 @@ def _run_epoch(
     vae: VAE,
     cells: Cells,
     schedule: Schedule,
+    bounds: Mapping[str, tuple[float, float]],
     kl_weight: float,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
@@ -148,7 +154,6 @@ def _run_epoch(
     vae.train()
     order = torch.randperm(len(cells), generator=generator).numpy()
     total = np.zeros(3)
-    low, high = np.log(DISPERSION_BOUNDS)
     for index, batch in cells.batches(schedule.batch_size, order):
         raise_lost()
         noise = torch.randn(len(index), vae.shape.n_latent, generator=generator)
@@ -158,9 +163,8 @@ def _run_epoch(
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1000.0)
         optimiser.step()
         with torch.no_grad():
-            for name, head in vae.decoder.heads.items():
-                if name == "log_inverse_dispersion":
-                    head.bias.clamp_(low, high)  # type: ignore[operator]
+            for name, (low, high) in bounds.items():
+                vae.decoder.head(name).bias.clamp_(np.log(low), np.log(high))
         total += len(index) * _numbers([losses.loss, losses.reconstruction, losses.kl])
     return dict(zip(("loss", "reconstruction", "kl"), (total / len(cells)).tolist(), strict=True))
 

@@ -1,38 +1,53 @@
-"""The whole VAE, in reading order: encoder, reparameterisation, decoder, loss.
+"""The VAE in reading order: encoder, reparameterisation, decoder, loss.
 
 Shapes stand at line ends: n cells, G genes, d latents, p encoder inputs, C categories of all
 condition keys together, h hidden units.
 
-Two layouts share this file. The default leans on what a few hundred cells can hold: the encoder
-reads principal-component scores of the cells, z starts as these scores, and the decoder adds to
-its network a straight linear path from z (and from the conditions) to the genes, started from the
-loadings. Given lists of layers instead, encoder and decoder are plain stacks of them.
+There are two layouts. In the default one the encoder reads principal-component scores, z starts
+as these scores, and the decoder adds a linear path from z and the conditions to the genes, started
+from the loadings. Given lists of layers instead, encoder and decoder are plain stacks of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vaexprs.spec import COUNT_LIKELIHOODS, OUTPUTS
-from vaexprs.training.likelihoods import log_prob as likelihoods
 from vaexprs.training.network.layers import Layer, Stack
 
-__all__ = ["VAE", "Architecture", "Batch", "Losses"]
+__all__ = ["VAE", "Architecture", "Batch", "Decoder", "Head", "Losses", "kl_divergence"]
 
-#: Bounds of the log-variance of a cell's posterior: beyond them lies rounding, not meaning.
+#: Bounds of the log-variance of a posterior: a standard deviation of 0.002 is exact beside a prior
+#: of 1, one of 7 says nothing.
 LOG_VARIANCE_BOUNDS = (-12.0, 4.0)
+#: Log of about 1,000 counts, the library size at which the encoder's input for it is 0.
+_USUAL_LOG_LIBRARY = 7.0
+#: Standard deviation of the hidden layer's starting weights beside a linear path: the network
+#: starts as a small correction to it.
+_SMALL_START = 0.01
+
+#: Log-probability of values ``(n, G)`` given heads and log library ``(n, 1)``, ``(n,)``.
+LogProb = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a model is built from, besides its weights."""
+    """Sizes and layers of a model.
+
+    Attributes
+    ----------
+    heads
+        Names of the decoder's heads, and whether each differs between cells.
+    typical_library
+        Library size at which dispersions are given.
+    """
 
     likelihood: str
+    heads: Mapping[str, bool]
     n_genes: int
     n_latent: int
     n_inputs: int
@@ -44,28 +59,15 @@ class Architecture:
     linear_path: bool
     embedding: int = 0
     reads_library: bool = False
-    typical_library: float = 1.0  # where the dispersions of counts are given
-
-    @property
-    def head_names(self) -> tuple[str, ...]:
-        """Heads of the decoder: what its likelihood needs."""
-        needs = OUTPUTS[self.likelihood]
-        names = ["logits"]
-        if "zero_logits" in needs:
-            names.append("zero_logits")
-        if "inverse_dispersion" in needs:
-            names.append("log_inverse_dispersion")
-        if "scale" in needs:
-            names.append("log_scale")
-        return tuple(names)
+    typical_library: float = 1.0
 
 
 @dataclass
 class Batch:
     """Some cells, ready for the model."""
 
-    x: Tensor  # (n, G): counts, values, or values scaled as the likelihood wants them
-    inputs: Tensor  # (n, p): what the encoder reads
+    x: Tensor  # (n, G): values on the scale of the likelihood
+    inputs: Tensor  # (n, p)
     condition: Tensor  # (n, C)
     log_library: Tensor  # (n, 1), zeros where the likelihood has no library
 
@@ -80,7 +82,7 @@ class Losses:
 
 
 class Encoder(nn.Module):
-    """From what is seen of a cell to the posterior of its z."""
+    """From the inputs of a cell to the posterior of its z."""
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -92,8 +94,7 @@ class Encoder(nn.Module):
         self.skip = (
             nn.Parameter(torch.eye(shape.n_inputs, shape.n_latent)) if shape.linear_path else None
         )
-        if self.skip is not None:
-            # z starts as the scores themselves, a little blurred
+        if self.skip is not None:  # z starts as the scores
             nn.init.zeros_(self.mean.weight)
             nn.init.zeros_(self.log_variance.weight)
             nn.init.constant_(self.log_variance.bias, -2.0)
@@ -106,7 +107,7 @@ class Encoder(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         seen = [batch.inputs, batch.condition]
         if self.reads_library:
-            seen.append(batch.log_library - 7.0)  # about 1,000 counts: keeps the input near 0
+            seen.append(batch.log_library - _USUAL_LOG_LIBRARY)
         h = self.stack(torch.cat(seen, 1))  # (n, h)
         mean = self.mean(h)  # (n, d)
         if self.skip is not None:
@@ -118,6 +119,9 @@ class Encoder(nn.Module):
 class Head(nn.Module):
     """An affine map from blocks of features to the genes, one weight per block."""
 
+    bias: nn.Parameter
+    weight: nn.ParameterDict
+
     def __init__(self, widths: Mapping[str, int], n_genes: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(n_genes))
@@ -126,15 +130,25 @@ class Head(nn.Module):
         )
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return ``(n, G)``, or ``(1, G)`` without weights."""
         if not self.weight:
             return self.bias[None, :]  # (1, G)
-        # one product of all blocks: each of its own would go through (n, G) once more
+        # one product of all blocks: one for each would read and write (n, G) again
         blocks = torch.cat([features[name] for name in self.weight], 1)  # (n, sum of widths)
         return torch.addmm(self.bias, blocks, torch.cat(list(self.weight.values())))  # (n, G)
 
+    def add_block(self, name: str, weight: Tensor) -> None:
+        """Read one more block of features, ``(width, G)``; not trained."""
+        self.weight[name] = nn.Parameter(weight, requires_grad=False)
+
 
 class Decoder(nn.Module):
-    """From z and the conditions of a cell to the law of its genes."""
+    """From z and the conditions of a cell to the heads of its likelihood.
+
+    Buffers: ``member (C, m)``, which categories make up each combination; ``embedding (C, e)``,
+    vectors in place of one-hot where there are very many categories; ``bound (d,)``, the soft
+    bound of each latent; ``ceiling (G,)``, the largest logit of each gene.
+    """
 
     member: Tensor
     embedding: Tensor
@@ -154,31 +168,29 @@ class Decoder(nn.Module):
                 )
         if shape.decoder:
             widths["hidden"] = self.stack.n_outputs
-        per_cell = ("logits", "zero_logits")
         self.heads = nn.ModuleDict(
             {
-                name: Head(widths if name in per_cell else {}, shape.n_genes)
-                for name in shape.head_names
+                name: Head(widths if per_cell else {}, shape.n_genes)
+                for name, per_cell in shape.heads.items()
             }
         )
-        for head in self.heads.values():
-            assert isinstance(head, Head)
-            if "hidden" in head.weight:
-                std = 0.01 if shape.linear_path else self.stack.n_outputs**-0.5
-                nn.init.normal_(head.weight["hidden"], std=std)
+        for name in shape.heads:
+            if "hidden" in self.head(name).weight:
+                std = _SMALL_START if shape.linear_path else self.stack.n_outputs**-0.5
+                nn.init.normal_(self.head(name).weight["hidden"], std=std)
         self.register_buffer("member", torch.zeros(shape.n_conditions, shape.n_combinations))
         self.register_buffer("embedding", torch.zeros(shape.n_conditions, shape.embedding))
         self.register_buffer("bound", torch.full((shape.n_latent,), torch.inf))
         self.register_buffer("ceiling", torch.full((shape.n_genes,), torch.inf))
 
-    def add_block(self, name: str, block: str, weight: Tensor) -> None:
-        """Let a head read one more block of features, ``(width, G)``; not trained."""
+    def head(self, name: str) -> Head:
+        """Return a head by name."""
         head = self.heads[name]
         assert isinstance(head, Head)
-        head.weight[block] = nn.Parameter(weight, requires_grad=False)
+        return head
 
     def features(self, z: Tensor, condition: Tensor, log_library: Tensor) -> dict[str, Tensor]:
-        """Compute the blocks of features that heads read."""
+        """Return the blocks of features that heads read."""
         if torch.isfinite(self.bound).all():
             z = self.bound * torch.tanh(z / self.bound)  # (n, d)
         features = {"z": z, "condition": condition}
@@ -199,10 +211,7 @@ class Decoder(nn.Module):
         log_library: Tensor,
         names: Iterable[str] | None = None,
     ) -> dict[str, Tensor]:
-        """Return the heads, or those that are named.
-
-        Each is ``(n, G)``, or ``(1, G)`` for what belongs to the gene alone.
-        """
+        """Return all heads, or some by name: ``(n, G)``, or ``(1, G)`` if gene-wise."""
         features = self.features(z, condition, log_library)
         heads = {name: self.heads[name](features) for name in names or self.heads}
         if "logits" in heads:
@@ -213,33 +222,15 @@ class Decoder(nn.Module):
 class VAE(nn.Module):
     """Encoder and decoder with the loss that trains them."""
 
-    def __init__(self, shape: Architecture) -> None:
+    def __init__(self, shape: Architecture, log_prob: LogProb) -> None:
         super().__init__()
         self.shape = shape
+        self.log_prob = log_prob
         self.encoder = Encoder(shape)
         self.decoder = Decoder(shape)
 
-    def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        """Log-probability of each cell's values given the decoder's heads, ``(n,)``."""
-        logits, likelihood = heads["logits"], self.shape.likelihood
-        if likelihood in COUNT_LIKELIHOODS:
-            log_mean = torch.log_softmax(logits, -1) + batch.log_library  # (n, G)
-            if likelihood == "poisson":
-                return likelihoods.poisson_log_prob(batch.x, log_mean)
-            log_theta = heads["log_inverse_dispersion"]
-            if likelihood == "nb":
-                return likelihoods.nb_log_prob(batch.x, log_mean, log_theta)
-            return likelihoods.zinb_log_prob(batch.x, log_mean, log_theta, heads["zero_logits"])
-        if likelihood == "zigamma":
-            return likelihoods.zigamma_log_prob(
-                batch.x, logits, heads["log_inverse_dispersion"], heads["zero_logits"]
-            )
-        if likelihood == "gaussian":
-            return likelihoods.gaussian_log_prob(batch.x, logits, heads["log_scale"])
-        return likelihoods.bernoulli_log_prob(batch.x, logits)
-
     def losses(self, batch: Batch, noise: Tensor, kl_weight: float) -> Losses:
-        """Compute ``J = L + kl_weight * R``, summed over genes and latents, mean over cells.
+        """Return ``J = L + kl_weight * R``, summed over genes and latents, averaged over cells.
 
         Parameters
         ----------
@@ -248,11 +239,21 @@ class VAE(nn.Module):
         noise
             Standard normal draws, ``(n, d)``: one per cell and latent.
         kl_weight
-            Weight of the regularisation.
+            Weight of the regularisation R.
         """
         mean, log_variance = self.encoder(batch)  # (n, d) each
         z = mean + (0.5 * log_variance).exp() * noise  # (n, d)
         heads = self.decoder(z, batch.condition, batch.log_library)
-        reconstruction = -self.log_prob(batch, heads).mean()
-        kl = likelihoods.kl_divergence(mean, log_variance).mean()
+        reconstruction = -self.log_prob(batch.x, heads, batch.log_library).mean()
+        kl = kl_divergence(mean, log_variance).mean()
         return Losses(reconstruction + kl_weight * kl, reconstruction, kl)
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Return the Kullback-Leibler divergence of ``N(mean, exp(log_variance))`` from ``N(0, I)``.
+
+    .. math:: \tfrac12 \sum_k (\mu_k^2 + \sigma_k^2 - 1 - \log \sigma_k^2)
+
+    (Kingma and Welling 2014, appendix B), summed over the latents: ``(n_cells,)``, nats.
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(-1)

@@ -1,0 +1,54 @@
+"""Fit the latent prior and the law of library sizes to encoded cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vaexprs.data import ExpressionData
+from vaexprs.latent.fit import fit_library, fit_prior
+from vaexprs.spec import LibraryLaw, Prior
+from vaexprs.training.inputs.batches import Cells, posterior
+from vaexprs.training.network.model import VAE
+
+__all__ = ["fit_latent_law"]
+
+
+def fit_latent_law(
+    vae: VAE, parts: list[Cells], data: ExpressionData, seed: int
+) -> tuple[Prior, LibraryLaw | None]:
+    """Return the prior and, for counts, the library law.
+
+    The prior is fitted to one draw from the posterior of each cell.
+
+    Parameters
+    ----------
+    vae
+        A trained model.
+    parts, data
+        The cells as batches, and all of them together.
+    seed
+        Of draws and starting points.
+    """
+    posteriors = [posterior(vae, part) for part in parts]
+    mean, log_variance = (np.concatenate(both) for both in zip(*posteriors, strict=True))
+    noise = np.random.default_rng([seed, 1]).standard_normal(mean.shape)
+    z = mean + np.exp(0.5 * log_variance) * noise
+    conditions = data.conditions
+    n_groups, counts = len(conditions.n_cells), vae.shape.reads_library
+    # latents start as scores of variance 1, which move expression by the scores' deviation
+    importance = np.ones(z.shape[1])
+    scale = parts[0].features.score_scale
+    if scale is not None:
+        importance[:] = scale.min()
+        importance[: len(scale)] = scale[: len(importance)]
+    prior = fit_prior(
+        z,
+        np.log(data.library) if counts else None,
+        data.group,
+        n_groups,
+        seed,
+        conditions.one_hot(conditions.combinations) if conditions.keys else None,
+        conditions.sizes,
+        importance,
+    )
+    return prior, fit_library(data.library, data.group, n_groups) if counts else None

@@ -1,0 +1,112 @@
+"""Negative binomial counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import sparse
+from torch import Tensor
+
+from vaexprs.data import ExpressionData
+from vaexprs.training.calibration.dispersion import marginal_dispersion
+from vaexprs.training.calibration.draws import Draws
+from vaexprs.training.calibration.groups import (
+    Grouping,
+    add_to_groups,
+    combinations,
+    set_gene_wise,
+)
+from vaexprs.training.calibration.spread import match_spread
+from vaexprs.training.inputs.features import Features
+from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
+from vaexprs.training.likelihoods.counts import CountLaw, add_up, log_mean, simulated_shares
+from vaexprs.training.network.precision import wide
+
+__all__ = ["NegativeBinomial", "dense_terms", "gamma_terms", "nb_log_prob"]
+
+#: Smallest share of a gene.
+_TINY = 1e-12
+
+
+class NegativeBinomial(CountLaw):
+    """Counts with variance ``mean + mean^2 / inverse_dispersion``."""
+
+    name = "nb"
+    bounds = {"log_inverse_dispersion": DISPERSION_BOUNDS}  # noqa: RUF012
+
+    def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
+        """Return the log-probability of each cell."""
+        return nb_log_prob(x, log_mean(heads, log_library), heads["log_inverse_dispersion"])
+
+    def correct_dispersions(
+        self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
+    ) -> None:
+        """Set dispersions by marginal maximum likelihood; see `marginal_dispersion`."""
+        decoder, name = draws.decoder, "log_inverse_dispersion"
+        finest, keys = groupings[-1], [each for each in groupings if each.block == "condition"]
+        if finest.block == "condition":  # likelihoods are of combinations, corrected or not
+            finest = combinations(data, draws, finest.weight)
+        made, variation = simulated_shares(draws, finest)
+        categories = np.zeros((finest.n_groups, len(keys)), np.int64)
+        for column, key in enumerate(keys):
+            categories[:, column] = key.draws
+        found = marginal_dispersion(
+            sparse.csr_matrix(data.X),
+            data.library,
+            finest.cells,
+            np.maximum(made, _TINY),
+            variation,
+            decoder.shape.typical_library,
+            categories,
+            (finest.rows >= 0) & (len(keys) > 1),
+        )
+        set_gene_wise(decoder, name, found.gene)
+        if found.key is not None and found.category is not None:
+            add_to_groups(decoder, name, keys[found.key], found.category)
+        if found.deviation.any():
+            add_to_groups(decoder, name, finest, found.deviation)
+        if found.exponent:
+            slope = torch.full((1, data.n_genes), found.exponent, device=decoder.member.device)
+            decoder.head(name).add_block("depth", slope)
+
+    def match_spread(self, features: Features, data: ExpressionData, draws: Draws) -> None:
+        """Correct the variance of log counts; see `vaexprs.training.calibration.spread`."""
+        match_spread(features, data, draws)
+
+
+def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
+    r"""Return the log-probability of negative binomial counts, summed over genes, ``(n_cells,)``.
+
+    .. math:: \log\Gamma(x + \theta) - \log\Gamma(\theta) - \log x!
+              - \theta \log(1 + \mu / \theta) + x \log \frac{\mu}{\theta + \mu}
+
+    with :math:`Var = \mu + \mu^2 / \theta`.
+    """
+    return dense_terms(x, log_mean, log_theta).sum(-1) + gamma_terms(x, log_theta)
+
+
+def dense_terms(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
+    """Return the terms without gamma functions, ``(n_cells, n_genes)``."""
+    theta = log_theta.exp()
+    log_ratio = log_mean - log_theta
+    # log(1 + mean / theta) by softplus holds for the smallest and the largest ratios
+    excess = F.softplus(log_ratio)
+    return x * (log_ratio - excess) - theta * excess
+
+
+def gamma_terms(x: Tensor, log_theta: Tensor) -> Tensor:
+    """Return the gamma functions, summed over genes, ``(n_cells,)``.
+
+    They are zero where x is, and the dearest part: sparse data need them in one entry of twenty.
+    """
+    row, column = torch.nonzero(x, as_tuple=True)
+    value = wide(x[row, column])  # differences of large numbers, which float32 would lose
+    if log_theta.shape[0] == 1:
+        theta = wide(log_theta[0]).exp().index_select(0, column.to(value.device))
+    else:
+        theta = wide(log_theta[row, column]).exp()
+    terms = torch.lgamma(value + theta) - torch.lgamma(theta) - torch.lgamma(value + 1.0)
+    return add_up(terms, row, x)

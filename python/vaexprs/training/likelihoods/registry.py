@@ -1,0 +1,47 @@
+"""The training classes by the name of their law."""
+
+from __future__ import annotations
+
+from vaexprs.errors import near_matches
+from vaexprs.spec import LIKELIHOODS
+from vaexprs.training.likelihoods.base import TrainingLaw
+from vaexprs.training.likelihoods.bernoulli import Bernoulli
+from vaexprs.training.likelihoods.gaussian import Gaussian
+from vaexprs.training.likelihoods.nb import NegativeBinomial
+from vaexprs.training.likelihoods.poisson import Poisson
+from vaexprs.training.likelihoods.zigamma import ZeroInflatedGamma
+from vaexprs.training.likelihoods.zinb import ZeroInflatedNegativeBinomial
+
+__all__ = ["TRAINING_LAWS", "register", "training_law"]
+
+#: What `fit_vae` can fit, by name; `register` adds to it.
+TRAINING_LAWS: dict[str, TrainingLaw] = {}
+
+
+def register(law: TrainingLaw) -> TrainingLaw:
+    """Let `fit_vae` fit a law, which must have a row in the table, and return it."""
+    if law.name not in LIKELIHOODS:
+        raise ValueError(f"likelihood {law.name!r} has no row in vaexprs.spec.LIKELIHOODS.")
+    TRAINING_LAWS[law.name] = law
+    return law
+
+
+def training_law(name: str) -> TrainingLaw:
+    """Return the training class of a likelihood.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message names near matches.
+    """
+    if name not in TRAINING_LAWS:
+        hint = near_matches(name, [*TRAINING_LAWS, "auto"])
+        raise ValueError(f"unknown likelihood {name!r}: {hint}")
+    return TRAINING_LAWS[name]
+
+
+for _law in (
+    Bernoulli(), Gaussian(), Poisson(), NegativeBinomial(), ZeroInflatedNegativeBinomial(),
+    ZeroInflatedGamma(),
+):  # fmt: skip
+    register(_law)
