@@ -133,7 +133,7 @@ class VAEFit:
             blocks.append(law.expected(outputs).astype(np.float32))
         columns: dict[str, Any] = {
             key.name: pandas.Categorical.from_codes(
-                cells.data.codes[:, index], list(key.categories), ordered=key.ordered
+                cells.data.codes[:, index], key.values(), ordered=key.ordered
             )
             for index, key in enumerate(cells.data.keys)
         }
