@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,11 @@ import pytest
 
 import vaexprs.training
 from vaexprs import __version__, gen_exprs, load_artifact
+from vaexprs.artifact.shipped import shipped_artifacts
 from vaexprs.cli import main
+from vaexprs.cli.app import EXAMPLES, app
+from vaexprs.cli.design import read_design
+from vaexprs.errors import ConditionError
 from vaexprs.spec import write_metadata
 
 TWO_KEYS = {"cell_type": ["B", "NK", "T"], "state": ["CTRL", "STIM"]}
@@ -58,16 +66,28 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def test_version_and_help(printed: Callable[..., str]) -> None:
     assert printed("--version") == f"vaexprs {__version__}\n"
     overview = printed("--help")
-    for command in ("fit", "generate", "inspect", "evaluate", "plot", "demo"):
-        assert command in overview
-        assert "--help" in printed(command, "--help")
+    assert printed() == overview
+    for command, example in EXAMPLES.items():
+        name = command.__name__
+        assert name in overview
+        text = printed(name, "--help")
+        assert "--help" in text
+        assert example in text, "the example stands on one line"
+
+
+def test_the_examples_parse() -> None:
+    import typer
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for command, example in EXAMPLES.items():
+        program, name, *arguments = shlex.split(example)
+        assert (program, name) == ("vaexprs", command.__name__)
+        commands[name].make_context(name, arguments)
 
 
 def test_every_option_is_documented() -> None:
     """Each option has a help text, and shows its default or says what stands for it."""
     import typer
-
-    from vaexprs.cli.app import app
 
     group = typer.main.get_command(app)
     for name, command in group.commands.items():  # type: ignore[attr-defined]
@@ -158,14 +178,77 @@ def test_inspect_of_hostile_names_and_of_scores(
     score = {"value": 0.61, "control": 0.5, "low": 0.47, "high": 0.53, "verdict": "worse"}
     model = tiny_artifact(
         tmp_path / "model.onnx",
-        keys={"[bold]key[/bold]": ["[/nope]", "\x1b[31mred"]},
+        keys={"[bold]key": ["[/nope]", "\x1b[31mred"]},
         quality={"scores": {"forest_auc": score}},
     )
     text = printed("inspect", model)
-    assert "[bold]key[/bold]" in text
+    assert "[bold]key" in text
     assert "[/nope]" in text
     assert "\x1b" not in text
     assert "0.61 (real 0.47 to 0.53: worse)" in text
+
+
+def test_inspect_shows_combinations_and_wraps_nothing(
+    model: Path, printed: Callable[..., str]
+) -> None:
+    spec = load_artifact(model).spec
+    text = printed("inspect", model)
+    assert "combinations: training cells (5 seen of 6 possible)" in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    for codes, n_cells in zip(spec.conditions.combinations, spec.conditions.n_cells, strict=True):
+        names = [key.categories[c] for key, c in zip(spec.conditions.keys, codes, strict=True)]
+        assert f"{', '.join(names)} {n_cells}" in lines
+    (shipped, *_) = shipped_artifacts()
+    provenance = printed("inspect", shipped).partition("\nprovenance\n")[2].partition("\n\n")[0]
+    assert len(provenance.splitlines()) == len(load_artifact(shipped).spec.provenance)
+
+
+def test_inspect_into_a_reader_that_ends_early() -> None:
+    (shipped, *_) = shipped_artifacts()
+    command = f"{shlex.quote(sys.executable)} -m vaexprs inspect {shipped} | head -1"
+    script = f"set -o pipefail; {command}"
+    for _ in range(3):
+        ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "file\n", "")
+
+
+def test_models_lists_what_is_shipped(printed: Callable[..., str]) -> None:
+    found = json.loads(printed("models", "--json"))
+    assert found.keys() == shipped_artifacts().keys()
+    text = printed("models")
+    for name, facts in found.items():
+        assert name in text
+        assert load_artifact(name).spec.n_genes == facts["n_genes"]
+
+
+def test_a_shell_completes_models_keys_and_categories() -> None:
+    def completed(*words: str) -> str:
+        line = " ".join(("vaexprs", *words))
+        environment = os.environ | {
+            "_VAEXPRS_COMPLETE": "complete_bash", "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words)),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "vaexprs"]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return ran.stdout
+
+    assert "pbmc_ifnb" in completed("generate", "pb")
+    assert "pbmc_ifnb" in completed("inspect", "pb")
+    assert "cell_type=NK" in completed("generate", "pbmc_ifnb", "--condition", "cell_type=N")
+    assert completed("generate", "nowhere", "--condition", "c") == ""
+    assert "UMAP" in completed("plot", "x.h5ad", "--method", "u")
+
+
+def test_ends_point_on(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "made.h5ad"
+    command = ["generate", str(model), "-n", "2", "-o", str(target), "--json"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["n_cells"] == 2
+    assert err.startswith(f"next: vaexprs evaluate TRAIN.h5ad {target} --test TEST.h5ad")
+    assert "--condition-key cell_type --condition-key state" in err
+    assert main([*command, "--overwrite", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -218,7 +301,12 @@ def test_plot_of_generated_beside_real(
         ("generate {truncated} -n 1 -o {out}", "artifact"),
         ("inspect {text}", "artifact"),
         ("inspect {folder}", "director"),
-        ("plot {model} -o {folder}/figure.bmp", "suffix must be .png, .pdf or .svg"),
+        ("plot {model} -o {folder}/figure.bmp", "suffix must be .png or .pdf or .svg"),
+        ("fit x.h5ad -o {folder}/m.h5ad", "m.h5ad: the suffix must be .onnx"),
+        ("fit x.h5ad -o {folder}/m.onnx --history {folder}/h", "the suffix must be .json"),
+        ("fit x.h5ad -o {folder}/m.onnx --save {folder}/h", "the suffix must be .safetensors"),
+        ("evaluate x.h5ad y.h5ad -o {folder}/r.pdf", "the suffix must be .html"),
+        ("evaluate x.h5ad y.h5ad --scores {folder}/r", "the suffix must be .json"),
         ("plot nowhere.onnx -o {folder}/figure.png", "nowhere.onnx"),
         ("frobnicate", "No such command"),
     ],
@@ -240,6 +328,59 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     words = [word.format(**places) for word in arguments.split()]
     assert message in refused(*words)
     assert {p.name for p in tmp_path.iterdir()} == {"text.onnx", "truncated.onnx"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b",cell_type,state,n_cells\n0,NK,STIM,20.0\n1,B,CTRL,5.0\n",
+        b"\xef\xbb\xbfcell_type;state;n_cells\r\nNK;STIM;20\r\nB;CTRL;5\r\n;;\r\n",
+        b"cell_type\tstate\tn_cells\nNK\tSTIM\t20\nB\tCTRL\t5\n\n",
+        b'cell_type, state, n_cells\n"NK", STIM, 20\n B , CTRL , 5 \n',
+        b"cell_type,state,n_cells\rNK,STIM,20\rB,CTRL,5\r",
+        "cell_type\tstate\tn_cells\r\nNK\tSTIM\t20\r\nB\tCTRL\t5\r\n".encode("utf-16"),
+    ],
+)
+def test_designs_as_others_write_them(model: Path, tmp_path: Path, table: bytes) -> None:
+    path = tmp_path / "design.csv"
+    path.write_bytes(table)
+    made = gen_exprs(model, conditions=read_design(path))
+    assert made.obs["cell_type"].tolist() == ["NK"] * 20 + ["B"] * 5
+    assert made.obs["state"].tolist() == ["STIM"] * 20 + ["CTRL"] * 5
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"cell_type,cell_type,n_cells\nNK,B,2\n", "two columns named 'cell_type'"),
+        (b"PK\x03\x04", "is a spreadsheet: save it as CSV"),
+        (b"cell_type,n_cells\nTy\xff,3\n", "is not UTF-8"),
+        (b"\n \n", "is empty"),
+        (b"a" * (2**24 + 1), "more than 16,777,216 bytes"),
+        (b'a,n_cells\n"' + b"x" * 200_000, "is no CSV"),
+    ],
+)
+def test_tables_that_are_no_design(tmp_path: Path, table: bytes, message: str) -> None:
+    path = tmp_path / "design.csv"
+    path.write_bytes(table)
+    with pytest.raises(ConditionError, match=message):
+        read_design(path)
+
+
+def test_a_design_from_a_device_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(ConditionError, match="is no regular file: use - to read"):
+            read_design(path)
+
+
+def test_a_design_from_standard_input(model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vaexprs", "generate", str(model), "--design", "-", "--json"]
+    command += ["-o", str(tmp_path / "cells.h5ad")]
+    ran = subprocess.run(
+        command, input="cell_type,n_cells\nNK,3\n", capture_output=True, text=True, check=True
+    )
+    assert json.loads(ran.stdout)["n_cells"] == 3
 
 
 @pytest.mark.parametrize(
@@ -297,8 +438,6 @@ def test_ctrl_c_while_writing(
 
 def test_ctrl_c_ends_a_long_run_at_once(model: Path, tmp_path: Path) -> None:
     import signal
-    import subprocess
-    import sys
     import time
 
     target = tmp_path / "cells.h5ad"

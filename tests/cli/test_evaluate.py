@@ -25,7 +25,7 @@ def test_scores_stand_beside_those_of_real_cells(
     train, generated, test = (str(tmp_path / name) for name in names)
     page, scores = tmp_path / "report.html", tmp_path / "scores.json"
     command = ["evaluate", train, generated, "--test", test, "--condition-key", "cell_type"]
-    command += ["--trees", "10", "--quiet", "-o", str(page), "--json", str(scores)]
+    command += ["--trees", "10", "--quiet", "-o", str(page), "--scores", str(scores)]
     assert main(command) == 0
     out, err = capsys.readouterr()
     out.encode("ascii")
@@ -38,5 +38,10 @@ def test_scores_stand_beside_those_of_real_cells(
     assert "lie within the range of real cells" in out
     assert str(page) in lines[-2]
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert main([*command[:-4], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    written = json.loads(scores.read_text())
+    assert again.pop("settings.seconds") != written.pop("settings.seconds")
+    assert again == written
     assert main(command) == 2
     assert "exists" in capsys.readouterr().err

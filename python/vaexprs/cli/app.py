@@ -1,7 +1,8 @@
-"""The commands and what they have in common."""
+"""The commands, each with an example, and the options of ``vaexprs`` itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,13 +13,24 @@ from vaexprs.cli.evaluate import evaluate
 from vaexprs.cli.fit import fit
 from vaexprs.cli.generate import generate
 from vaexprs.cli.inspect import inspect
+from vaexprs.cli.models import models
 from vaexprs.cli.plot import plot
 
-__all__ = ["app"]
+__all__ = ["EXAMPLES", "app"]
+
+EXAMPLES: dict[Callable[..., object], str] = {
+    fit: "vaexprs fit train.h5ad -o model.onnx --condition-key cell_type",
+    generate: "vaexprs generate pbmc_ifnb -n 99 --condition cell_type=NK -o nk.h5ad",
+    inspect: "vaexprs inspect pbmc_ifnb",
+    evaluate: "vaexprs evaluate train.h5ad made.h5ad --test test.h5ad -o page.html",
+    plot: "vaexprs plot made.h5ad --real train.h5ad --method UMAP -o umap.png",
+    models: "vaexprs models --json",
+    demo: "vaexprs demo demo-folder",
+}
 
 app = typer.Typer(
     name="vaexprs",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
@@ -33,6 +45,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def vaexprs(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
@@ -42,7 +55,9 @@ def vaexprs(
 
     Train on an .h5ad, get one .onnx file, generate labelled cells from that file alone.
     """
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
-for command in (fit, generate, inspect, evaluate, plot, demo):
-    app.command()(command)
+for command, example in EXAMPLES.items():
+    app.command(epilog=f"Example: {example}")(command)

@@ -1,29 +1,78 @@
-"""What the commands print: facts on standard output, progress on standard error."""
+"""Print facts to standard output, and progress and notes to standard error."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["cell_progress", "facts", "note"]
+__all__ = ["cell_progress", "facts", "next_command", "note", "plain", "print_json", "rows", "say",
+           "text_of"]  # fmt: skip
 
 
 def facts(values: Mapping[str, Any], *, as_json: bool) -> None:
     """Print facts: as one JSON object, or as aligned lines."""
     if as_json:
-        print(json.dumps(values, ensure_ascii=False, indent=2, default=str))
-        return
-    width = max(map(len, values), default=0)
-    for name, value in values.items():
-        print(f"{name:<{width}}  {_text(value)}")
+        print_json(values)
+    else:
+        say("\n".join(rows(values)))
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    say(json.dumps(values, ensure_ascii=False, indent=2, default=str))
+
+
+def say(text: str) -> None:
+    """Print to standard output; where its reader has gone (``| head``), end quietly."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def rows(values: Mapping[str, Any], indent: str = "") -> list[str]:
+    """Return names and values as aligned lines, never wrapped."""
+    names = [plain(name) for name in values]
+    width = max(map(len, names), default=0)
+    texts = (plain(text_of(value)) for value in values.values())
+    return [f"{indent}{name:<{width}}  {text}" for name, text in zip(names, texts, strict=True)]
+
+
+def text_of(value: Any) -> str:
+    """Return a value as people read it."""
+    if isinstance(value, Mapping):
+        if {"units", "activation"} <= value.keys():
+            return f"{value.get('name', 'layer')} {value['units']} {value['activation']}"
+        return ", ".join(f"{name}: {text_of(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        arrow = " -> " if value and isinstance(value[0], Mapping) else ", "
+        return arrow.join(map(text_of, value))
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def plain(text: str) -> str:
+    """Replace control characters: names come from files, and a terminal would obey them."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def note(message: str) -> None:
     """Print a message for people to standard error."""
-    print(message, file=sys.stderr)
+    print(message, file=sys.stderr, flush=True)
+
+
+def next_command(*words: object) -> None:
+    """Print the command that usually follows."""
+    note("next: " + shlex.join(map(str, words)))
 
 
 @contextlib.contextmanager
@@ -46,11 +95,3 @@ def cell_progress(n_cells: int, *, quiet: bool) -> Iterator[Callable[[int], None
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("generating", total=n_cells)
         yield lambda n: progress.advance(task, n)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={_text(part)}" for name, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vaexprs.cli.console import facts, note
+from vaexprs.cli.options import AsJson, Overwrite, Seed
 
 __all__ = ["demo"]
 
@@ -27,14 +28,14 @@ def demo(
         ),
     ] = None,
     n_cells: Annotated[int, typer.Option("-n", "--n-cells", help="Cells to generate.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run the main job: train, export, generate, score, draw.
 
-    Without torch, or with --no-train, cells come from an artifact that the package ships. What
-    needs an extra that is not installed is left out, and said so.
+    Without torch, or with --no-train, cells come from a shipped artifact. Steps whose extra is
+    not installed are left out, with a note.
     """
     from vaexprs.files import check_output
 
@@ -46,6 +47,7 @@ def demo(
         train = _has("torch", "onnx", "safetensors", "anndata")
     made = _trained(folder, n_cells, seed) if train else _shipped(folder, n_cells, seed)
     facts({name: str(path) for name, path in made.items()}, as_json=as_json)
+    note(f"next: open {made['report']}" if "report" in made else "next: vaexprs models")
 
 
 def _trained(folder: Path, n_cells: int, seed: int) -> dict[str, Path]:
@@ -59,9 +61,13 @@ def _trained(folder: Path, n_cells: int, seed: int) -> dict[str, Path]:
         "artifact": folder / "model.onnx",
         "generated cells": folder / "generated.h5ad",
     }
-    note("simulating 1,200 cells x 1,000 genes, 5 cell types, 2 batches")
     cells = simulate_counts(1600, 1000, cell_types=5, rare=0.02, median_library=1000, seed=seed)
     real, unseen = cells[:1200].copy(), cells[1200:].copy()
+    types, batches = (real.obs[key].nunique() for key in ("cell_type", "batch"))
+    note(
+        f"simulated {real.n_obs:,} cells x {real.n_vars:,} genes, {types} cell types, "
+        f"{batches} batches, and {unseen.n_obs:,} cells to test with"
+    )
     real.write_h5ad(made["real cells"], compression="gzip")
     note("training")
     vae = fit_vae(real, condition_keys=["cell_type", "batch"], seed=seed)

@@ -8,82 +8,86 @@ from typing import Annotated
 
 import typer
 
-from vaexprs.cli.console import facts, note
+from vaexprs.cli.console import facts, note, print_json, say
+from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, Seed
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    real_train: Annotated[
-        Path, typer.Argument(metavar="REAL_TRAIN", help="Real cells it learned from (.h5ad).")
-    ],
-    generated: Annotated[
-        Path, typer.Argument(metavar="GENERATED", help="Generated cells (.h5ad).")
-    ],
+    real: Annotated[Path, typer.Argument(metavar="REAL_TRAIN", help="Real cells it learned from.")],
+    generated: Annotated[Path, typer.Argument(metavar="GENERATED", help="Generated cells.")],
     *,
     test: Annotated[
         Path | None,
         typer.Option(
-            metavar="REAL_TEST",
-            help="Real cells it has not seen; without them the training cells are cut in two.",
+            "--test", "--real-test", metavar="REAL_TEST", help="Real cells it has not seen."
         ),
     ] = None,
-    condition_key: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="obs column the cells were made for; repeat for more."),
-    ] = None,
+    condition_key: ConditionKeys = None,
     donor_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="obs column of donors, for privacy by donor.")
     ] = None,
-    layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Layer to read; X by default.")
-    ] = None,
+    layer: Layer = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Report to write (.html).")
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="SCORES.json", help="Scores to write.")
+    scores: Annotated[
+        Path | None, typer.Option(metavar="SCORES.json", help="File of scores to write.")
     ] = None,
     attach: Annotated[
         Path | None,
         typer.Option(metavar="MODEL.onnx", help="Artifact whose metadata gets the scores."),
     ] = None,
-    trees: Annotated[int, typer.Option(min=1, help="Trees of the random forests.")] = 300,
-    max_cells: Annotated[int, typer.Option(min=2, help="Most cells on a side.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Workers of the random forests.")] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing meanwhile.")] = False,
+    n_trees: Annotated[
+        int, typer.Option("--n-trees", "--trees", min=1, help="Trees of the random forests.")
+    ] = 300,
+    max_cells: Annotated[int, typer.Option(min=2, help="Cells on a side, at most.")] = 2000,
+    seed: Seed = 0,
+    n_jobs: Annotated[
+        int, typer.Option("--n-jobs", "--jobs", min=1, help="Workers of the random forests.")
+    ] = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Score GENERATED beside real-vs-real controls; write a report and its numbers."""
+    """Score GENERATED beside real-vs-real controls; write a report and its numbers.
+
+    Cells are read from .h5ad or .zarr. Give --test: without cells that the model has not seen
+    there is no fair control.
+    """
     from vaexprs.errors import require
+    from vaexprs.files import check_output
 
     require("sklearn", extra="evaluate", purpose="Evaluation")
+    for path, suffix in ((output, ".html"), (scores, ".json")):
+        if path is not None:
+            check_output(path, suffixes=[suffix], overwrite=overwrite)
     from vaexprs.evaluation.report.words import lines, summary
     from vaexprs.evaluation.run import run_report
 
     report = run_report(
-        real_train,
+        real,
         generated,
         real_test=test,
         condition_keys=condition_key or (),
         donor_key=donor_key,
         layer=layer,
         output=output,
-        json=json,
+        json=scores,
         attach=attach,
         overwrite=overwrite,
-        n_trees=trees,
+        n_trees=n_trees,
         max_cells=max_cells,
         seed=seed,
-        n_jobs=jobs,
+        n_jobs=n_jobs,
         progress=None if quiet else note,
     )
-    written = {"report": output, "scores": json, "attached to": attach}
-    told = [*lines(report), "", *wrap(" ".join(summary(report)), 90), ""]
-    # a terminal need not know the signs of the page
-    print("\n".join(told).replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-"))
-    facts(
-        {name: str(path) for name, path in written.items() if path is not None},
-        as_json=False,
-    )
+    if as_json:
+        print_json(report.to_dict())
+        return
+    text = "\n".join([*lines(report), "", *wrap(" ".join(summary(report)), 80), ""])
+    # Plain signs, since a terminal may lack those of the page.
+    say(text.replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-"))
+    written = {"report": output, "scores": scores, "attached to": attach}
+    facts({name: str(path) for name, path in written.items() if path}, as_json=False)

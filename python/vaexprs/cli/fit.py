@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from vaexprs.cli.cells import read_cells
-from vaexprs.cli.console import facts, note
+from vaexprs.cli.console import facts, next_command, note
+from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, Seed
 
 __all__ = ["fit"]
 
@@ -20,13 +21,8 @@ def fit(
     data: Annotated[Path, typer.Argument(metavar="DATA.h5ad", help="Real cells to learn from.")],
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="Artifact to write (.onnx).")],
-    condition_key: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="obs column to condition on; repeat for more."),
-    ] = None,
-    layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Layer to read; X by default.")
-    ] = None,
+    condition_key: ConditionKeys = None,
+    layer: Layer = None,
     likelihood: Annotated[
         _LikelihoodChoice, typer.Option(help="Law of the values; auto looks at the data.")
     ] = "auto",
@@ -38,7 +34,7 @@ def fit(
     ] = "128",
     kl_weight: Annotated[float, typer.Option(help="Weight of the KL divergence.")] = 1.0,
     kl_warmup: Annotated[int, typer.Option(help="Epochs over which that weight rises.")] = 10,
-    epochs: Annotated[int, typer.Option(help="At most so many passes over the cells.")] = 200,
+    epochs: Annotated[int, typer.Option(help="Passes over the cells, at most.")] = 200,
     batch_size: Annotated[int, typer.Option(help="Cells in a training step.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 1e-3,
     validation_split: Annotated[
@@ -47,7 +43,7 @@ def fit(
     patience: Annotated[
         int, typer.Option(help="Epochs without improvement before stopping; 0 never stops.")
     ] = 15,
-    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same fit.")] = 0,
+    seed: Seed = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
     ] = "auto",
@@ -62,9 +58,9 @@ def fit(
     history: Annotated[
         Path | None, typer.Option(metavar="HISTORY.json", help="Also save the losses by epoch.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> int:
     """Train on DATA.h5ad and export a generator as one .onnx file.
 
@@ -72,12 +68,12 @@ def fit(
     is 130.
     """
     from vaexprs.export.quantization import NARROW
-    from vaexprs.files import check_output, whole_file
+    from vaexprs.files import check_output
     from vaexprs.training import fit_vae
 
-    for path in (output, save, history):
+    for path, suffix in ((output, ".onnx"), (save, ".safetensors"), (history, ".json")):
         if path is not None:
-            check_output(path, overwrite=overwrite)
+            check_output(path, suffixes=[suffix], overwrite=overwrite)
     widths = _widths(hidden)
     if precision == "int8" and max(widths[:1], default=0) < NARROW:
         raise typer.BadParameter(
@@ -106,21 +102,21 @@ def fit(
     if save is not None:
         vae.save(save, overwrite=overwrite)
     if history is not None:
-        import json
-
-        with whole_file(history, overwrite=overwrite) as partial:
-            partial.write_text(json.dumps(vae.history, indent=1), encoding="utf-8")
+        _write_history(vae.history, history, overwrite)
     spec = vae.spec
+    training: Any = spec.provenance["training"]
     facts(
         {
             "output": str(output),
             "likelihood": spec.likelihood,
+            "reason": training.get("likelihood_reason", "asked for"),
             "n_cells": int(spec.conditions.n_cells.sum()),
             "n_genes": spec.n_genes,
             "n_latent": spec.n_latent,
             "conditions": {key.name: len(key.categories) for key in spec.conditions.keys},
             "precision": precision,
             "epochs": len(vae.history["loss"]),
+            "best_epoch": training.get("best_epoch"),
             "interrupted": vae.interrupted,
             "seconds": round(time.perf_counter() - started, 1),
         },
@@ -128,8 +124,18 @@ def fit(
     )
     if vae.interrupted:
         note("training ended early; the artifact holds the best weights until then.")
-        return 130
-    return 0
+    if not quiet:
+        next_command("vaexprs", "generate", output, "-n", 1000, "-o", "generated.h5ad")
+    return 130 if vae.interrupted else 0
+
+
+def _write_history(history: Any, path: Path, overwrite: bool) -> None:
+    import json
+
+    from vaexprs.files import whole_file
+
+    with whole_file(path, overwrite=overwrite) as partial:
+        partial.write_text(json.dumps(history, indent=1), encoding="utf-8")
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from vaexprs.cli.console import cell_progress, facts
+from vaexprs.cli.console import cell_progress, facts, next_command
+from vaexprs.cli.design import read_design as _read_design
+from vaexprs.cli.options import (
+    MODEL,
+    AsJson,
+    Device,
+    Overwrite,
+    Quiet,
+    Seed,
+    complete_category,
+    complete_model,
+)
 
 __all__ = ["generate"]
 
 
 def generate(
     model: Annotated[
-        str | None,
-        typer.Argument(metavar="MODEL", help="Artifact (.onnx), or the name of a shipped one."),
+        str | None, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete_model)
     ] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .h5ad or .zarr.")],
@@ -26,7 +35,8 @@ def generate(
         typer.Option("-n", "--n-cells", help="Number of cells. May be left out with --design."),
     ] = None,
     named: Annotated[
-        str | None, typer.Option("--model", help="The model, as an option in place of MODEL.")
+        str | None,
+        typer.Option("--model", help="MODEL, as an option.", autocompletion=complete_model),
     ] = None,
     condition: Annotated[
         list[str] | None,
@@ -34,51 +44,57 @@ def generate(
             metavar="KEY=VALUE",
             help="Category of a condition key; repeat for other keys, or for more categories of "
             "one key. Keys left out follow the training frequencies.",
+            autocompletion=complete_category,
         ),
     ] = None,
     design: Annotated[
         Path | None,
         typer.Option(
-            metavar="TABLE.csv", help="Table with a column for each condition key and n_cells."
+            metavar="TABLE.csv",
+            help="Table with a column for each condition key and n_cells; - reads it from "
+            "standard input.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same cells.")] = 0,
+    seed: Seed = 0,
     first_cell: Annotated[
         int, typer.Option(help="Global index of the first cell, to cut a run into parts.")
     ] = 0,
     library: Annotated[
         float | None, typer.Option(help="Total counts of every cell, in place of drawn ones.")
     ] = None,
-    mean: Annotated[bool, typer.Option("--mean", help="Write expected values, not draws.")] = False,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where the decoder runs.")
-    ] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(help="Threads; by default all cores of this process.")
+    return_mean: Annotated[
+        bool, typer.Option("--return-mean", "--mean", help="Write expected values, not draws.")
+    ] = False,
+    device: Device = "cpu",
+    n_threads: Annotated[
+        int | None,
+        typer.Option(
+            "--n-threads", "--threads", help="Threads; by default all cores of this process."
+        ),
     ] = None,
     block_size: Annotated[
         int | None,
         typer.Option(help="Cells made by one thread at a time; by default 64 to 512 by genes."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Generate cells from MODEL into an .h5ad or .zarr file."""
     from vaexprs.errors import ConditionError
     from vaexprs.exprs import write_exprs
     from vaexprs.generation.generator import Generator
 
-    if (model is None) == (named is None):
+    source = model if model is not None else named
+    if source is None or (model is not None and named is not None):
         raise typer.BadParameter("give one model: MODEL, or --model NAME.")
     if condition and design is not None:
         raise typer.BadParameter("give --condition or --design, not both.")
     if n_cells is None and design is None:
         raise typer.BadParameter("the number of cells is missing: give -n, or --design.")
     conditions: Any = _read_design(design) if design is not None else _parse(condition or [])
-    source: Any = model if model is not None else named
     # Opened here too so that the total of a design is known to the progress bar.
-    generator = Generator(source, device=device, n_threads=threads, block_size=block_size)
+    generator = Generator(source, device=device, n_threads=n_threads, block_size=block_size)
     total = generator.plan(conditions).total if n_cells is None else n_cells
     if total is not None and total < 0:
         raise ConditionError(f"the number of cells must not be negative: -n {total}.")
@@ -92,7 +108,7 @@ def generate(
             seed=seed,
             first_cell=first_cell,
             library=library,
-            return_mean=mean,
+            return_mean=return_mean,
             overwrite=overwrite,
             progress=advance,
         )
@@ -109,6 +125,10 @@ def generate(
         },
         as_json=as_json,
     )
+    if not quiet and not return_mean:
+        keys = [w for name in generator.spec.conditions.names for w in ("--condition-key", name)]
+        next_command("vaexprs", "evaluate", "TRAIN.h5ad", path, "--test", "TEST.h5ad", *keys,
+                     "-o", "report.html")  # fmt: skip
 
 
 def _parse(pairs: list[str]) -> dict[str, set[str]]:
@@ -119,26 +139,3 @@ def _parse(pairs: list[str]) -> dict[str, set[str]]:
             raise typer.BadParameter(f"--condition {pair!r} is not of the form KEY=VALUE.")
         wanted.setdefault(key.strip(), set()).add(category.strip())
     return wanted
-
-
-def _read_design(path: Path) -> list[dict[str, str]]:
-    from vaexprs.errors import ConditionError
-
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames
-            rows = [dict(row) for row in reader]
-    except FileNotFoundError:
-        raise ConditionError(f"there is no design table {str(path)!r}.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConditionError(f"the design table {str(path)!r} is no CSV: {error}.") from None
-    if not columns:
-        raise ConditionError(f"the design table {str(path)!r} is empty: expected a header line.")
-    for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise ConditionError(
-                f"line {line} of the design table {str(path)!r} has not the "
-                f"{len(columns)} columns of its header."
-            )
-    return rows

@@ -8,31 +8,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vaexprs.cli.console import plain, print_json, rows, say, text_of
+from vaexprs.cli.options import MODEL, AsJson, complete_model
+
 if TYPE_CHECKING:
     from vaexprs.artifact import Artifact
+    from vaexprs.spec import Conditions, GeneratorSpec
 
 __all__ = ["inspect"]
+
+#: Rows of the table of combinations; with more, only the largest are shown.
+_MAX_ROWS = 60
 
 
 def inspect(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Artifact (.onnx), or the name of a shipped one.")
+        str, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete_model)
     ],
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print all of it as JSON: the metadata whole, gene names and all."
-        ),
-    ] = False,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Print what MODEL generates, from which data it came, and how good it measured."""
+    """Print what MODEL generates, from which data it came, and how good it measured.
+
+    With --json, the whole of the metadata: gene names, combinations and all.
+    """
     from vaexprs.artifact import load_artifact
 
     artifact = load_artifact(model)
     if as_json:
-        print(json.dumps(_everything(artifact), ensure_ascii=False, indent=2))
-    else:
-        _print(artifact)
+        print_json(_everything(artifact))
+        return
+    lines = []
+    for title, facts in _sections(artifact).items():
+        if facts:
+            lines += ["", plain(title), *rows(facts, indent="  ")]
+    say("\n".join(lines[1:]))
 
 
 def _file_facts(artifact: Artifact) -> dict[str, Any]:
@@ -63,38 +73,29 @@ def _everything(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _print(artifact: Artifact) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _sections(artifact: Artifact) -> dict[str, Mapping[str, Any]]:
     spec = artifact.spec
-    console = Console(highlight=False, soft_wrap=True)
+    return {
+        "file": _file_facts(artifact),
+        "promise": _promise(spec),
+        **_conditions(spec.conditions),
+        "architecture": spec.architecture,
+        "provenance": spec.provenance,
+        "quality": _quality(spec.quality),
+    }
 
-    def section(title: str, rows: Mapping[str, Any]) -> None:
-        if not rows:
-            return
-        console.print()
-        console.print(Text(_plain(title), style="bold"))
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in rows.items():
-            # Text, not markup: names come from the file, and brackets are no styles there.
-            table.add_row(Text(f"  {_plain(name)}"), Text(_plain(_text(value))))
-        console.print(table)
 
-    section("file", _file_facts(artifact))
-    prior, library, conditions = spec.prior, spec.library, spec.conditions
+def _promise(spec: GeneratorSpec) -> dict[str, Any]:
+    prior, library, genes = spec.prior, spec.library, spec.var_names
+    components = f", {len(prior.weights):,} components" if len(prior.weights) else ""
     promise: dict[str, Any] = {
         "format version": spec.format_version,
         "likelihood": spec.likelihood,
         "observation": spec.observation,
-        "genes": f"{spec.n_genes} ({_some(spec.var_names)})",
+        "genes": f"{len(genes):,} ({', '.join(genes[:4])}{', ...' if len(genes) > 4 else ''})",
         "inputs": ", ".join(f"{name} (n_cells, {width})" for name, width in spec.inputs.items()),
         "outputs": ", ".join(spec.outputs),
-        "latent prior": f"{prior.kind}, {spec.n_latent} dimensions"
-        + (f", {len(prior.weights)} components" if prior.kind == "gaussian_mixture" else ""),
+        "latent prior": f"{prior.kind}, {spec.n_latent} dimensions{components}",
         "precision": spec.precision,
     }
     if library is not None:
@@ -102,66 +103,48 @@ def _print(artifact: Artifact) -> None:
             f"{'joint with z' if library.kind == 'joint' else 'log-normal'}, "
             f"{library.minimum.min():,.0f} to {library.maximum.max():,.0f} counts"
         )
-    section("promise", promise)
+    return promise
+
+
+def _conditions(conditions: Conditions) -> dict[str, dict[str, Any]]:
+    """Return training cells by category, and by combination of two keys or more."""
+    sections: dict[str, dict[str, Any]] = {}
     for place, key in enumerate(conditions.keys):
-        cells = [
-            int(conditions.n_cells[conditions.combinations[:, place] == code].sum())
-            for code in range(len(key.categories))
-        ]
+        codes = conditions.combinations[:, place]
         ordered = " (ordered)" if key.ordered else ""
-        section(
-            f"condition {key.name}{ordered}: training cells",
-            dict(zip(key.categories, cells, strict=True)),
-        )
+        sections[f"condition {key.name}{ordered}: training cells"] = {
+            category: int(conditions.n_cells[codes == code].sum())
+            for code, category in enumerate(key.categories)
+        }
     if len(conditions.keys) > 1:
-        possible = int(conditions.sizes.prod())
-        section(
-            "combinations of conditions",
-            {"seen in training": len(conditions.n_cells), "possible": possible},
-        )
-    section("architecture", dict(spec.architecture))
-    section("provenance", dict(spec.provenance))
-    section("quality", _quality(spec.quality))
+        possible = 1
+        for key in conditions.keys:
+            possible *= len(key.categories)
+        seen = len(conditions.n_cells)
+        title = f"combinations: training cells ({seen:,} seen of {possible:,} possible"
+        largest = sorted(range(seen), key=lambda row: -conditions.n_cells[row])[:_MAX_ROWS]
+        if seen > _MAX_ROWS:
+            title += f"; the {_MAX_ROWS} largest"
+        sections[title + ")"] = {
+            ", ".join(
+                key.categories[code]
+                for key, code in zip(conditions.keys, conditions.combinations[row], strict=True)
+            ): int(conditions.n_cells[row])
+            for row in sorted(largest)
+        }
+    return sections
 
 
 def _quality(quality: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return attached scores as lines: each value beside its real-vs-real control."""
     if quality is None:
         return {"measured": "no scores are attached"}
-    rows = {name: value for name, value in quality.items() if name != "scores"}
+    facts = {name: value for name, value in quality.items() if name != "scores"}
     scores = quality.get("scores")
     for name, score in scores.items() if isinstance(scores, dict) else ():
         if isinstance(score, dict):
-            rows[name] = (
-                f"{_text(score.get('value'))} (real {_text(score.get('low'))} to "
-                f"{_text(score.get('high'))}: {_text(score.get('verdict'))})"
+            facts[name] = (
+                f"{text_of(score.get('value'))} (real {text_of(score.get('low'))} to "
+                f"{text_of(score.get('high'))}: {text_of(score.get('verdict'))})"
             )
-    return rows
-
-
-def _plain(text: str) -> str:
-    """Replace control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict) and {"units", "activation"} <= value.keys():
-        text = f"{value.get('name', 'layer')} {value['units']} {value['activation']}"
-    elif isinstance(value, dict):
-        text = ", ".join(f"{name}: {_text(part)}" for name, part in value.items())
-    elif isinstance(value, list):
-        arrow = " -> " if value and isinstance(value[0], dict) else ", "
-        text = arrow.join(map(_text, value))
-    elif isinstance(value, bool) or value is None:
-        text = {True: "yes", False: "no", None: "none"}[value]
-    elif isinstance(value, int):
-        text = f"{value:,}"
-    elif isinstance(value, float):
-        text = f"{value:.6g}"
-    else:
-        text = str(value)
-    return text
+    return facts

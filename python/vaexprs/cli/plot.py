@@ -8,15 +8,27 @@ from typing import Annotated
 import typer
 
 from vaexprs.cli.console import facts
+from vaexprs.cli.options import (
+    METHODS,
+    AsJson,
+    Layer,
+    Overwrite,
+    Seed,
+    complete_column,
+    complete_method,
+    complete_model,
+)
 
 __all__ = ["plot"]
 
 
 def plot(
-    what: Annotated[
+    source: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL.onnx|GENERATED.h5ad", help="An artifact, or generated cells."
+            metavar="MODEL|GENERATED",
+            help="An artifact (.onnx or shipped), or generated cells (.h5ad, .zarr).",
+            autocompletion=complete_model,
         ),
     ],
     *,
@@ -24,47 +36,45 @@ def plot(
         Path, typer.Option("-o", "--output", help="Figure to write: .png, .pdf or .svg.")
     ],
     real: Annotated[
-        Path | None, typer.Option(help="Real cells (.h5ad) to draw the generated ones with.")
+        Path | None, typer.Option(help="Real cells to draw the generated ones with.")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="PCA, MDS, TSNE, UMAP, NMF, DiffusionMap or heatmap.")
+        str, typer.Option(help=", ".join(METHODS) + ".", autocompletion=complete_method)
     ] = "PCA",
     color: Annotated[
-        str | None, typer.Option(help="obs column to colour by; by default the first shared one.")
+        str | None,
+        typer.Option(
+            help="obs column to colour by; by default the first shared one.",
+            autocompletion=complete_column,
+        ),
     ] = None,
-    layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Layer to read where cells have it.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the embedding.")] = 0,
+    layer: Layer = None,
+    seed: Seed = 0,
     dpi: Annotated[int, typer.Option(min=20, max=1200, help="Resolution of a .png.")] = 150,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the figure.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw the architecture of an artifact, or generated cells beside real ones."""
     from vaexprs.errors import DataError, require
     from vaexprs.files import check_output, whole_file
 
-    check_output(output, overwrite=overwrite)
-    if output.suffix not in (".png", ".pdf", ".svg"):
-        raise typer.BadParameter(
-            f"the figure's suffix must be .png, .pdf or .svg, not {output.suffix!r}."
-        )
+    check_output(output, suffixes=[".png", ".pdf", ".svg"], overwrite=overwrite)
     require("matplotlib", extra="plot", purpose="Drawing a figure")
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_vae
 
-    if Path(what).suffix in (".h5ad", ".zarr"):
+    if Path(source).suffix in (".h5ad", ".zarr"):
         if real is None:
             raise DataError(
                 "generated cells are drawn beside real ones: name the real cells with --real."
             )
         if method.casefold() == "heatmap":
             figure = plot_heatmap(
-                {"real": str(real), "generated": what}, groupby=color, layer=layer, seed=seed
+                {"real": str(real), "generated": source}, groupby=color, layer=layer, seed=seed
             )
         else:
-            figure = plot_aug(what, method, real=str(real), color=color, layer=layer, seed=seed)
+            figure = plot_aug(source, method, real=str(real), color=color, layer=layer, seed=seed)
     else:
-        figure = plot_vae(what)
+        figure = plot_vae(source)
     with whole_file(output, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=dpi)
     facts({"output": str(output)}, as_json=as_json)

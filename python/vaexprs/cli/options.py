@@ -1,0 +1,79 @@
+"""Options and arguments that several commands share, and what a shell completes for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = [
+    "MODEL", "AsJson", "ConditionKeys", "Device", "Layer", "Overwrite", "Quiet", "Seed",
+    "complete_category", "complete_column", "complete_model",
+]  # fmt: skip
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of shipped artifacts; a shell adds files itself where none fits."""
+    from vaexprs.artifact.shipped import shipped_artifacts
+
+    return [name for name in shipped_artifacts() if name.startswith(incomplete)]
+
+
+def complete_category(incomplete: str) -> list[str]:
+    """Return ``KEY=VALUE`` for the condition keys and categories of the model on the line."""
+    from vaexprs.artifact import load_artifact
+
+    for word in _words():
+        with contextlib.suppress(ValueError):  # not the model
+            keys = load_artifact(word).spec.conditions.keys
+            pairs = (f"{key.name}={category}" for key in keys for category in key.categories)
+            return [pair for pair in pairs if pair.startswith(incomplete)]
+    return []
+
+
+def complete_column(incomplete: str) -> list[str]:
+    """Return the columns of ``obs`` of the first .h5ad file on the line."""
+    import h5py
+
+    for word in _words():
+        with contextlib.suppress(OSError, KeyError), h5py.File(word) as file:
+            obs = file["obs"]
+            names = [name for name in obs if name != obs.attrs.get("_index")]
+            return [name for name in names if name.startswith(incomplete)]
+    return []
+
+
+def _words() -> list[str]:
+    """Return the words of the line that a shell completes: bash and zsh pass them so."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    try:
+        return shlex.split(line)
+    except ValueError:  # an open quote
+        return line.split()
+
+
+MODEL = "Artifact (.onnx), or the name of a shipped one."
+AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
+ConditionKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY", help="obs column of conditions; repeat for more.",
+        autocompletion=complete_column,
+    ),
+]  # fmt: skip
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the decoder runs.")]
+Layer = Annotated[str | None, typer.Option(metavar="NAME", help="Layer to read; X by default.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+
+#: Kinds of figures: the methods of `vaexprs.plot_aug`, and ``heatmap``.
+METHODS = ("PCA", "MDS", "TSNE", "UMAP", "NMF", "DiffusionMap", "heatmap")
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """Return the methods of ``vaexprs plot``."""
+    return [name for name in METHODS if name.casefold().startswith(incomplete.casefold())]
