@@ -236,7 +236,7 @@ def test_a_shell_completes_models_keys_and_categories() -> None:
     assert "pbmc_ifnb" in completed("inspect", "pb")
     assert "cell_type=NK" in completed("generate", "pbmc_ifnb", "--condition", "cell_type=N")
     assert completed("generate", "nowhere", "--condition", "c").strip() == ""
-    assert "UMAP" in completed("plot", "x.h5ad", "--method", "u")
+    assert "UMAP" in completed("plot", "x.h5ad", "--method", "U")
 
 
 def test_ends_point_on(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

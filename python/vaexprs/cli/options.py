@@ -76,4 +76,4 @@ METHODS = ("PCA", "MDS", "TSNE", "UMAP", "NMF", "DiffusionMap", "heatmap")
 
 def complete_method(incomplete: str) -> list[str]:
     """Return the methods of ``vaexprs plot``."""
-    return [name for name in METHODS if name.casefold().startswith(incomplete.casefold())]
+    return [name for name in METHODS if name.startswith(incomplete)]
