@@ -1,7 +1,5 @@
 """``python -m vaexprs`` is the command line."""
 
-import sys
+from vaexprs.cli import run
 
-from vaexprs.cli import main
-
-sys.exit(main())
+run()

@@ -1,28 +1,47 @@
-"""Files that appear whole or not at all.
+"""Outputs that appear whole or not at all, and replace nothing but what they may.
 
-A result is written under a temporary name in the folder it belongs to and moved to its final name
-when it is complete, so that no reader and no crash ever meets half of it.
+A result is written in a folder ``.NAME.partial`` beside its target, locked by the process that
+writes, and moved to its name when it is complete and on the disk. The name is predictable: what a
+killed process left there is removed by the next run of the same target.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
+import stat
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from vaexprs.errors import OutputError
+from vaexprs.interrupts import cleaned_up, remembered_interrupts
 
-__all__ = ["check_output", "whole_file"]
+__all__ = ["Kind", "check_output", "whole_file", "whole_files"]
+
+#: A regular file, or a folder that is a zarr store.
+Kind: TypeAlias = Literal["file", "zarr"]
+
+_LOCK, _OLD = "lock", "old"
+#: Bytes of the longest name of a file on common file systems.
+_LONGEST_NAME = 255
+#: Errors of a disk that is full: no space, a quota, a limit on the size of files.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_output(
-    path: str | os.PathLike[str], *, suffixes: Iterable[str] = (), overwrite: bool = False
+    path: str | os.PathLike[str],
+    *,
+    suffixes: Iterable[str] = (),
+    kind: Kind = "file",
+    overwrite: bool = False,
 ) -> Path:
-    """Refuse an output path before any work starts.
+    """Refuse an output path before any work starts; return it as a `Path`.
 
     Parameters
     ----------
@@ -30,21 +49,31 @@ def check_output(
         The output.
     suffixes
         Suffixes of which it must have one, such as ``[".png", ".pdf"]``; any if empty.
+    kind
+        What it may replace: a regular file, or a zarr store.
     overwrite
-        Whether it may replace an existing file.
+        Whether it may replace that.
 
     Raises
     ------
     OutputError
-        If the path exists and `overwrite` is false, or its folder does not exist or cannot be
-        written to.
+        If the suffix is another; if something is there that is not of the kind, or may not be
+        replaced; if the folder does not exist or cannot be written to.
     """
     target, suffixes = Path(path), list(suffixes)
     if suffixes and target.suffix not in suffixes:
         raise OutputError(
             f"{target}: the suffix must be {' or '.join(suffixes)}, not {target.suffix!r}."
         )
-    if target.exists() and not overwrite:
+    try:
+        there = _what_is(target)
+    except (OSError, ValueError) as error:
+        raise _explained(error, target) from error
+    if there not in (None, kind, "broken link"):
+        expected = "a file" if kind == "file" else "a zarr store"
+        there = "a file" if there == "file" else there
+        raise OutputError(f"{target} is {there}, which {expected} cannot replace: choose another.")
+    if there is not None and not overwrite:
         raise OutputError(
             f"{target} exists: choose another name, or ask to overwrite it "
             "(overwrite=True, at the command line --overwrite)."
@@ -58,45 +87,226 @@ def check_output(
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path to write to; move it to its final name when the block succeeds.
+def whole_file(
+    path: str | os.PathLike[str], *, kind: Kind = "file", overwrite: bool = False
+) -> Iterator[Path]:
+    """Give a temporary path to write to; move it to its own name when the block succeeds.
 
-    The temporary path does not exist yet; a file or a folder may be made there. It is removed
-    when the block raises, whatever it raises.
+    Nothing is at the temporary path, which keeps the suffix. It is removed when the block raises,
+    and when a signal ends the process.
 
     Raises
     ------
     OutputError
-        As `check_output`, and where the disk is full or the file cannot be written.
+        As `check_output`; and where another process writes the same target, the disk is full, or
+        the file cannot be written.
     """
-    target = check_output(path, overwrite=overwrite)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    # The name inside keeps its suffix, by which some libraries choose a format.
-    partial = folder / target.name
+    with whole_files([path], kind=kind, overwrite=overwrite) as partials:
+        yield partials[0]
+
+
+@contextlib.contextmanager
+def whole_files(
+    paths: Sequence[str | os.PathLike[str]], *, kind: Kind = "file", overwrite: bool = False
+) -> Iterator[list[Path]]:
+    """Give temporary paths to write to; all appear together when the block succeeds.
+
+    Raises
+    ------
+    OutputError
+        As `whole_file`. Where one of several cannot be moved to its name, although all were
+        written, the message says which are there.
+    """
+    targets = [check_output(path, kind=kind, overwrite=overwrite) for path in paths]
+    if len({os.path.abspath(target) for target in targets}) < len(targets):
+        raise OutputError(
+            f"two outputs have one name among {', '.join(map(str, targets))}: rename one."
+        )
+    with contextlib.ExitStack() as stack:
+        partials = [stack.enter_context(_claimed(target)) / target.name for target in targets]
+        for target in targets:
+            check_output(target, kind=kind, overwrite=overwrite)
+        done: list[Path] = []
+        at = targets[0] if targets else Path()
+        try:
+            yield partials
+            for at, partial in zip(targets, partials, strict=True):
+                _sync(partial)
+                check_output(at, kind=kind, overwrite=overwrite)
+            with remembered_interrupts(wait=True):
+                for at, partial in zip(targets, partials, strict=True):
+                    _appear(partial, at)
+                    done.append(at)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                message = str(error)
+                for target, partial in zip(targets, partials, strict=True):
+                    message = message.replace(str(partial), str(target))
+                raise OutputError(message) from error
+            raise _explained(error, at, done) from error
+
+
+@contextlib.contextmanager
+def _claimed(target: Path) -> Iterator[Path]:
+    """Make the folder of a target's partial, or take over an abandoned one."""
+    name = f".{target.name}.partial"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.partial"
+    folder = target.with_name(name)
+    with contextlib.ExitStack() as stack:
+        with remembered_interrupts(wait=True):
+            try:
+                lock = _take(folder, target)
+                stack.enter_context(cleaned_up(lambda: _drop(folder, lock)))
+                _clear(folder, target)
+            except OSError as error:
+                if isinstance(error, OutputError):
+                    raise
+                raise _explained(error, target) from error
+        yield folder
+
+
+def _take(folder: Path, target: Path) -> int:
+    """Return an open, locked file in the folder: whoever holds it owns the folder."""
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                if folder.is_symlink() or (
+                    os.listdir(folder) and not (folder / _LOCK).exists()
+                ):  # a file instead of a folder raises NotADirectoryError
+                    raise OutputError(
+                        f"{target} cannot be written: {folder} is in the way, and was not made "
+                        "by vaexprs: move it."
+                    ) from None
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # its owner has removed it just now
+            continue
+        if not _lock(lock):
+            os.close(lock)
+            raise OutputError(
+                f"{target} is being written by another process: wait for it, or choose another "
+                "name."
+            )
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)):
+                return lock
+        os.close(lock)
+
+
+def _lock(file: int) -> bool:
+    """Lock an open file if nobody else has, until it is closed or the process ends."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
     try:
-        yield partial
-        if target.exists() and not overwrite:
-            raise OutputError(f"{target} came into being meanwhile and is left as it is.")
-        if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
-        os.replace(partial, target)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise _explained(error, target) from error
-    finally:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _clear(folder: Path, target: Path) -> None:
+    """Remove what an earlier run left; put a store back that it had set aside."""
+    old = folder / _OLD
+    if os.path.lexists(old) and not os.path.lexists(target):
+        os.replace(old, target)
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        elif left.name != _LOCK:
+            left.unlink()
+
+
+def _drop(folder: Path, lock: int) -> None:
+    """Remove a folder and let its lock go."""
+    if sys.platform == "win32":  # where an open file cannot be removed
+        os.close(lock)
+    for _ in range(50):  # a thread may still be writing a file, for a moment
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(0.01)
+    if sys.platform != "win32":
+        os.close(lock)
 
 
-def _explained(error: OSError, target: Path) -> OutputError:
+def _appear(partial: Path, target: Path) -> None:
+    """Move a complete output to its name; a folder there is set aside first."""
+    old = partial.with_name(_OLD)
+    if target.is_dir():
+        os.replace(target, old)
+    try:
+        os.replace(partial, target)
+    except OSError:
+        if os.path.lexists(old):
+            os.replace(old, target)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or all files of a folder, are on the disk."""
+    if not path.is_dir():
+        # Windows syncs only what may be written.
+        file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+        return
+    for entry in path.iterdir():
+        _sync(entry)
+    _sync_folder(path)
+
+
+def _sync_folder(path: Path) -> None:
+    # Not every system and file system can sync a folder.
+    with contextlib.suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _what_is(path: Path) -> str | None:
+    """Return what lies at a path: a `Kind`, another word for it, or None for nothing."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "broken link" if path.is_symlink() else None
+    except NotADirectoryError:
+        return None
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        is_store = (path / "zarr.json").is_file() or (path / ".zgroup").is_file()
+        return "zarr" if is_store else "a folder"
+    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def _explained(error: Exception, target: Path, done: Sequence[Path] = ()) -> OutputError:
     # HDF5 reports the system's errno in its text only.
-    # A limit on the size of files, as quotas and shells set, is met in the same places.
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
-        os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = getattr(error, "errno", None) in _FULL or any(
+        os.strerror(number) in str(error) for number in _FULL
     )
     reason = (
         "the disk is full, or a quota is reached: free some space or write elsewhere"
         if full
         else " ".join(str(error).split())
     )
-    return OutputError(f"{target} was not written: {reason}.")
+    there = f" ({', '.join(map(str, done))}: written)" if done else ""
+    return OutputError(f"{target} was not written: {reason}{there}.")

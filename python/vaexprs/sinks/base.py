@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vaexprs.errors import OutputError
-from vaexprs.files import check_output, whole_file
+from vaexprs.files import Kind, check_output, whole_file
 from vaexprs.generation.generator import Block
 from vaexprs.spec import GeneratorSpec
 
@@ -89,7 +89,7 @@ def register(suffix: str, sink: Callable[[Path], Sink]) -> None:
 
 def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Refuse an output before any work; see `vaexprs.files.check_output`."""
-    return check_output(path, suffixes=SINKS, overwrite=overwrite)
+    return check_output(path, suffixes=SINKS, kind=_kind(path), overwrite=overwrite)
 
 
 def write_blocks(
@@ -120,13 +120,21 @@ def write_blocks(
         written.
     """
     target = check_target(path, overwrite=overwrite)
-    sink = SINKS[target.suffix]
+    with whole_file(target, kind=_kind(target), overwrite=overwrite) as partial:
+        fill(_sink(target)(partial), run, blocks, progress)
+
+
+def _sink(path: Path) -> Callable[[Path], Sink]:
+    sink = SINKS[path.suffix]
     if isinstance(sink, str):
         module, _, name = sink.partition(":")
         sink = getattr(importlib.import_module(module), name)
         assert callable(sink)
-    with whole_file(target, overwrite=overwrite) as partial:
-        fill(sink(partial), run, blocks, progress)
+    return sink
+
+
+def _kind(path: str | os.PathLike[str]) -> Kind:
+    return "zarr" if Path(path).suffix == ".zarr" else "file"
 
 
 def fill(
