@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import weakref
@@ -108,3 +109,93 @@ def test_other_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.default_int_handler]
+
+
+def guarded(code: str, numbers: list[int], *, ignored: int | None = None) -> tuple[int, str, str]:
+    """Run code in a guarded process, send it signals when it prints a line; return how it ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys, time\nfrom vaexprs import interrupts\n{code}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN) if ignored else None,
+    )
+    assert process.stdout is not None
+    for number in numbers:
+        process.stdout.readline()
+        process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+LOST = """
+import ctypes
+interrupts.guard_process()
+@ctypes.CFUNCTYPE(None)
+def work():  # an exception raised here is printed and dropped
+    print("ready", flush=True)
+    time.sleep(30)
+with interrupts.at_signal(lambda: print("cleaned", flush=True)):
+    work()
+print("went on", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "ended by SIGTERM"),
+        (signal.SIGHUP, "ended by SIGHUP"),
+    ],
+)
+def test_a_guarded_process_ends_where_an_exception_would_be_lost(number: int, message: str) -> None:
+    assert guarded(LOST, [number]) == (128 + number, "cleaned\n", f"vaexprs: {message}.\n")
+
+
+def test_what_the_parent_ignored_stays_ignored() -> None:
+    code = LOST.replace("30", "1")
+    assert guarded(code, [signal.SIGHUP], ignored=signal.SIGHUP)[:2] == (0, "went on\n")
+
+
+REMEMBERED = """
+interrupts.guard_process()
+try:
+    with interrupts.remembered_interrupts(wait={wait}) as raise_lost:
+        print("ready", flush=True)
+        time.sleep(1)
+        print("slept", flush=True)
+        time.sleep({more})
+        raise_lost()
+except KeyboardInterrupt:
+    print("raised", interrupts.signal_that_came(), flush=True)
+interrupts.ignore_signals()
+print("done", flush=True)
+time.sleep(0.2)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_work_that_asks_for_the_exception_gets_it(number: int) -> None:
+    code, out, err = guarded(REMEMBERED.format(wait=False, more=0), [number])
+    assert (code, out, err) == (0, f"raised {int(number)}\ndone\n", "")
+    code, out, err = guarded(REMEMBERED.format(wait=True, more=0), [number])
+    assert (code, out, err) == (0, f"slept\nraised {int(number)}\ndone\n", "")
+    # The second one ends the process; the one after the work is ignored.
+    assert guarded(REMEMBERED.format(wait=True, more=9), [number, number])[0] == 128 + number
+    assert guarded(REMEMBERED.format(wait=False, more=0), [number, number])[0] == 0
+
+
+def test_a_forked_child_leaves_the_files_of_its_parent_alone() -> None:
+    code = """
+import os, signal
+interrupts.guard_process()
+with interrupts.at_signal(lambda: print("cleaned", flush=True)):
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+    assert guarded(code, []) == (0, f"{int(signal.SIGTERM)}\n", "")

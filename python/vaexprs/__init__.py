@@ -14,6 +14,7 @@ from vaexprs._version import __version__
 if TYPE_CHECKING:
     from vaexprs.artifact import Artifact, load_artifact
     from vaexprs.errors import (
+        ArgumentError,
         ArtifactError,
         ConditionError,
         DataError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "vaexprs.artifact": ("Artifact", "load_artifact"),
     "vaexprs.errors": (
+        "ArgumentError",
         "ArtifactError",
         "ConditionError",
         "DataError",
@@ -48,6 +50,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ArgumentError",
     "Artifact",
     "ArtifactError",
     "Block",

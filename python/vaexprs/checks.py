@@ -6,6 +6,8 @@ import math
 import numbers
 from typing import Any
 
+from vaexprs.errors import ArgumentError
+
 __all__ = ["real", "whole"]
 
 
@@ -14,11 +16,11 @@ def whole(name: str, value: Any, low: int) -> int:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If it is no whole number, or below `low`.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}.")
+        raise ArgumentError(f"{name} must be a whole number >= {low}, got {value!r}.")
     return int(value)
 
 
@@ -27,12 +29,12 @@ def real(name: str, value: Any, low: float, *, inclusive: bool) -> float:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If it is no number, not finite, or below `low` (at it, unless `inclusive`).
     """
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     inside = number and math.isfinite(value) and (value > low or (inclusive and value == low))
     if not inside:
         sign = ">=" if inclusive else ">"
-        raise ValueError(f"{name} must be a number {sign} {low:g}, got {value!r}.")
+        raise ArgumentError(f"{name} must be a number {sign} {low:g}, got {value!r}.")
     return float(value)

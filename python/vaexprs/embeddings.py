@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import DataError, require
+from vaexprs.interrupts import at_signal
 
 __all__ = ["diffusion_map", "umap_plane"]
 
@@ -84,7 +86,10 @@ def _ask(method: str, arrays: list[Points], settings: dict[str, Any]) -> tuple[P
         request = json.dumps({"method": method, "settings": settings})
     except TypeError:
         return _compute(method, arrays, settings)
-    with tempfile.TemporaryDirectory(prefix="vaexprs-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="vaexprs-") as folder,
+        at_signal(lambda: _abandon(folder)),
+    ):
         np.savez(Path(folder, "given.npz"), *arrays)
         Path(folder, "request.json").write_text(request, encoding="utf-8")
         worker = _running_worker()
@@ -128,6 +133,12 @@ def _stop() -> None:
         _worker.kill()
         _worker.communicate()
         _worker = None
+
+
+def _abandon(folder: str) -> None:
+    if _worker is not None:
+        _worker.kill()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _compute(method: str, arrays: list[Points], settings: dict[str, Any]) -> tuple[Points, ...]:

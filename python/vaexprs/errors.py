@@ -5,6 +5,7 @@
     VaexprsError
     ├── ArtifactError(ValueError)       a file is no artifact, or one that cannot be served
     ├── DataError(ValueError)           training or evaluation data that cannot be used as asked
+    ├── ArgumentError(ValueError)       an argument out of its range
     ├── ConditionError(ValueError)      an unknown key or category, or a plan that does not add up
     ├── DeviceError(RuntimeError)       the device asked for is not there
     ├── OutputError(OSError)            a result cannot be written where it was asked for
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 __all__ = [
+    "ArgumentError",
     "ArtifactError",
     "ConditionError",
     "DataError",
@@ -43,6 +45,10 @@ class ArtifactError(VaexprsError, ValueError):
 
 class DataError(VaexprsError, ValueError):
     """Expression data that cannot be used in the way it was asked for."""
+
+
+class ArgumentError(VaexprsError, ValueError):
+    """An argument of the wrong type or out of its range."""
 
 
 class ConditionError(VaexprsError, ValueError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vaexprs.errors import OutputError
-from vaexprs.interrupts import cleaned_up, remembered_interrupts
+from vaexprs.interrupts import at_signal, remembered_interrupts
 
 __all__ = ["Kind", "check_output", "whole_file", "whole_files"]
 
@@ -157,7 +157,8 @@ def _claimed(target: Path) -> Iterator[Path]:
         with remembered_interrupts(wait=True):
             try:
                 lock = _take(folder, target)
-                stack.enter_context(cleaned_up(lambda: _drop(folder, lock)))
+                stack.callback(_drop, folder, lock)
+                stack.enter_context(at_signal(lambda: _drop(folder, lock)))
                 _clear(folder, target)
             except OSError as error:
                 if isinstance(error, OutputError):

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 __all__ = [
-    "cleaned_up",
+    "at_signal",
     "guard_process",
     "ignore_signals",
     "remembered_interrupts",
@@ -44,7 +44,7 @@ _guarded: int | None = None
 def guard_process() -> None:
     """Let SIGINT, SIGTERM and SIGHUP end this process at once, with exit code 128 + number.
 
-    Files that `cleaned_up` knows are removed first. Signals that the parent had ignored, as
+    Files named by `at_signal` are removed first. Signals that the parent had ignored, as
     ``nohup`` does, stay so.
     """
     global _guarded
@@ -66,13 +66,12 @@ def signal_that_came() -> int | None:
 
 
 @contextlib.contextmanager
-def cleaned_up(cleanup: Callable[[], object]) -> Iterator[None]:
-    """Call `cleanup` at the end of the block, or when a signal ends the process within it."""
+def at_signal(cleanup: Callable[[], object]) -> Iterator[None]:
+    """Call `cleanup` when a signal ends the process within the block."""
     _cleanups.append(cleanup)
     try:
         yield
     finally:
-        cleanup()
         _cleanups.remove(cleanup)
 
 

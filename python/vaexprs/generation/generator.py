@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.artifact import Source, load_artifact
 from vaexprs.artifact.lowering import lower
-from vaexprs.errors import ConditionError
+from vaexprs.errors import ArgumentError, ConditionError
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.latent import LatentLaw
@@ -81,7 +81,7 @@ class Generator:
         for name, value in (("n_threads", n_threads), ("block_size", block_size)):
             wrong = isinstance(value, bool) or not isinstance(value, int) or value < 1
             if value is not None and wrong:
-                raise ValueError(f"{name} must be a positive integer, not {value!r}.")
+                raise ArgumentError(f"{name} must be a positive integer, not {value!r}.")
         artifact = load_artifact(source)
         self.spec = artifact.spec
         self.sha256 = artifact.sha256
@@ -200,9 +200,9 @@ def check_range(
 
 def _integer(name: str, value: Any, largest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"{name} must be an integer, not {value!r}.")
+        raise ArgumentError(f"{name} must be an integer, not {value!r}.")
     if not 0 <= value <= largest:
-        raise ValueError(f"{name} must lie between 0 and {largest}, not {value}.")
+        raise ArgumentError(f"{name} must lie between 0 and {largest}, not {value}.")
     return int(value)
 
 
@@ -212,17 +212,17 @@ def _check_library(
     if library is None:
         return None
     if not spec.is_counts:
-        raise ValueError(
+        raise ArgumentError(
             f"library= was given, and the likelihood {spec.likelihood!r} has no library size: "
             "leave it out."
         )
     sizes = np.asarray(library, dtype=np.float32)
     if sizes.ndim > 1 or (sizes.ndim == 1 and len(sizes) != n_cells):
-        raise ValueError(
+        raise ArgumentError(
             f"library must be one number or {n_cells} of them, got shape {sizes.shape}."
         )
     if not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise ValueError("library sizes must be positive and finite.")
+        raise ArgumentError("library sizes must be positive and finite.")
     return np.ascontiguousarray(np.broadcast_to(sizes, (n_cells,)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs import _core
-from vaexprs.errors import near_matches
+from vaexprs.errors import ArgumentError, near_matches
 
 __all__ = [
     "COUNT_LIKELIHOODS", "LIKELIHOODS", "OUTPUTS", "Function", "Likelihood", "Observation",
@@ -190,11 +190,11 @@ def likelihood_named(name: str) -> Likelihood:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If there is none; the message names near matches.
     """
     if name not in LIKELIHOODS:
-        raise ValueError(f"unknown likelihood {name!r}: " + near_matches(name, LIKELIHOODS))
+        raise ArgumentError(f"unknown likelihood {name!r}: " + near_matches(name, LIKELIHOODS))
     return LIKELIHOODS[name]
 
 
@@ -203,10 +203,10 @@ def register(likelihood: Likelihood) -> Likelihood:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If its name is taken.
     """
     if likelihood.name in LIKELIHOODS:
-        raise ValueError(f"there is a likelihood {likelihood.name!r} already.")
+        raise ArgumentError(f"there is a likelihood {likelihood.name!r} already.")
     LIKELIHOODS[likelihood.name] = likelihood
     return likelihood
