@@ -42,6 +42,7 @@ std::string describe(const py::array& array) {
 void check_array(const py::array& array, const char* name, const py::dtype& dtype,
                  std::initializer_list<py::ssize_t> shape, bool writeable) {
     bool fits = array.dtype().equal(dtype) && (array.flags() & py::array::c_style) != 0 &&
+                (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0 &&
                 array.ndim() == static_cast<py::ssize_t>(shape.size());
     if (fits) {
         py::ssize_t axis = 0;
@@ -57,9 +58,10 @@ void check_array(const py::array& array, const char* name, const py::dtype& dtyp
         }
         const std::string wanted = std::string(py::str(dtype)) + " of shape " + shape_text(lengths);
         const bool strided = (array.flags() & py::array::c_style) == 0;
+        const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
         throw py::value_error(std::string(name) + ": expected a C-contiguous array of " + wanted +
-                              ", got " + (strided ? "a strided array of " : "") + describe(array) +
-                              ".");
+                              ", got " + (strided ? "a strided array of " : "") +
+                              (aligned ? "" : "a misaligned array of ") + describe(array) + ".");
     }
     if (writeable && !array.writeable()) {
         throw py::value_error(std::string(name) +

@@ -11,84 +11,75 @@ using namespace pybind11::literals;
 
 namespace {
 
-/// What comes with logits in place of means; no library where means came.
-struct Logits {
-    std::optional<py::array> library{}, bias{};
-};
+using MaybeArray = std::optional<py::array>;
+using InstructionSet = std::optional<std::string>;
 
-/// The parameters of one call, as they came; those that a likelihood does not have are null.
-struct Call {
-    Likelihood likelihood;
-    const py::array* mean = nullptr;
-    const py::array* scale = nullptr;
-    const py::array* inverse_dispersion = nullptr;
-    const py::array* zero_logits = nullptr;
-    Logits logits{};
-};
-
-ParameterRows parameter(const py::array* array, const char* name, py::ssize_t n_cells,
-                        py::ssize_t n_genes) {
-    if (array == nullptr) return {};
-    if (array->ndim() == 1) return {input<float>(*array, name, {n_genes}), 0};
-    if (array->ndim() == 2 && array->shape(0) == 1) {
-        return {input<float>(*array, name, {1, n_genes}), 0};
-    }
-    return {input<float>(*array, name, {n_cells, n_genes}), static_cast<std::size_t>(n_genes)};
+ParameterRows parameter_rows(const py::array& array, const char* name, py::ssize_t n_cells,
+                             py::ssize_t n_genes) {
+    if (array.ndim() == 1) return {input<float>(array, name, {n_genes}), 0};
+    if (array.ndim() == 2 && array.shape(0) == 1)
+        return {input<float>(array, name, {1, n_genes}), 0};
+    return {input<float>(array, name, {n_cells, n_genes}), static_cast<std::size_t>(n_genes)};
 }
 
-Softmax parse(const Logits& logits, py::ssize_t n_cells, py::ssize_t n_genes) {
-    if (logits.bias && !logits.library) {
-        throw py::value_error("library: expected one for each cell, since logits have a bias.");
+Softmax parse_softmax(const Likelihood& likelihood, const MaybeArray& library,
+                      const MaybeArray& bias, py::ssize_t n_cells, py::ssize_t n_genes) {
+    if (!library && !bias) return {};
+    if (!likelihood.takes_logits) {
+        throw py::value_error(std::string("library: expected none, since ") + likelihood.name +
+                              " takes means and no logits.");
     }
-    if (!logits.library) return {};
-    Softmax softmax{input<float>(*logits.library, "library", {n_cells})};
-    if (logits.bias) {
-        softmax.bias = input<float>(*logits.bias, "bias", {n_genes});
+    if (!library)
+        throw py::value_error("library: expected one for each cell, since logits have a bias.");
+    Softmax softmax{input<float>(*library, "library", {n_cells})};
+    if (bias) {
+        softmax.bias = input<float>(*bias, "bias", {n_genes});
         check_finite(softmax.bias, static_cast<std::size_t>(n_genes), "bias");
     }
     return softmax;
 }
 
-Observation parse(const Call& call) {
-    const auto* mean = input<float>(*call.mean, "mean", {kAny, kAny});
-    const py::ssize_t n_cells = call.mean->shape(0), n_genes = call.mean->shape(1);
+/// Views of the arrays of one call, which must outlive them.
+Observation parse(const Likelihood& likelihood, const std::vector<py::array>& outputs,
+                  const MaybeArray& library, const MaybeArray& bias) {
+    const std::size_t n = likelihood.n_parameters();
+    if (outputs.size() != n) {
+        std::string names;
+        for (std::size_t k = 0; k < n; ++k)
+            names += (k > 0 ? ", " : "") + std::string(likelihood.parameters[k].name);
+        throw py::type_error(std::string(likelihood.name) + " has " + std::to_string(n) +
+                             " parameters (" + names + "), got " + std::to_string(outputs.size()) +
+                             ".");
+    }
+    const auto* mean = input<float>(outputs[0], "mean", {kAny, kAny});
+    const py::ssize_t n_cells = outputs[0].shape(0), n_genes = outputs[0].shape(1);
     if (n_genes >= static_cast<py::ssize_t>(kMaxGenes)) {
         throw py::value_error("mean: expected fewer than 2^24 columns, got " +
                               std::to_string(n_genes) + ".");
     }
-    return {call.likelihood,
-            static_cast<std::size_t>(n_cells),
-            static_cast<std::uint32_t>(n_genes),
-            {mean, static_cast<std::size_t>(n_genes)},
-            parameter(call.scale, "scale", n_cells, n_genes),
-            parameter(call.inverse_dispersion, "inverse_dispersion", n_cells, n_genes),
-            parameter(call.zero_logits, "zero_logits", n_cells, n_genes),
-            parse(call.logits, n_cells, n_genes)};
+    Observation observation{&likelihood,
+                            static_cast<std::size_t>(n_cells),
+                            static_cast<std::uint32_t>(n_genes),
+                            {{mean, static_cast<std::size_t>(n_genes)}}};
+    for (std::size_t k = 1; k < n; ++k) {
+        observation.parameters[k] =
+            parameter_rows(outputs[k], likelihood.parameters[k].name, n_cells, n_genes);
+    }
+    observation.softmax = parse_softmax(likelihood, library, bias, n_cells, n_genes);
+    return observation;
 }
 
-void softmax_means_into(py::array& out, const py::array& logits, const py::array& library,
-                        const std::optional<py::array>& bias, const py::object& n_threads,
-                        const std::optional<std::string>& instruction_set) {
-    Call call{Likelihood::poisson, &logits};
-    call.logits = {library, bias};
-    const Observation observation = parse(call);
-    auto* data = output<float>(out, "out", {logits.shape(0), logits.shape(1)});
-    const Run run = parse_run(py::int_(0), py::int_(0), n_threads, instruction_set);
-    const py::gil_scoped_release release;
-    softmax_means(observation, run, data);
-}
-
-py::array_t<float> dense(const Call& call, const Run& run) {
-    const Observation observation = parse(call);
-    py::array_t<float> out({call.mean->shape(0), call.mean->shape(1)});
+py::array_t<float> write_dense(const Observation& observation, const Run& run,
+                               void (*write)(const Observation&, const Run&, float*)) {
+    py::array_t<float> out({static_cast<py::ssize_t>(observation.n_cells),
+                            static_cast<py::ssize_t>(observation.n_genes)});
     float* data = out.mutable_data();
     const py::gil_scoped_release release;
-    sample_dense(observation, run, data);
+    write(observation, run, data);
     return out;
 }
 
-py::tuple csr(const Call& call, const Run& run) {
-    const Observation observation = parse(call);
+py::tuple csr(const Observation& observation, const Run& run) {
     Csr made = [&] {
         const py::gil_scoped_release release;
         return sample_csr(observation, run);
@@ -99,107 +90,68 @@ py::tuple csr(const Call& call, const Run& run) {
                           std::move(indptr));
 }
 
-using InstructionSet = std::optional<std::string>;
+py::tuple observe(const std::string& likelihood, const std::vector<py::array>& outputs,
+                  const py::object& seed, const py::object& first_cell, const MaybeArray& streams,
+                  bool rounded, const MaybeArray& library, const MaybeArray& bias,
+                  const py::object& n_threads, const InstructionSet& instruction_set) {
+    Run run = parse_run(seed, first_cell, n_threads, instruction_set);
+    Observation observation = parse(likelihood_named(likelihood), outputs, library, bias);
+    if (rounded && observation.likelihood->parameters[0].support.low < 0.0f)
+        throw py::value_error("rounded: expected False, since " + likelihood + " may be negative.");
+    observation.rounded = rounded;
+    if (streams) run.streams = input<std::uint32_t>(*streams, "streams", {outputs[0].shape(0)});
+    return csr(observation, run);
+}
 
-enum class Means { given, or_logits };
+py::array_t<float> means(const std::string& likelihood, const std::vector<py::array>& outputs,
+                         const MaybeArray& library, const MaybeArray& bias,
+                         const py::object& n_threads, const InstructionSet& instruction_set) {
+    const Run run = parse_run(py::int_(0), py::int_(0), n_threads, instruction_set);
+    return write_dense(parse(likelihood_named(likelihood), outputs, library, bias), run,
+                       write_means);
+}
 
-/// Registers sample_<name> and sample_<name>_csr; `names` are those of the arrays after the mean.
-template <Means means = Means::given, class MakeCall, class... Names>
-void define(py::module_& module, const std::string& name, const std::string& law,
-            const MakeCall& make_call, const Names&... names) {
-    const auto define_one = [&](const std::string& full_name, const std::string& text,
-                                const auto& sample) {
-        const auto call = [make_call, sample](
-                              const py::array& mean,
-                              std::conditional_t<true, const py::array&, Names>... parameters,
-                              const py::object& seed, const py::object& first_cell,
-                              const py::object& n_threads, const InstructionSet& instruction_set,
-                              const Logits& logits) {
-            Call made = make_call(mean, parameters...);
-            made.logits = logits;
-            return sample(made, parse_run(seed, first_cell, n_threads, instruction_set));
-        };
-        if constexpr (means == Means::given) {
-            module.def(
-                full_name.c_str(),
-                [call](const py::array& mean,
-                       std::conditional_t<true, const py::array&, Names>... parameters,
-                       const py::object& seed, const py::object& first_cell,
-                       const py::object& n_threads, const InstructionSet& instruction_set) {
-                    return call(mean, parameters..., seed, first_cell, n_threads, instruction_set,
-                                {});
-                },
-                "mean"_a, py::arg(names)..., py::kw_only(), "seed"_a, "first_cell"_a = 0,
-                "n_threads"_a = 1, "instruction_set"_a = py::none(), text.c_str());
-        } else {
-            module.def(
-                full_name.c_str(),
-                [call](const py::array& mean,
-                       std::conditional_t<true, const py::array&, Names>... parameters,
-                       const py::object& seed, const py::object& first_cell,
-                       const std::optional<py::array>& library,
-                       const std::optional<py::array>& bias, const py::object& n_threads,
-                       const InstructionSet& instruction_set) {
-                    return call(mean, parameters..., seed, first_cell, n_threads, instruction_set,
-                                {library, bias});
-                },
-                "mean"_a, py::arg(names)..., py::kw_only(), "seed"_a, "first_cell"_a = 0,
-                "library"_a = py::none(), "bias"_a = py::none(), "n_threads"_a = 1,
-                "instruction_set"_a = py::none(),
-                (text +
-                 "\n\nWith `library`, one for each cell, `mean` holds logits, and the means are\n"
-                 "library * softmax(logits + bias).")
-                    .c_str());
-        }
-    };
-    define_one("sample_" + name, law + "\n\nReturns float32 values of the shape of `mean`.", dense);
-    define_one("sample_" + name + "_csr",
-               law + "\n\nReturns the draws of sample_" + name +
-                   " without their zeros, as (data, indices, indptr) of a CSR\n"
-                   "matrix: float32, int32 rising within each row, int64.",
-               csr);
+/// Registers a function of the parameters of one likelihood.
+template <class Draw>
+void define(py::module_& module, const Likelihood& likelihood, const char* suffix,
+            const Draw& draw) {
+    module.def(("sample_" + std::string(likelihood.name) + suffix).c_str(),
+               [&likelihood, draw](const py::args& parameters, const py::object& seed,
+                                   const py::object& first_cell, const MaybeArray& library,
+                                   const MaybeArray& bias, const py::object& n_threads,
+                                   const InstructionSet& instruction_set) {
+                   const Run run = parse_run(seed, first_cell, n_threads, instruction_set);
+                   std::vector<py::array> outputs;
+                   for (const py::handle parameter : parameters) {
+                       if (!py::isinstance<py::array>(parameter))
+                           throw py::type_error("parameters: expected arrays.");
+                       outputs.push_back(py::reinterpret_borrow<py::array>(parameter));
+                   }
+                   return draw(parse(likelihood, outputs, library, bias), run);
+               },
+               py::kw_only(), "seed"_a, "first_cell"_a = 0, "library"_a = py::none(),
+               "bias"_a = py::none(), "n_threads"_a = 1, "instruction_set"_a = py::none(),
+               likelihood.law);
 }
 
 }  // namespace
 
 void bind_observation(py::module_& module) {
-    define(module, "bernoulli", "1 with probability `mean`, else 0.",
-           [](const py::array& mean) { return Call{Likelihood::bernoulli, &mean}; });
-    define(
-        module, "gaussian", "Normal with mean `mean` and standard deviation `scale`.",
-        [](const py::array& mean, const py::array& scale) {
-            return Call{Likelihood::gaussian, &mean, &scale};
-        },
-        "scale");
-    define<Means::or_logits>(
-        module, "poisson", "Poisson with mean `mean`.",
-        [](const py::array& mean) { return Call{Likelihood::poisson, &mean}; });
-    define<Means::or_logits>(
-        module, "nb", "Negative binomial with mean m and variance m + m^2 / inverse_dispersion.",
-        [](const py::array& mean, const py::array& inverse_dispersion) {
-            return Call{Likelihood::nb, &mean, nullptr, &inverse_dispersion};
-        },
-        "inverse_dispersion");
-    define<Means::or_logits>(
-        module, "zinb", "0 with probability sigmoid(zero_logits), else negative binomial.",
-        [](const py::array& mean, const py::array& inverse_dispersion,
-           const py::array& zero_logits) {
-            return Call{Likelihood::zinb, &mean, nullptr, &inverse_dispersion, &zero_logits};
-        },
-        "inverse_dispersion", "zero_logits");
-    define(
-        module, "zigamma",
-        "0 with probability sigmoid(zero_logits), else gamma with mean m and variance\n"
-        "m^2 / inverse_dispersion.",
-        [](const py::array& mean, const py::array& inverse_dispersion,
-           const py::array& zero_logits) {
-            return Call{Likelihood::zigamma, &mean, nullptr, &inverse_dispersion, &zero_logits};
-        },
-        "inverse_dispersion", "zero_logits");
-    module.def("softmax_means", &softmax_means_into, "out"_a, "logits"_a, "library"_a,
-               "bias"_a = py::none(), py::kw_only(), "n_threads"_a = 1,
+    module.def("observe", observe, "likelihood"_a, "outputs"_a, py::kw_only(), "seed"_a,
+               "first_cell"_a = 0, "streams"_a = py::none(), "rounded"_a = false,
+               "library"_a = py::none(), "bias"_a = py::none(), "n_threads"_a = 1,
                "instruction_set"_a = py::none(),
-               "Fill `out` with library * softmax(logits + bias), row by row.");
+               "Draw the values of consecutive cells from a likelihood, given the outputs of a\n"
+               "decoder, as (data, indices, indptr) of a CSR matrix.");
+    module.def("means", means, "likelihood"_a, "outputs"_a, py::kw_only(), "library"_a = py::none(),
+               "bias"_a = py::none(), "n_threads"_a = 1, "instruction_set"_a = py::none(),
+               "Return the checked means: as they are, or library * softmax(logits + bias).");
+    for (const Likelihood& likelihood : kLikelihoods) {
+        define(module, likelihood, "", [](const Observation& observation, const Run& run) {
+            return write_dense(observation, run, sample_dense);
+        });
+        define(module, likelihood, "_csr", csr);
+    }
 }
 
 }  // namespace vaexprs::bindings

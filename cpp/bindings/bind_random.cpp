@@ -82,34 +82,6 @@ py::array_t<double> gamma(const py::array& shape, const py::object& seed,
     return out;
 }
 
-py::array_t<std::int32_t> category(const py::array& weights, py::ssize_t n_cells,
-                                   const py::object& seed, const py::object& first_cell,
-                                   const py::object& n_threads) {
-    const Run run = parse_run(seed, first_cell, n_threads, std::nullopt);
-    const auto* data = input<double>(weights, "weights", {kAny});
-    double total = 0.0;
-    for (py::ssize_t i = 0; i < weights.size(); ++i) {
-        if (!(data[i] >= 0.0 && std::isfinite(data[i]))) {
-            throw py::value_error("weights: expected finite values >= 0, got " +
-                                  std::to_string(data[i]) + " at position " + std::to_string(i) +
-                                  ".");
-        }
-        total += data[i];
-    }
-    if (!(total > 0.0 && std::isfinite(total))) {
-        throw py::value_error("weights: expected a positive, finite sum, got " +
-                              std::to_string(total) + ".");
-    }
-    if (n_cells < 0)
-        throw py::value_error("n_cells: expected >= 0, got " + std::to_string(n_cells) + ".");
-    py::array_t<std::int32_t> out(n_cells);
-    std::int32_t* made = out.mutable_data();
-    const std::span<const double> view(data, static_cast<std::size_t>(weights.size()));
-    const py::gil_scoped_release release;
-    fill_category(view, made, static_cast<std::size_t>(n_cells), run);
-    return out;
-}
-
 }  // namespace
 
 void bind_random(py::module_& module) {
@@ -121,9 +93,6 @@ void bind_random(py::module_& module) {
                "multiples of 2^-24 in float32, of 2^-53 in float64.");
     module.def("sample_gamma", gamma, "shape"_a, py::kw_only(), "seed"_a, "first_cell"_a = 0,
                "n_threads"_a = 1, "Gamma variates of scale 1 and the given shapes, (n_cells, n).");
-    module.def("sample_categorical", category, "weights"_a, "n_cells"_a, py::kw_only(), "seed"_a,
-               "first_cell"_a = 0, "n_threads"_a = 1,
-               "A category for each cell, with probability proportional to its weight.");
 }
 
 }  // namespace vaexprs::bindings

@@ -9,6 +9,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     bind_instruction_set(module);
     bind_random(module);
     bind_latent(module);
-    bind_condition(module);
+    bind_inputs(module);
     bind_observation(module);
 }

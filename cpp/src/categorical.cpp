@@ -6,18 +6,6 @@
 
 namespace vaexprs {
 
-std::vector<double> cumulative_weights(std::span<const double> weights,
-                                       std::span<const std::int64_t> offsets) {
-    std::vector<double> cumulative(weights.begin(), weights.end());
-    for (std::size_t g = 0; g + 1 < offsets.size(); ++g) {
-        const auto last = static_cast<std::size_t>(offsets[g + 1]);
-        for (auto c = static_cast<std::size_t>(offsets[g]) + 1; c < last; ++c) {
-            cumulative[c] += cumulative[c - 1];
-        }
-    }
-    return cumulative;
-}
-
 std::size_t draw_category(Site site, Purpose purpose, std::span<const double> cumulative) {
     if (cumulative.size() == 1) return 0;
     const Words<std::uint32_t> words = random_words(site, purpose);

@@ -1,8 +1,8 @@
 #include "vaexprs/observation.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
-#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -14,52 +14,34 @@ namespace vaexprs {
 
 namespace {
 
-/// The numbers that a parameter may have, both ends included.
-struct Support {
-    const char* text;
-    float low, high;
-};
-
-constexpr float kLargest = std::numeric_limits<float>::max();
-constexpr float kSmallest = std::numeric_limits<float>::denorm_min();
-constexpr Support kFinite{"finite values", -kLargest, kLargest};
-constexpr Support kPositive{"finite values > 0", kSmallest, kLargest};
-constexpr Support kNotNegative{"finite values >= 0", 0.0f, kLargest};
-constexpr Support kProbability{"probabilities in [0, 1]", 0.0f, 1.0f};
-constexpr Support kCountMean{"finite values >= 0 and < 2^63", 0.0f, 0x1.fffffep62f};
-
-[[noreturn]] void refuse(const char* name, const Support& support, float got, std::size_t row,
+[[noreturn]] void refuse(const char* name, const char* expected, float got, std::size_t row,
                          std::size_t column) {
     char number[32];
     std::snprintf(number, sizeof number, "%g", static_cast<double>(got));
-    throw std::invalid_argument(std::string(name) + ": expected " + support.text + ", got " +
-                                number + " at row " + std::to_string(row) + ", column " +
+    throw std::invalid_argument(std::string(name) + ": expected " + expected + ", got " + number +
+                                " at row " + std::to_string(row) + ", column " +
                                 std::to_string(column) + ".");
 }
 
-/// Throws at the first value of a parameter that is outside its support.
-void check(const Observation& o, const Run& run, const ParameterRows& parameter, const char* name,
-           const Support& support) {
-    if (parameter.data == nullptr) return;
+/// Throws at the first value of parameter k that is outside a support.
+void check(const Observation& o, const Run& run, std::size_t k, const Support& support) {
+    const ParameterRows& parameter = o.parameters[k];
     const std::size_t n_rows =
         parameter.stride == 0 ? std::min<std::size_t>(o.n_cells, 1) : o.n_cells;
     for (std::size_t i = 0; i < n_rows; ++i) {
         const float* row = parameter.row(i);
         if (run.kernels->all_within(row, o.n_genes, support.low, support.high)) continue;
         for (std::uint32_t j = 0; j < o.n_genes; ++j) {
-            if (!(row[j] >= support.low && row[j] <= support.high)) {
-                refuse(name, support, row[j], i, j);
-            }
+            if (!(row[j] >= support.low && row[j] <= support.high))
+                refuse(o.likelihood->parameters[k].name, support.text, row[j], i, j);
         }
     }
 }
 
-/// Everything but the means of the sparse kernels, which look at them as they read them.
+/// Everything but the means, which kernels look at as they read them.
 void check_parameters(const Observation& o, const Run& run) {
-    check(o, run, o.scale, "scale", kNotNegative);
-    check(o, run, o.inverse_dispersion, "inverse_dispersion", kPositive);
-    check(o, run, o.zero_logits, "zero_logits", kFinite);
-    if (o.likelihood == Likelihood::gaussian) check(o, run, o.mean, "mean", kFinite);
+    for (std::size_t k = 1; k < o.likelihood->n_parameters(); ++k)
+        check(o, run, k, o.likelihood->parameters[k].support);
 }
 
 /// Called when a kernel met a bad mean: finds it and throws.
@@ -67,52 +49,33 @@ void check_parameters(const Observation& o, const Run& run) {
     if (o.softmax.library != nullptr) {
         throw std::invalid_argument("library: expected sizes below 2^63, whose shares are means.");
     }
-    check(o, run, o.mean, "mean",
-          o.likelihood == Likelihood::bernoulli ? kProbability : kCountMean);
+    check(o, run, 0, o.likelihood->parameters[0].support);
     throw std::logic_error("a kernel refused a mean that is good");
 }
 
 /// Writes the shares of a row of logits and returns the factor that makes means of them, or throws.
 float softmax_row(const Observation& o, const Run& run, std::size_t i, float* out) {
     const float library = o.softmax.library[i];
-    if (!(library >= 0.0f && library <= kCountMean.high)) {
-        refuse("library", kCountMean, library, i, 0);
+    if (!(library >= kCountMean.low && library <= kCountMean.high)) {
+        refuse("library", kCountMean.text, library, i, 0);
     }
     float factor = 0.0f;
-    if (!run.kernels->softmax(o.mean.row(i), o.softmax.bias, library, o.n_genes, out, factor)) {
-        throw std::invalid_argument("logits: expected finite values, got others in row " +
+    if (!run.kernels->softmax(o.parameters[0].row(i), o.softmax.bias, library, o.n_genes, out,
+                              factor)) {
+        throw std::invalid_argument("mean: expected finite logits, got others in row " +
                                     std::to_string(i) + ".");
     }
     return factor;
 }
 
-SparseKernel kernel_of(Likelihood likelihood, const Kernels& kernels) {
-    switch (likelihood) {
-        case Likelihood::bernoulli:
-            return kernels.bernoulli;
-        case Likelihood::poisson:
-            return kernels.poisson;
-        case Likelihood::nb:
-            return kernels.nb;
-        case Likelihood::zinb:
-            return kernels.zinb;
-        case Likelihood::zigamma:
-            return kernels.zigamma;
-        case Likelihood::gaussian:
-            break;
+/// Rounds to the nearest integer, ties to even, but positive values to at least 1.
+void round_counts(float* values, std::size_t n) {
+    constexpr float kAllAreWhole = 0x1p23f;  // from here on, and adding it drops what is behind 1
+    for (std::size_t k = 0; k < n; ++k) {
+        const float nearest = (values[k] + kAllAreWhole) - kAllAreWhole;
+        const float rounded = values[k] < kAllAreWhole ? nearest : values[k];
+        values[k] = rounded > 1.0f ? rounded : 1.0f;
     }
-    throw std::logic_error("gaussian has no sparse kernel");
-}
-
-ObservationRow row_of(const Observation& o, const Run& run, std::size_t i) {
-    return {run.seed,       run.first_cell + i,          o.n_genes,           o.mean.row(i),
-            o.scale.row(i), o.inverse_dispersion.row(i), o.zero_logits.row(i)};
-}
-
-void gaussian_row(const ObservationRow& row, const Kernels& kernels, float* out) {
-    kernels.normal(row.seed, Purpose::observation, row.cell, row.n_genes, out);
-    for (std::uint32_t j = 0; j < row.n_genes; ++j)
-        out[j] = row.mean[j] + row.scale[j] * out[j];
 }
 
 /// Words of memory for one row's work, kept by the thread from call to call: fresh pages would cost
@@ -129,7 +92,7 @@ std::uint32_t* workspace(std::size_t n_words) {
 void prefetch_row(const Observation& o, std::size_t i) {
     constexpr std::uint32_t kLine = 64 / sizeof(float), kEnough = 4096;
     if (i >= o.n_cells) return;
-    const float* row = o.mean.row(i);
+    const float* row = o.parameters[0].row(i);
     for (std::uint32_t j = 0; j < std::min(o.n_genes, kEnough); j += kLine)
         __builtin_prefetch(row + j, 0, 2);
 }
@@ -140,41 +103,37 @@ class RowSampler {
     RowSampler(const Observation& o, const Run& run)
         : observation_(o),
           run_(run),
+          kernel_(run.kernels->sample[o.likelihood - kLikelihoods]),
           // One array more, for means that are made here.
           scratch_(workspace((kScratchArrays + 1) * (o.n_genes + kPadding))),
-          means_(reinterpret_cast<float*>(scratch_ + kScratchArrays * (o.n_genes + kPadding))) {
-        if (o.likelihood != Likelihood::gaussian) kernel_ = kernel_of(o.likelihood, *run.kernels);
-    }
+          means_(reinterpret_cast<float*>(scratch_ + kScratchArrays * (o.n_genes + kPadding))) {}
 
     std::size_t operator()(std::size_t i, SparseRow out) const {
-        ObservationRow row = row_of(observation_, run_, i);
-        if (kernel_ == nullptr) return gaussian(row, out);
-        if (observation_.softmax.library != nullptr) {
-            row.factor = softmax_row(observation_, run_, i, means_);
-            row.mean = means_;
+        const Observation& o = observation_;
+        ObservationRow row{run_.cell(i), o.n_genes, {}};
+        for (std::size_t k = 0; k < kMaxParameters; ++k)
+            row.parameters[k] = o.parameters[k].row(i);
+        if (o.softmax.library != nullptr) {
+            row.factor = softmax_row(o, run_, i, means_);
+            row.parameters[0] = means_;
         }
-        prefetch_row(observation_, i + 1);
+        prefetch_row(o, i + 1);
         const std::size_t n = kernel_(row, out, scratch_);
-        if (n == kBadMean) throw_bad_mean(observation_, run_);
+        if (n == kBadMean) throw_bad_mean(o, run_);
+        if (!run_.kernels->all_within(out.values, n, -kLargest, kLargest)) {
+            const float* value = std::find_if_not(out.values, out.values + n,
+                                                  [](float x) { return std::abs(x) <= kLargest; });
+            refuse("mean", "draws that float32 can hold", *value, i,
+                   static_cast<std::size_t>(out.columns[value - out.values]));
+        }
+        if (o.rounded) round_counts(out.values, n);
         return n;
     }
 
   private:
-    std::size_t gaussian(const ObservationRow& row, SparseRow out) const {
-        float* dense = reinterpret_cast<float*>(scratch_);
-        gaussian_row(row, *run_.kernels, dense);
-        std::size_t n = 0;
-        for (std::uint32_t j = 0; j < row.n_genes; ++j) {
-            out.columns[n] = static_cast<std::int32_t>(j);
-            out.values[n] = dense[j];
-            n += dense[j] != 0.0f;
-        }
-        return n;
-    }
-
     const Observation& observation_;
     const Run& run_;
-    SparseKernel kernel_ = nullptr;
+    SparseKernel kernel_;
     std::uint32_t* scratch_;
     float* means_;
 };
@@ -187,7 +146,13 @@ struct CsrPart {
 
 }  // namespace
 
-void softmax_means(const Observation& o, const Run& run, float* out) {
+void write_means(const Observation& o, const Run& run, float* out) {
+    check_parameters(o, run);
+    if (o.softmax.library == nullptr) {
+        check(o, run, 0, o.likelihood->parameters[0].support.low < 0.0f ? kFinite : kNotNegative);
+        std::copy_n(o.parameters[0].data, o.n_cells * o.n_genes, out);
+        return;
+    }
     parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
                       for (std::size_t i = first; i < last; ++i) {
@@ -203,12 +168,6 @@ void sample_dense(const Observation& o, const Run& run, float* out) {
     check_parameters(o, run);
     parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
                   [&](std::size_t first, std::size_t last, std::size_t) {
-                      if (o.likelihood == Likelihood::gaussian) {
-                          for (std::size_t i = first; i < last; ++i) {
-                              gaussian_row(row_of(o, run, i), *run.kernels, out + i * o.n_genes);
-                          }
-                          return;
-                      }
                       const RowSampler sample(o, run);
                       Buffer<std::int32_t> columns(o.n_genes + kPadding);
                       Buffer<float> values(o.n_genes + kPadding);

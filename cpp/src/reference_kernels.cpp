@@ -2,9 +2,9 @@
 // where no faster one does.
 
 #include <algorithm>
+#include <utility>
 
 #include "vaexprs/normal.hpp"
-#include "vaexprs/observation.hpp"
 #include "vaexprs/reference.hpp"
 #include "vaexprs/softmax.hpp"
 #include "vaexprs/uniform.hpp"
@@ -15,14 +15,18 @@ namespace vaexprs {
 
 namespace {
 
-template <class Draw>
-std::size_t sample_row(const ObservationRow& row, SparseRow out, float limit, bool closed,
-                       const Draw& draw) {
+/// Draws a row entry by entry.
+template <class... Floats>
+std::size_t draw_row(const ObservationRow& row, SparseRow out, const Support& support,
+                     float (*draw)(Site, float, Floats...)) {
+    const auto value_of = [&]<std::size_t... k>(std::uint32_t gene, std::index_sequence<k...>) {
+        return draw({row.cell, gene}, row.mean_of(gene), row.parameters[k + 1][gene]...);
+    };
     std::size_t n = 0;
     for (std::uint32_t gene = 0; gene < row.n_genes; ++gene) {
         const float mean = row.mean_of(gene);
-        if (!(mean >= 0.0f && (mean < limit || (closed && mean == limit)))) return kBadMean;
-        const float value = draw(Site{row.seed, row.cell, gene}, gene);
+        if (!(mean >= support.low && mean <= support.high)) return kBadMean;
+        const float value = value_of(gene, std::index_sequence_for<Floats...>());
         if (value == 0.0f) continue;
         out.columns[n] = static_cast<std::int32_t>(gene);
         out.values[n] = value;
@@ -31,46 +35,22 @@ std::size_t sample_row(const ObservationRow& row, SparseRow out, float limit, bo
     return n;
 }
 
-std::size_t bernoulli(const ObservationRow& row, SparseRow out, std::uint32_t*) {
-    return sample_row(row, out, 1.0f, true, [&](Site site, std::uint32_t gene) {
-        return reference::bernoulli(site, row.mean_of(gene));
-    });
-}
+#define VAEXPRS_KERNEL(name, takes_logits, law, ...)                                      \
+    std::size_t sample_##name(const ObservationRow& row, SparseRow out, std::uint32_t*) { \
+        constexpr Parameter kParameters[] = {__VA_ARGS__};                                \
+        return draw_row(row, out, kParameters[0].support, reference::name);               \
+    }
+VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)
+#undef VAEXPRS_KERNEL
 
-std::size_t poisson(const ObservationRow& row, SparseRow out, std::uint32_t*) {
-    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::poisson(site, row.mean_of(gene));
-    });
-}
-
-std::size_t nb(const ObservationRow& row, SparseRow out, std::uint32_t*) {
-    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::nb(site, row.mean_of(gene), row.inverse_dispersion[gene]);
-    });
-}
-
-std::size_t zinb(const ObservationRow& row, SparseRow out, std::uint32_t*) {
-    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::zinb(site, row.mean_of(gene), row.inverse_dispersion[gene],
-                               row.zero_logits[gene]);
-    });
-}
-
-std::size_t zigamma(const ObservationRow& row, SparseRow out, std::uint32_t*) {
-    return sample_row(row, out, kMaxMean, false, [&](Site site, std::uint32_t gene) {
-        return reference::zigamma(site, row.mean_of(gene), row.inverse_dispersion[gene],
-                                  row.zero_logits[gene]);
-    });
-}
-
-void uniform(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n, float* out) {
+void uniform(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
     for (std::uint32_t j = 0; j < n; ++j)
-        out[j] = uniform_float(tiled_word({seed, cell, j}, purpose));
+        out[j] = uniform_float(tiled_word({cell, j}, purpose));
 }
 
-void normal(std::uint64_t seed, Purpose purpose, std::uint64_t cell, std::uint32_t n, float* out) {
+void normal(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
     for (std::uint32_t j = 0; j < n; ++j)
-        out[j] = tiled_normal({seed, cell, j}, purpose);
+        out[j] = tiled_normal({cell, j}, purpose);
 }
 
 bool all_within(const float* x, std::size_t n, float low, float high) {
@@ -112,7 +92,9 @@ bool softmax(const float* logits, const float* bias, float library, std::size_t 
 
 }  // namespace
 
-const Kernels kReferenceKernels = {"reference", bernoulli, poisson, nb,         zinb,
-                                   zigamma,     uniform,   normal,  all_within, softmax};
+#define VAEXPRS_KERNEL(name, ...) sample_##name,
+const Kernels kReferenceKernels = {
+    "reference", {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)}, uniform, normal, all_within, softmax};
+#undef VAEXPRS_KERNEL
 
 }  // namespace vaexprs

@@ -79,7 +79,7 @@ double worst_tail(const std::vector<float>& means, const std::vector<float>& the
     for (const float theta_value : thetas) {
         const auto n = static_cast<std::uint32_t>(means.size());
         std::vector<float> theta(n, theta_value), logits(n, -1.5f);
-        const ObservationRow row{0, 0, n, means.data(), nullptr, theta.data(), logits.data()};
+        const ObservationRow row{{0, 0}, n, {means.data(), theta.data(), logits.data()}};
         std::vector<std::uint32_t> scratch(kScratchArrays * (n + kPadding));
         const CountArrays s = lay_out(scratch.data(), n);
         for (std::uint32_t i = 0; i < n; ++i) {
@@ -168,22 +168,18 @@ void kernels_equal_the_reference() {
                 std::vector<float> values(n + kPadding);
                 std::vector<std::uint32_t> scratch(kScratchArrays * (n + kPadding));
                 const std::size_t n_non_zeros =
-                    kernel({99, cell, n, mean.data(), rows.theta.data(), rows.theta.data(),
-                            rows.logits.data()},
+                    kernel({{99, cell}, n, {mean.data(), rows.theta.data(), rows.logits.data()}},
                            {columns.data(), values.data()}, scratch.data());
                 columns.resize(n_non_zeros);
                 values.resize(n_non_zeros);
                 return std::pair(columns, values);
             };
             for (const Kernels* kernels : available_kernels()) {
-                const SparseKernel Kernels::* likelihoods[] = {&Kernels::bernoulli,
-                                                               &Kernels::poisson, &Kernels::nb,
-                                                               &Kernels::zinb, &Kernels::zigamma};
-                for (const auto likelihood : likelihoods) {
-                    const bool probability = likelihood == &Kernels::bernoulli;
+                for (std::size_t k = 0; k < kNLikelihoods; ++k) {
+                    const bool probability = kLikelihoods[k].parameters[0].support.high == 1.0f;
                     for (std::uint64_t cell = 0; cell < 5; ++cell) {
-                        CHECK(draw(kernels->*likelihood, probability, cell) ==
-                              draw(reference.*likelihood, probability, cell));
+                        CHECK(draw(kernels->sample[k], probability, cell) ==
+                              draw(reference.sample[k], probability, cell));
                     }
                 }
             }
@@ -195,8 +191,8 @@ void csr_is_dense_without_zeros() {
     const std::uint32_t n = 700;
     const std::size_t n_cells = 7;
     const Rows rows(n * static_cast<std::uint32_t>(n_cells), -3.0, 2.0);
-    const Observation observation{Likelihood::nb,         n_cells, n, {rows.mean.data(), n}, {},
-                                  {rows.theta.data(), 0}, {}};
+    const Observation observation{
+        &likelihood_named("nb"), n_cells, n, {{rows.mean.data(), n}, {rows.theta.data(), 0}}};
     for (const unsigned n_threads : {1u, 3u, 20u}) {
         const Run run{5, 1000, n_threads, available_kernels().back()};
         std::vector<float> dense(n_cells * n);
@@ -218,8 +214,8 @@ void bad_means_throw_from_any_thread() {
     std::vector<float> mean(5000, 1.0f);
     const std::vector<float> theta(1000, 1.0f);
     mean[4321] = NAN;
-    const Observation observation{Likelihood::nb,    5, 1000, {mean.data(), 1000}, {},
-                                  {theta.data(), 0}, {}};
+    const Observation observation{
+        &likelihood_named("nb"), 5, 1000, {{mean.data(), 1000}, {theta.data(), 0}}};
     for (const unsigned n_threads : {1u, 5u}) {
         bool thrown = false;
         try {

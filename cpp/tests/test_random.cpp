@@ -53,10 +53,10 @@ void tiles_are_a_permutation() {
     for (int i = 0; i < 64; ++i)
         CHECK(seen[static_cast<std::size_t>(i)] == 1);
     // Bytes are those of the words, little end first.
-    const Site word{7, 3, 75};
+    const Site word{{7, 3}, 75};
     std::uint32_t joined = 0;
     for (std::uint32_t i = 0; i < 4; ++i) {
-        joined |= tiled_byte({7, 3, 4 * 75 + i}, Purpose::observation) << (8 * i);
+        joined |= tiled_byte({{7, 3}, 4 * 75 + i}, Purpose::observation) << (8 * i);
     }
     CHECK(joined == tiled_word(word, Purpose::observation));
 }
@@ -96,7 +96,7 @@ void moments() {
     const auto check_moments = [&](auto draw, double mean, double variance, double fourth) {
         double sum = 0.0, squares = 0.0;
         for (int i = 0; i < n; ++i) {
-            const double x = draw(Site{11, static_cast<std::uint64_t>(i), 5}) - mean;
+            const double x = draw(Site{{11, static_cast<std::uint64_t>(i)}, 5}) - mean;
             sum += x;
             squares += x * x;
         }
@@ -115,11 +115,9 @@ void moments() {
 }
 
 void categories_of_no_weight_are_never_drawn() {
-    const std::vector<double> weights{0.0, 2.0, 0.0, 1.0, 0.0};
-    const std::vector<std::int64_t> offsets{0, 5};
-    const std::vector<double> cumulative = cumulative_weights(weights, offsets);
+    const std::vector<double> cumulative{0.0, 2.0, 2.0, 3.0, 3.0};
     for (std::uint64_t cell = 0; cell < 10000; ++cell) {
-        const std::size_t drawn = draw_category({1, cell, 0}, Purpose::component, cumulative);
+        const std::size_t drawn = draw_category({{1, cell}, 0}, Purpose::component, cumulative);
         CHECK(drawn == 1 || drawn == 3);
     }
 }

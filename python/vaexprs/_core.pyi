@@ -19,7 +19,8 @@ instruction_set
     One of `instruction_sets`, or None for `instruction_set`.
 """
 
-from typing import Literal, SupportsIndex
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,16 +83,6 @@ def sample_gamma(
     smallest float64.
     """
 
-def sample_categorical(
-    weights: NDArray[np.float64],
-    n_cells: SupportsIndex,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-) -> NDArray[np.int32]:
-    """Categories with probabilities proportional to `weights`, ``(n_cells,)``."""
-
 def fill_latent(
     out: _Float32,
     *,
@@ -105,42 +96,6 @@ def fill_latent(
     Support: -6.67 to 6.67, beyond which lies a probability of 3e-11.
     """
 
-def fill_latent_mixture(
-    out: _Float32,
-    group: NDArray[np.int32],
-    offsets: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    means: _Float32,
-    tril: _Float32,
-    factor: NDArray[np.int32],
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> None:
-    """Fill `out`, ``(n_cells, n_dim)``, from the Gaussian mixture of each cell's group.
-
-    A draw picks a component ``c`` of ``offsets[group]:offsets[group + 1]`` by weight and is
-    ``means[c] + tril[factor[c]] @ e``, with the ``e`` that `fill_latent` would give.
-
-    Parameters
-    ----------
-    group
-        ``(n_cells,)``.
-    offsets
-        ``(n_groups + 1,)``, rising from 0 to n_components.
-    weights
-        ``(n_components,)``, not negative, with a positive sum in each group.
-    means
-        ``(n_components, n_dim)``.
-    tril
-        Lower Cholesky factors, ``(n_factors, n_dim, n_dim)``; what is above the diagonals is not
-        looked at.
-    factor
-        ``(n_components,)``.
-    """
-
 def reparameterize(
     mean: _Float32,
     log_variance: _Float32,
@@ -152,218 +107,166 @@ def reparameterize(
 ) -> _Float32:
     """Return ``mean + exp(log_variance / 2) * e``, with the ``e`` that `fill_latent` would give.
 
-    All arrays are ``(n_cells, n_latent)``.
+    All arrays are ``(n_cells, n_latent)``. A result beyond float32 raises ValueError.
     """
 
-def fill_library(
-    out: _Float32,
-    group: NDArray[np.int32],
-    location: _Float32,
-    scale: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-) -> None:
-    """Fill `out`, ``(n_cells,)``, with ``exp(location[group] + scale[group] * e)``."""
+class Inputs:
+    """Draws what goes into a decoder: built once for a spec and a plan, drawn from by any thread.
 
-def fill_one_hot(out: _Float32, codes: NDArray[np.int32], sizes: NDArray[np.int32]) -> None:
-    """Fill `out`, ``(n_cells, sum of sizes)``, with the one-hot blocks of `codes` side by side.
+    A combination that training never saw borrows the mixtures of the seen ones that share with it
+    the keys that matter most, shifted by what an additive model of the keys expects.
 
     Parameters
     ----------
-    codes
-        ``(n_cells, n_keys)``, each from 0 to the size of its key less 1.
     sizes
         Number of categories of each key, ``(n_keys,)``.
+    seen
+        Codes of the combinations of training, ``(n_seen, n_keys)``.
+    n_cells
+        Their training cells, ``(n_seen,)``.
+    combinations
+        Codes of the plan's groups, ``(n_groups, n_keys)``.
+    bounds, groups, endless
+        See `plan_groups`.
+    prior
+        None for standard normals, or five arrays as in `vaexprs.spec.Prior`: offsets, weights,
+        means, tril, factor. What is above the diagonals of `tril` is not looked at.
+    with_log_library
+        Whether the last coordinate of the prior is the log library size.
+    library
+        None, or four arrays as in `vaexprs.spec.LibraryLaw`: minimum, maximum, location, scale.
+    streams
+        Keys of the random streams of the plan's groups, ``(n_groups,)``; all plain if None.
     """
 
-def softmax_means(
-    out: _Float32,
-    logits: _Float32,
-    library: _Float32,
-    bias: _Float32 | None = None,
-    *,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> None:
-    """Fill `out` with ``library * softmax(logits + bias)``, row by row.
+    def __init__(
+        self,
+        *,
+        sizes: NDArray[np.int32],
+        seen: NDArray[np.int32],
+        n_cells: NDArray[np.int64],
+        combinations: NDArray[np.int32],
+        bounds: NDArray[np.uint64],
+        groups: NDArray[np.int32],
+        endless: bool,
+        n_latent: SupportsIndex,
+        with_log_library: bool,
+        prior: Sequence[NDArray[Any]] | None,
+        library: Sequence[_Float32] | None,
+        streams: NDArray[np.uint32] | None = None,
+    ) -> None: ...
+    def draw(
+        self, *, seed: SupportsIndex, first_cell: SupportsIndex, n_cells: SupportsIndex
+    ) -> tuple[
+        NDArray[np.int32],
+        NDArray[np.bool_],
+        NDArray[np.uint32],
+        _Float32,
+        _Float32 | None,
+        _Float32 | None,
+    ]:
+        """Return codes, unseen, streams, z, condition and library of consecutive cells.
 
-    Quickest where logits with their bias are between -20 and 50. Shares of less than exp(-87) of
-    a row's largest are taken for that.
+        Condition is None without keys, library without a library law. Shapes: ``(n_cells,
+        n_keys)``, ``(n_cells,)`` twice, ``(n_cells, n_latent)``, ``(n_cells, sum of sizes)``
+        one-hot, ``(n_cells,)``.
+        """
+
+def plan_groups(
+    bounds: NDArray[np.uint64],
+    groups: NDArray[np.int32],
+    endless: bool,
+    *,
+    seed: SupportsIndex,
+    first_cell: SupportsIndex,
+    n_cells: SupportsIndex,
+) -> NDArray[np.int32]:
+    """Return the group of each cell of a plan, ``(n_cells,)``.
 
     Parameters
     ----------
-    out, logits
-        ``(n_cells, n_genes)``.
-    library
-        ``(n_cells,)``, not negative, below 2^63.
-    bias
-        ``(n_genes,)``.
+    bounds
+        Rising, ``(n_runs,)``: upper bounds of shares of 2^64 where the plan is endless, else the
+        ends of runs of cells. Past the last one the last run goes on.
+    groups
+        Group of each run, ``(n_runs,)``.
     """
 
-def sample_bernoulli(
-    mean: _Float32,
+def observe(
+    likelihood: str,
+    outputs: Sequence[_Float32],
     *,
     seed: SupportsIndex,
     first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Float32:
-    """Draw 1 with probability `mean`, in [0, 1], else 0; all ``(n_cells, n_genes)``."""
-
-def sample_bernoulli_csr(
-    mean: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Csr:
-    """Draw as `sample_bernoulli` does, without zeros: data, rising indices, indptr."""
-
-def sample_gaussian(
-    mean: _Float32,
-    scale: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Float32:
-    """Draw normals with mean `mean` and standard deviation `scale` >= 0.
-
-    `mean` is ``(n_cells, n_genes)``. The other parameter is ``(n_cells, n_genes)``,
-    ``(1, n_genes)`` or ``(n_genes,)``.
-    """
-
-def sample_gaussian_csr(
-    mean: _Float32,
-    scale: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Csr:
-    """Draw as `sample_gaussian` does, without zeros: data, rising indices, indptr."""
-
-def sample_poisson(
-    mean: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    library: _Float32 | None = None,
-    bias: _Float32 | None = None,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Float32:
-    """Draw Poisson counts with the given means in [0, 2^63), ``(n_cells, n_genes)``.
-
-    With `library`, ``(n_cells,)``, `mean` holds logits, and the means are what `softmax_means`
-    makes of them, `library` and `bias`. So with all laws of counts.
-    """
-
-def sample_poisson_csr(
-    mean: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
+    streams: NDArray[np.uint32] | None = None,
+    rounded: bool = False,
     library: _Float32 | None = None,
     bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Csr:
-    """Draw as `sample_poisson` does, without zeros: data, rising indices, indptr."""
+    """Draw the values of consecutive cells: data, indices that rise within a row, indptr.
 
-def sample_nb(
-    mean: _Float32,
-    inverse_dispersion: _Float32,
+    Raises ValueError, whose message begins with the name of the output, where a parameter is
+    outside its support or a draw is beyond float32.
+
+    Parameters
+    ----------
+    likelihood
+        ``"bernoulli"``, ``"gaussian"``, ``"poisson"``, ``"nb"``, ``"zinb"`` or ``"zigamma"``.
+    outputs
+        The parameters in the likelihood's order. The mean is ``(n_cells, n_genes)``, the others
+        are that, ``(1, n_genes)`` or ``(n_genes,)``.
+    streams
+        Keys of the random streams of the cells, ``(n_cells,)``; all plain if None.
+    rounded
+        Round to the nearest integer, ties to even, positive values to at least 1. Not gaussian.
+    library, bias
+        Library sizes, ``(n_cells,)``, where the first output holds logits: the means are
+        ``library * softmax(logits + bias)``, with a bias of ``(n_genes,)``. Laws of counts only.
+    """
+
+def means(
+    likelihood: str,
+    outputs: Sequence[_Float32],
     *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
     library: _Float32 | None = None,
     bias: _Float32 | None = None,
     n_threads: SupportsIndex = 1,
     instruction_set: str | None = None,
 ) -> _Float32:
-    """Draw negative binomial counts with variance ``mean + mean^2 / inverse_dispersion``.
+    """Return the means, ``(n_cells, n_genes)``, after a check of all outputs; see `observe`.
 
-    `mean` is ``(n_cells, n_genes)``. The other parameter is ``(n_cells, n_genes)``,
-    ``(1, n_genes)`` or ``(n_genes,)``.
+    They are the first output, or what its logits stand for. Means of ``"bernoulli"`` may exceed 1
+    here. Softmax is quickest where logits with their bias are between -20 and 50; shares of less
+    than exp(-87) of a row's largest are taken for that.
     """
 
-def sample_nb_csr(
-    mean: _Float32,
-    inverse_dispersion: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    library: _Float32 | None = None,
-    bias: _Float32 | None = None,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Csr:
-    """Draw as `sample_nb` does, without zeros: data, rising indices, indptr."""
+class _Sampler(Protocol):
+    """Draws from one likelihood; parameters and options as in `observe`."""
 
-def sample_zinb(
-    mean: _Float32,
-    inverse_dispersion: _Float32,
-    zero_logits: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    library: _Float32 | None = None,
-    bias: _Float32 | None = None,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Float32:
-    """Draw 0 with probability ``sigmoid(zero_logits)``, else as `sample_nb` does.
+    def __call__(
+        self,
+        *parameters: _Float32,
+        seed: SupportsIndex,
+        first_cell: SupportsIndex = 0,
+        library: _Float32 | None = None,
+        bias: _Float32 | None = None,
+        n_threads: SupportsIndex = 1,
+        instruction_set: str | None = None,
+    ) -> Any: ...
 
-    `mean` is ``(n_cells, n_genes)``. The other parameters are ``(n_cells, n_genes)``,
-    ``(1, n_genes)`` or ``(n_genes,)``.
-    """
-
-def sample_zinb_csr(
-    mean: _Float32,
-    inverse_dispersion: _Float32,
-    zero_logits: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    library: _Float32 | None = None,
-    bias: _Float32 | None = None,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Csr:
-    """Draw as `sample_zinb` does, without zeros: data, rising indices, indptr."""
-
-def sample_zigamma(
-    mean: _Float32,
-    inverse_dispersion: _Float32,
-    zero_logits: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Float32:
-    """Draw 0 with probability ``sigmoid(zero_logits)``, else a gamma variate of the given mean.
-
-    The variance of the gamma variate is ``mean^2 / inverse_dispersion``.
-
-    `mean` is ``(n_cells, n_genes)``. The other parameters are ``(n_cells, n_genes)``,
-    ``(1, n_genes)`` or ``(n_genes,)``.
-    """
-
-def sample_zigamma_csr(
-    mean: _Float32,
-    inverse_dispersion: _Float32,
-    zero_logits: _Float32,
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> _Csr:
-    """Draw as `sample_zigamma` does, without zeros: data, rising indices, indptr."""
+#: Dense values, ``(n_cells, n_genes)``, float32.
+sample_bernoulli: _Sampler
+sample_gaussian: _Sampler
+sample_poisson: _Sampler
+sample_nb: _Sampler
+sample_zinb: _Sampler
+sample_zigamma: _Sampler
+#: The same draws without zeros: data, indices, indptr.
+sample_bernoulli_csr: _Sampler
+sample_gaussian_csr: _Sampler
+sample_poisson_csr: _Sampler
+sample_nb_csr: _Sampler
+sample_zinb_csr: _Sampler
+sample_zigamma_csr: _Sampler

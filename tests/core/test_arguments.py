@@ -163,39 +163,48 @@ def test_threefry_arguments() -> None:
     refused("key: expected", _core.threefry4x32, counter, np.zeros((3, 4), np.uint32))
 
 
-def test_gamma_and_categorical_arguments() -> None:
+def test_gamma_arguments() -> None:
     refused("shape: expected finite values > 0", _core.sample_gamma, np.zeros((1, 1)), seed=0)
     refused("shape: expected", _core.sample_gamma, np.full((1, 1), np.nan), seed=0)
-    refused("weights: expected a positive", _core.sample_categorical, np.zeros(2), 3, seed=0)
-    refused("weights: expected finite", _core.sample_categorical, np.array([-1.0, 2]), 3, seed=0)
-    refused("weights: expected a positive", _core.sample_categorical, np.zeros(0), 3, seed=0)
-    refused("n_cells: expected", _core.sample_categorical, np.ones(2), -1, seed=0)
 
 
-def mixture(**changes: Any) -> dict[str, Any]:
-    """Return the arguments of a small mixture, some of them changed."""
-    arguments: dict[str, Any] = {
-        "out": np.empty((4, 2), F),
-        "group": np.array([0, 1, 1, 0], np.int32),
+def inputs(**changes: Any) -> dict[str, Any]:
+    """Return the arguments of the inputs of a small model, some of them changed."""
+    arrays: dict[str, Any] = {
         "offsets": np.array([0, 1, 3], np.int64),
         "weights": np.array([1.0, 0.25, 0.75]),
         "means": np.zeros((3, 2), F),
         "tril": np.tile(np.eye(2, dtype=F), (2, 1, 1)),
         "factor": np.array([0, 1, 1], np.int32),
+        "minimum": np.zeros(2, F),
+        "maximum": np.ones(2, F),
+        "location": np.zeros(2, F),
+        "scale": np.ones(2, F),
+        "sizes": np.array([2, 3], np.int32),
+        "seen": np.array([[0, 0], [1, 2]], np.int32),
+        "n_cells": np.array([4, 5]),
+        "combinations": np.array([[0, 0], [1, 1]], np.int32),
+        "bounds": np.array([5, 9], np.uint64),
+        "groups": np.array([0, 1], np.int32),
+        "endless": False,
+        "n_latent": 2,
+        "with_log_library": False,
+        "streams": np.zeros(2, np.uint32),
     }
-    return {**arguments, **changes}
+    arrays |= changes
+    names = ("offsets", "weights", "means", "tril", "factor")
+    prior = [arrays.pop(name) for name in names]
+    library = [arrays.pop(name) for name in ("minimum", "maximum", "location", "scale")]
+    return {"prior": prior, "library": library, **arrays}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"group": np.array([0, 2, 1, 0], np.int32)}, "group: expected values from 0 to 1, got 2"),
-        ({"group": np.array([0, -1, 1, 0], np.int32)}, "group: expected values from 0 to 1"),
-        ({"group": np.zeros(3, np.int32)}, "group: expected a C-contiguous"),
         ({"offsets": np.array([0, 2, 2], np.int64)}, "offsets: expected integers that rise"),
         ({"offsets": np.array([0, 0, 3], np.int64)}, "offsets: expected integers that rise"),
         ({"offsets": np.array([1, 2, 3], np.int64)}, "offsets: expected integers that rise"),
-        ({"offsets": np.zeros(0, np.int64)}, "offsets: expected integers that rise"),
+        ({"offsets": np.zeros(0, np.int64)}, "offsets: expected a C-contiguous"),
         ({"weights": np.array([1.0, 0.0, 0.0])}, "weights: expected values >= 0"),
         ({"weights": np.array([1.0, -1.0, 2.0])}, "weights: expected values >= 0"),
         ({"weights": np.array([np.nan, 1.0, 2.0])}, "weights: expected values >= 0"),
@@ -204,34 +213,69 @@ def mixture(**changes: Any) -> dict[str, Any]:
         ({"tril": np.full((2, 2, 2), np.inf, F)}, "tril: expected finite"),
         ({"means": np.zeros((3, 3), F)}, "means: expected a C-contiguous"),
         ({"tril": np.zeros((2, 3, 3), F)}, "tril: expected a C-contiguous"),
+        ({"with_log_library": True}, "means: expected a C-contiguous"),
+        ({"scale": -np.ones(2, F)}, "scale: expected values >= 0"),
+        ({"location": np.full(2, np.nan, F)}, "location: expected finite"),
+        ({"minimum": np.full(2, 2, F)}, "maximum: expected at least the minimum"),
+        ({"sizes": np.array([5, 0], np.int32)}, "sizes: expected"),
+        ({"seen": np.array([[0, 0], [1, 3]], np.int32)}, "seen: expected values from 0 to 2 for"),
+        ({"combinations": np.array([[0, 0], [-1, 1]], np.int32)}, "combinations: expected values"),
+        ({"combinations": np.zeros((2, 1), np.int32)}, "combinations: expected a C-contiguous"),
+        ({"n_cells": np.array([4, 0])}, "n_cells: expected at least 1"),
+        ({"n_cells": np.array([4])}, "seen: expected a C-contiguous"),
+        ({"groups": np.array([0, 2], np.int32)}, "groups: expected values from 0 to 1"),
+        ({"groups": np.array([-1, 0], np.int32)}, "groups: expected values from 0 to 1"),
+        ({"groups": np.zeros(3, np.int32)}, "groups: expected a C-contiguous"),
+        ({"streams": np.zeros(3, np.uint32)}, "streams: expected a C-contiguous"),
+        ({"n_latent": 0}, "n_latent: expected"),
     ],
 )
-def test_mixture_arguments(change: dict[str, Any], message: str) -> None:
-    _core.fill_latent_mixture(**mixture(), seed=0)
-    refused(message, _core.fill_latent_mixture, **mixture(**change), seed=0)
+def test_inputs_arguments(change: dict[str, Any], message: str) -> None:
+    made = _core.Inputs(**inputs())
+    refused("n_cells: expected >= 0", made.draw, seed=0, first_cell=0, n_cells=-1)
+    refused("first_cell: expected", made.draw, seed=0, first_cell=-1, n_cells=1)
+    refused(message, _core.Inputs, **inputs(**change))
 
 
-def test_library_and_reparameterize_arguments() -> None:
-    out, group = np.empty(2, F), np.array([0, 1], np.int32)
-    location, scale = np.zeros(2, F), np.ones(2, F)
-    _core.fill_library(out, group, location, scale, seed=0)
-    refused("group: expected values from 0 to 1", _core.fill_library, out, group + np.int32(1),
-            location, scale, seed=0)  # fmt: skip
-    refused("scale: expected values >= 0", _core.fill_library, out, group, location, -scale, seed=0)
-    nan = location * F(np.nan)
-    refused("location: expected finite", _core.fill_library, out, group, nan, scale, seed=0)
+def test_reparameterize_arguments() -> None:
     mean = np.zeros((2, 3), F)
     refused("log_variance: expected a C-contiguous", _core.reparameterize, mean, mean[:1], seed=0)
     refused("mean: expected finite", _core.reparameterize, mean + F(np.nan), mean, seed=0)
     refused("log_variance: expected finite", _core.reparameterize, mean, mean + F(np.inf), seed=0)
 
 
-def test_one_hot_arguments() -> None:
-    codes, sizes = np.array([[0, 2], [1, 0]], np.int32), np.array([2, 3], np.int32)
-    out = np.empty((2, 5), F)
-    _core.fill_one_hot(out, codes, sizes)
-    refused("codes: expected values from 0 to 2 for key 1, got 3 at row 0", _core.fill_one_hot, out,
-            codes + np.array([[0, 1], [0, 0]], np.int32), sizes)  # fmt: skip
-    refused("codes: expected", _core.fill_one_hot, out, -codes, sizes)
-    refused("out: expected", _core.fill_one_hot, np.empty((2, 4), F), codes, sizes)
-    refused("sizes: expected", _core.fill_one_hot, out, codes, np.array([5, 0], np.int32))
+def test_observe_arguments() -> None:
+    refused("likelihood: expected one of 'bernoulli', ", _core.observe, "normal", [MEAN], seed=0)
+    for outputs in ([], [MEAN], [MEAN, THETA, THETA]):
+        with pytest.raises(TypeError, match=r"nb has 2 parameters \(mean, inverse_dispersion\)"):
+            _core.observe("nb", outputs, seed=0)
+    refused(
+        "rounded: expected False", _core.observe, "gaussian", [MEAN, THETA], seed=0, rounded=True
+    )
+    streams = np.zeros(3, np.uint32)
+    refused("streams: expected a C-", _core.observe, "poisson", [MEAN], seed=0, streams=streams)
+
+
+def test_misaligned_arrays_are_refused() -> None:
+    raw = np.zeros(2 * 3 * 4 + 1, np.uint8)
+    odd = np.frombuffer(raw.data, F, 6, offset=1).reshape(2, 3)
+    assert not odd.flags.aligned
+    refused("got a misaligned array of float32", _core.observe, "poisson", [odd], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "parameters"),
+    [("gaussian", (0, 3e38)), ("zigamma", (9e18, 1e-30, -20))],
+)
+def test_draws_beyond_float32_are_refused(likelihood: str, parameters: tuple[float, ...]) -> None:
+    outputs = [np.full((2, 500), value, F) for value in parameters]
+    for instruction_set in _core.instruction_sets():
+        with pytest.raises(ValueError, match="mean: expected draws that float32 can hold, got "):
+            _core.observe(likelihood, outputs, seed=0, instruction_set=instruction_set)
+
+
+def test_means_are_checked() -> None:
+    assert np.array_equal(_core.means("bernoulli", [MEAN + 7]), MEAN + 7)
+    refused("mean: expected finite values >= 0, got -0.5", _core.means, "nb", [-MEAN, THETA])
+    refused("mean: expected finite", _core.means, "gaussian", [MEAN * F(np.inf), THETA])
+    refused("scale: expected", _core.means, "gaussian", [MEAN, -THETA])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from vaexprs import _core
 
@@ -55,6 +59,49 @@ def test_normals_follow_from_their_words() -> None:
     np.testing.assert_allclose(z, wanted, rtol=5e-7, atol=2e-6)
 
 
+def inputs(
+    n_latent: int,
+    offsets: list[int] = [0, 1],  # noqa: B006 - never changed
+    weights: Any = (1.0,),
+    means: Any = None,
+    tril: Any = None,
+    factor: Any = (0,),
+    library: Any = None,
+    **changes: Any,
+) -> Any:
+    """Make inputs of a model with a key of one category a group, whose cells take turns."""
+    n_groups, n_components = len(offsets) - 1, len(weights)
+    means = np.zeros((n_components, n_latent)) if means is None else means
+    tril = np.eye(n_latent)[None] if tril is None else tril
+    codes = np.arange(n_groups, dtype=np.int32)[:, None]
+    arguments: dict[str, Any] = {
+        "sizes": np.array([n_groups], np.int32),
+        "seen": codes,
+        "n_cells": np.full(n_groups, 10),
+        "combinations": codes,
+        "bounds": np.array([2**64 * (g + 1) // n_groups - 1 for g in range(n_groups)], np.uint64),
+        "groups": np.arange(n_groups, dtype=np.int32),
+        "endless": True,
+        "n_latent": n_latent,
+        "with_log_library": False,
+        "prior": [
+            np.array(offsets),
+            np.array(weights, float),
+            np.asarray(means, F),
+            np.asarray(tril, F),
+            np.array(factor, np.int32),
+        ],
+        "library": library,
+    }
+    return _core.Inputs(**{**arguments, **changes})
+
+
+def drawn(made: Any, n_cells: int, seed: int, first_cell: int = 0) -> Any:
+    names = ("codes", "unseen", "streams", "z", "condition", "library")
+    values = made.draw(seed=seed, first_cell=first_cell, n_cells=n_cells)
+    return SimpleNamespace(**dict(zip(names, values, strict=True)))
+
+
 def test_mixture_has_the_moments_of_its_components() -> None:
     """Mean and covariance of each group, within 6 standard errors; components by weight."""
     rng = np.random.default_rng(0)
@@ -62,64 +109,87 @@ def test_mixture_has_the_moments_of_its_components() -> None:
     tril = np.tril(rng.normal(0, 0.3, (2, n_dim, n_dim))) + np.eye(n_dim)
     tril = tril.astype(F)
     means = np.array([[0] * n_dim, [50] * n_dim, [-50] * n_dim], F)
-    weights = np.array([2.0, 0.25, 0.75])
-    out, group = np.empty((n, n_dim), F), (np.arange(n) % 2).astype(np.int32)
     upper = tril + np.triu(np.full((n_dim, n_dim), 1e6, F), 1)  # must not be looked at
-    _core.fill_latent_mixture(
-        out, group, np.array([0, 1, 3]), weights, means, upper, np.array([0, 1, 0], np.int32),
-        seed=8,
-    )  # fmt: skip
-    first, second = out[group == 0], out[group == 1]
+    made = inputs(n_dim, [0, 1, 3], [2.0, 0.25, 0.75], means, upper, [0, 1, 0])
+    out = drawn(made, n, seed=8)
+    first, second = out.z[out.codes[:, 0] == 0], out.z[out.codes[:, 0] == 1]
     components = [(first, 0, 0), (second[second[:, 0] > 0], 1, 1), (second[second[:, 0] < 0], 2, 0)]
     share = len(components[1][0]) / len(second)
     assert abs(share - 0.25) < 6 * (0.25 * 0.75 / len(second)) ** 0.5
-    for drawn, component, factor in components:
+    for values, component, factor in components:
         covariance = tril[factor].astype(float) @ tril[factor].T.astype(float)
-        deviation = np.sqrt(np.diag(covariance) / len(drawn))
-        assert (np.abs(drawn.mean(0) - means[component]) < 6 * deviation).all()
-        error = np.cov(drawn, rowvar=False) - covariance
+        deviation = np.sqrt(np.diag(covariance) / len(values))
+        assert (np.abs(values.mean(0) - means[component]) < 6 * deviation).all()
+        error = np.cov(values, rowvar=False) - covariance
         scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2)
-        assert (np.abs(error) < 6 * scale * len(drawn) ** -0.5).all()
+        assert (np.abs(error) < 6 * scale * len(values) ** -0.5).all()
 
 
 def test_mixture_uses_the_noise_of_fill_latent() -> None:
     n, n_dim = 50, 3
-    out, tril = np.empty((n, n_dim), F), np.tril(np.full((1, n_dim, n_dim), 0.5, F))
-    _core.fill_latent_mixture(
-        out, np.zeros(n, np.int32), np.array([0, 1]), np.ones(1), np.ones((1, n_dim), F), tril,
-        np.zeros(1, np.int32), seed=9, first_cell=5,
-    )  # fmt: skip
+    tril = np.tril(np.full((1, n_dim, n_dim), 0.5, F))
+    z = drawn(inputs(n_dim, means=np.ones((1, n_dim)), tril=tril), n, seed=9, first_cell=5).z
     e = normals(n, n_dim, seed=9, first_cell=5).astype(float)
-    np.testing.assert_allclose(out, 1 + e @ tril[0].T.astype(float), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(z, 1 + e @ tril[0].T.astype(float), rtol=1e-6, atol=1e-6)
+    plain = drawn(inputs(n_dim, prior=None), n, seed=9, first_cell=5).z
+    np.testing.assert_array_equal(plain, e.astype(F))
+
+
+def component_counts(weights: list[float], n: int, seed: int) -> NDArray[np.int64]:
+    """Count the components that were drawn, each known by its mean."""
+    n_components = len(weights)
+    made = inputs(
+        1, [0, n_components], weights, 100.0 * np.arange(n_components)[:, None],
+        factor=[0] * n_components,
+    )  # fmt: skip
+    components = np.rint(drawn(made, n, seed).z[:, 0] / 100).astype(int)
+    return np.bincount(components, minlength=n_components)
 
 
 def test_a_component_of_no_weight_is_never_drawn() -> None:
-    weights = np.array([0.0, 1.0, 0.0, 1e-3, 0.0])
-    drawn = _core.sample_categorical(weights, 200_000, seed=1)
-    counts = np.bincount(drawn, minlength=5)
+    counts = component_counts([0.0, 1.0, 0.0, 1e-3, 0.0], 200_000, seed=1)
     assert (counts[[0, 2, 4]] == 0).all()
     expected = 200_000 * 1e-3 / 1.001
     assert abs(counts[3] - expected) < 6 * expected**0.5
 
 
-def test_categories_have_their_probabilities() -> None:
+def test_components_have_their_probabilities() -> None:
     """Chi-square; fails with a probability of 1e-6 if all is well (fixed seed)."""
     stats = pytest.importorskip("scipy.stats")
-    weights = np.array([5.0, 1.0, 0.1, 20.0, 3.0])
-    counts = np.bincount(_core.sample_categorical(weights, 300_000, seed=2), minlength=5)
-    assert stats.chisquare(counts, weights / weights.sum() * 300_000).pvalue > 1e-6
+    weights = [5.0, 1.0, 0.1, 20.0, 3.0]
+    counts = component_counts(weights, 300_000, seed=2)
+    assert stats.chisquare(counts, np.array(weights) / sum(weights) * 300_000).pvalue > 1e-6
 
 
-def test_library_is_log_normal() -> None:
+def test_library_is_log_normal_within_its_bounds() -> None:
     stats = pytest.importorskip("scipy.stats")
-    location, scale = np.array([8.5, 3.0], F), np.array([0.4, 0.0], F)
-    out, group = np.empty(100_000, F), (np.arange(100_000) % 2).astype(np.int32)
-    _core.fill_library(out, group, location, scale, seed=4)
-    assert stats.kstest(np.log(out[::2].astype(float)), stats.norm(8.5, 0.4).cdf).pvalue > 1e-6
-    np.testing.assert_allclose(out[1::2], np.exp(3.0), rtol=1e-6)
-    again = np.empty(10, F)
-    _core.fill_library(again, group[500:510], location, scale, seed=4, first_cell=500, n_threads=2)
-    np.testing.assert_array_equal(again, out[500:510])
+    library = [np.array(x, F) for x in ([0, 0], [1e30, 15], [8.5, 3.0], [0.4, 0.0])]
+    made = inputs(1, [0, 1, 2], [1, 1], factor=[0, 0], library=library)
+    out = drawn(made, 100_000, seed=4)
+    first = out.codes[:, 0] == 0
+    logs = np.log(out.library[first].astype(float))
+    assert stats.kstest(logs, stats.norm(8.5, 0.4).cdf).pvalue > 1e-6
+    assert (out.library[~first] == 15).all()  # exp(3) is beyond it
+    again = drawn(made, 10, seed=4, first_cell=500)
+    np.testing.assert_array_equal(again.library, out.library[500:510])
+
+
+def test_one_hot() -> None:
+    made = inputs(
+        1, prior=None, sizes=np.array([2, 3], np.int32), seen=np.array([[0, 2]], np.int32),
+        combinations=np.array([[0, 2], [1, 0], [1, 1]], np.int32),
+        groups=np.array([0, 1, 2], np.int32),
+        bounds=np.array([1, 2, 3], np.uint64), endless=False,
+    )  # fmt: skip
+    out = drawn(made, 4, seed=0)
+    wanted = [[1, 0, 0, 0, 1], [0, 1, 1, 0, 0], [0, 1, 0, 1, 0], [0, 1, 0, 1, 0]]
+    np.testing.assert_array_equal(out.condition, wanted)
+    assert out.codes.tolist() == [[0, 2], [1, 0], [1, 1], [1, 1]]
+    assert out.unseen.tolist() == [False, True, True, True]
+    plain = inputs(1, prior=None, **{
+        name: np.empty((1, 0), np.int32) for name in ("seen", "combinations")
+    }, sizes=np.empty(0, np.int32))  # fmt: skip
+    assert drawn(plain, 3, seed=0).condition is None
 
 
 def test_reparameterize() -> None:
@@ -134,12 +204,5 @@ def test_reparameterize() -> None:
     flat = _core.reparameterize(mean, np.full_like(mean, -1e4), seed=3)
     np.testing.assert_array_equal(flat, mean)
     assert np.isfinite(_core.reparameterize(mean, np.full_like(mean, 160.0), seed=3)).all()
-
-
-def test_one_hot() -> None:
-    codes = np.array([[0, 2], [1, 0], [1, 1]], np.int32)
-    out = np.full((3, 5), 9, F)
-    _core.fill_one_hot(out, codes, np.array([2, 3], np.int32))
-    wanted = [[1, 0, 0, 0, 1], [0, 1, 1, 0, 0], [0, 1, 0, 1, 0]]
-    np.testing.assert_array_equal(out, wanted)
-    _core.fill_one_hot(np.empty((3, 0), F), np.empty((3, 0), np.int32), np.empty(0, np.int32))
+    with pytest.raises(ValueError, match="log_variance: expected draws that float32 can hold"):
+        _core.reparameterize(mean, np.full_like(mean, 180.0), seed=3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,6 +21,15 @@ def inputs(n_cells: int, n_genes: int, shift: float = 0.0) -> tuple[NDArray[np.f
     return logits, bias, library
 
 
+def means_of(
+    logits: NDArray[np.float32],
+    library: NDArray[np.float32],
+    bias: NDArray[np.float32] | None = None,
+    **options: Any,
+) -> NDArray[np.float32]:
+    return _core.means("poisson", [logits], library=library, bias=bias, **options)
+
+
 def expected(
     logits: NDArray[np.float32], bias: NDArray[np.float32] | None, library: NDArray[np.float32]
 ) -> NDArray[np.float64]:
@@ -33,8 +44,7 @@ def expected(
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_means_are_those_of_float64(shape: tuple[int, int], shift: float, with_bias: bool) -> None:
     logits, bias, library = inputs(*shape, shift)
-    out = np.empty_like(logits)
-    _core.softmax_means(out, logits, library, bias if with_bias else None)
+    out = means_of(logits, library, bias if with_bias else None)
     # What rounding a logit of 60 to float32 does, three times.
     wanted = expected(logits, bias if with_bias else None, library)
     np.testing.assert_allclose(out, wanted, rtol=1.1e-5)
@@ -47,22 +57,17 @@ def test_bits_are_the_same_on_every_instruction_set_and_thread(
     shape: tuple[int, int], shift: float
 ) -> None:
     logits, bias, library = inputs(*shape, shift)
-    reference = np.empty_like(logits)
-    _core.softmax_means(reference, logits, library, bias, instruction_set="reference")
+    reference = means_of(logits, library, bias, instruction_set="reference")
     for name in _core.instruction_sets():
         for n_threads in (1, 3):
-            out = np.empty_like(logits)
-            _core.softmax_means(
-                out, logits, library, bias, n_threads=n_threads, instruction_set=name
-            )
+            out = means_of(logits, library, bias, n_threads=n_threads, instruction_set=name)
             assert np.array_equal(out, reference), name
 
 
 @pytest.mark.parametrize("law", ["poisson", "nb", "zinb"])
 def test_draws_from_logits_are_those_from_their_means(law: str) -> None:
     logits, bias, library = inputs(6, 700)
-    means = np.empty_like(logits)
-    _core.softmax_means(means, logits, library, bias)
+    means = means_of(logits, library, bias)
     more = {"poisson": 0, "nb": 1, "zinb": 2}[law]
     parameters = [np.full(700, 2.0, np.float32), np.full(700, -1.0, np.float32)][:more]
     for name in (f"sample_{law}", f"sample_{law}_csr"):
@@ -77,8 +82,7 @@ def test_draws_from_logits_are_those_from_their_means(law: str) -> None:
 
 def test_genes_that_hardly_exist_get_hardly_anything() -> None:
     logits = np.array([[0.0, -200.0, -np.inf, 1.0]], np.float32)
-    out = np.empty_like(logits)
-    _core.softmax_means(out, logits, np.array([1000.0], np.float32))
+    out = means_of(logits, np.array([1000.0], np.float32))
     assert (out[0, 1:3] < 1e-30).all()
     np.testing.assert_allclose(out[0, [0, 3]], 1000 / (1 + np.exp([1.0, -1.0])), rtol=1e-6)
 
@@ -89,22 +93,22 @@ def test_logits_that_are_no_numbers_are_refused(place: int, bad: float) -> None:
     logits = np.zeros((2, 100), np.float32)
     logits[1, place] = bad
     for name in _core.instruction_sets():
-        with pytest.raises(ValueError, match="logits: expected finite values, got others in row 1"):
-            _core.softmax_means(
-                np.empty_like(logits), logits, np.ones(2, np.float32), instruction_set=name
-            )
+        with pytest.raises(ValueError, match="mean: expected finite logits, got others in row 1"):
+            means_of(logits, np.ones(2, np.float32), instruction_set=name)
 
 
 def test_other_arguments_that_are_refused() -> None:
     logits = np.zeros((2, 3), np.float32)
-    out, library = np.empty_like(logits), np.ones(2, np.float32)
-    with pytest.raises(ValueError, match="logits: expected finite"):
-        _core.softmax_means(out, np.full_like(logits, -np.inf), library)
+    library = np.ones(2, np.float32)
+    with pytest.raises(ValueError, match="mean: expected finite logits"):
+        means_of(np.full_like(logits, -np.inf), library)
     with pytest.raises(ValueError, match=r"library: expected finite values >= 0 and < 2\^63"):
-        _core.softmax_means(out, logits, -library)
+        means_of(logits, -library)
     with pytest.raises(ValueError, match="bias: "):
-        _core.softmax_means(out, logits, library, np.full(3, np.nan, np.float32))
+        means_of(logits, library, np.full(3, np.nan, np.float32))
     with pytest.raises(ValueError, match="library: expected one for each cell"):
         _core.sample_poisson(logits, seed=0, bias=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="library: expected none, since bernoulli takes means"):
+        _core.means("bernoulli", [logits], library=library)
     with pytest.raises(ValueError, match="bias: "):
         _core.sample_poisson(logits, seed=0, library=library, bias=np.zeros(4, np.float32))

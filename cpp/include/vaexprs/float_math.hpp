@@ -62,7 +62,7 @@ VAEXPRS_INLINE Float log_float(Float x) {
 /// Exponential for -87 <= x <= 88; at most 2 units in the last place off.
 template <class Float>
 VAEXPRS_INLINE Float exp_float(Float x) {
-    using Int = Signed<Float>;
+    using Bits = Unsigned<Float>;
     // Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the sum.
     const Float shifted = x * 0x1.715476p+0f + 0x1.8p23f;
     const Float n = shifted - 0x1.8p23f;
@@ -73,8 +73,9 @@ VAEXPRS_INLINE Float exp_float(Float x) {
     const Float tail = high * square + (r * 0x1.555466p-3f + 0.5f);
     const Float p = tail * square + (r + 1.0f);
     // 2^n by adding n to the exponent: the low bits of `shifted`, moved there.
+    // Unsigned, since the sum may wrap around.
     return __builtin_bit_cast(
-        Float, __builtin_bit_cast(Int, p) + (__builtin_bit_cast(Int, shifted) << 23));
+        Float, __builtin_bit_cast(Bits, p) + (__builtin_bit_cast(Bits, shifted) << 23));
 }
 
 template <class Float>

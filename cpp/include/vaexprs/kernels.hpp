@@ -7,22 +7,19 @@
 #include <string_view>
 #include <vector>
 
+#include "vaexprs/likelihoods.hpp"
 #include "vaexprs/streams.hpp"
 
 namespace vaexprs {
 
-/// What a kernel needs to know to draw the observations of one cell.
+/// The parameters of one cell, in the order of its likelihood's row in likelihoods.hpp.
 struct ObservationRow {
-    std::uint64_t seed;
-    std::uint64_t cell;
+    Cell cell;
     std::uint32_t n_genes;
-    const float* mean;
-    const float* scale;               ///< gaussian
-    const float* inverse_dispersion;  ///< nb, zinb, zigamma
-    const float* zero_logits;         ///< zinb, zigamma
-    float factor = 1.0f;              ///< the means are this times `mean`, see SoftmaxKernel
+    const float* parameters[kMaxParameters];
+    float factor = 1.0f;  ///< the means are this times the first parameter, see SoftmaxKernel
 
-    float mean_of(std::uint32_t gene) const { return mean[gene] * factor; }
+    float mean_of(std::uint32_t gene) const { return parameters[0][gene] * factor; }
 };
 
 /// Kernels may write this many entries beyond what they keep: a vector is stored whole.
@@ -42,8 +39,7 @@ inline constexpr std::size_t kBadMean = static_cast<std::size_t>(-1);
 inline constexpr std::size_t kScratchArrays = 13;
 
 /// Fills out[0 ... n) with tiled uniforms or normals of one cell.
-using FillKernel = void (*)(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
-                            std::uint32_t n, float* out);
+using FillKernel = void (*)(const Cell& cell, Purpose purpose, std::uint32_t n, float* out);
 
 /// Whether low <= x <= high for all of x[0 ... n).
 using CheckKernel = bool (*)(const float* x, std::size_t n, float low, float high);
@@ -57,11 +53,7 @@ using SoftmaxKernel = bool (*)(const float* logits, const float* bias, float lib
 
 struct Kernels {
     const char* name;
-    SparseKernel bernoulli;
-    SparseKernel poisson;
-    SparseKernel nb;
-    SparseKernel zinb;
-    SparseKernel zigamma;
+    SparseKernel sample[kNLikelihoods];  ///< in the order of the table of likelihoods
     FillKernel uniform;
     FillKernel normal;
     CheckKernel all_within;

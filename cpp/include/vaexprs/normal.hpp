@@ -35,7 +35,7 @@ VAEXPRS_INLINE NormalPair<Float> box_muller(Unsigned<Float> radius_bits,
 /// Normal `site.index` of the row of tiled normals of a cell: words 0 and 1 of a block make the
 /// normals at its positions 0 and 1, words 2 and 3 those at 2 and 3.
 VAEXPRS_INLINE float tiled_normal(Site site, Purpose purpose) {
-    const Site block{site.seed, site.cell, tiled_block(site.index)};
+    const Site block{site.cell, tiled_block(site.index)};
     const Words<std::uint32_t> words = random_words(block, purpose);
     const std::uint32_t position = tiled_position(site.index);
     const NormalPair<float> pair = position < 2 ? box_muller<float>(words.w0, words.w1)

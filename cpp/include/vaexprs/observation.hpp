@@ -7,11 +7,10 @@
 #include <vector>
 
 #include "vaexprs/buffer.hpp"
+#include "vaexprs/likelihoods.hpp"
 #include "vaexprs/run.hpp"
 
 namespace vaexprs {
-
-enum class Likelihood { bernoulli, gaussian, poisson, nb, zinb, zigamma };
 
 /// Rows of a parameter: n_cells rows, or one that all cells share (stride 0). Null if not used.
 struct ParameterRows {
@@ -29,21 +28,16 @@ struct Softmax {
 };
 
 struct Observation {
-    Likelihood likelihood;
+    const Likelihood* likelihood;
     std::size_t n_cells;
-    std::uint32_t n_genes;  ///< below kMaxGenes
-    ParameterRows mean;     ///< or logits
-    ParameterRows scale;
-    ParameterRows inverse_dispersion;
-    ParameterRows zero_logits;
+    std::uint32_t n_genes;                     ///< below kMaxGenes
+    ParameterRows parameters[kMaxParameters];  ///< the means, or logits, first
     Softmax softmax{};
+    bool rounded = false;  ///< to the nearest integer, what is positive to at least 1
 };
 
 /// Kernels keep a gene and a random byte in one word.
 inline constexpr std::size_t kMaxGenes = std::size_t{1} << 24;
-
-/// Means of counts are below this. Counts above 2^24 are rounded to float32.
-inline constexpr float kMaxMean = 0x1p63f;
 
 struct Csr {
     Buffer<float> data;
@@ -51,11 +45,14 @@ struct Csr {
     std::vector<std::int64_t> indptr;
 };
 
-/// Writes the means that logits stand for, n_cells x n_genes. Throws as below.
-void softmax_means(const Observation& observation, const Run& run, float* out);
+// All of these throw std::invalid_argument, naming a parameter, where a value is outside its
+// support, or where a draw is beyond float32. What they write to may then be partly written.
 
-/// Draws into out, n_cells x n_genes. Throws std::invalid_argument, naming a parameter, where a
-/// value is outside its support; out may then be partly written.
+/// Writes the means, n_cells x n_genes: as they are, or those that logits stand for. Means of
+/// probabilities may here exceed 1, since they may be values of their own.
+void write_means(const Observation& observation, const Run& run, float* out);
+
+/// Draws into out, n_cells x n_genes.
 void sample_dense(const Observation& observation, const Run& run, float* out);
 
 /// The same draws with the zeros left out.

@@ -1,10 +1,9 @@
-// Rows of uniforms and of gamma variates and categories: the distributions by themselves.
+// Rows of uniforms and of gamma variates: the distributions by themselves.
 
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "vaexprs/run.hpp"
 #include "vaexprs/streams.hpp"
@@ -22,9 +21,5 @@ void fill_uniform(double* out, std::size_t n_cells, std::uint32_t n, Purpose pur
 /// Gamma variates of the given shapes and scale 1, n_cells x n.
 void fill_gamma(const double* shape, double* out, std::size_t n_cells, std::uint32_t n,
                 const Run& run);
-
-/// Categories with probabilities proportional to the weights, one per cell.
-void fill_category(std::span<const double> weights, std::int32_t* out, std::size_t n_cells,
-                   const Run& run);
 
 }  // namespace vaexprs

@@ -44,7 +44,7 @@ inline constexpr float kLargestLogit = std::numeric_limits<float>::max();
 /// rest. exp_float, more exact at large |x|, would take a third longer.
 template <class Float>
 VAEXPRS_INLINE Float share_of(Float x) {
-    using Int = Signed<Float>;
+    using Bits = Unsigned<Float>;
     const Float t = x * 0x1.715476p+0f;
     const Float shifted = t + 0x1.8p23f;
     const Float f = t - (shifted - 0x1.8p23f);
@@ -52,8 +52,9 @@ VAEXPRS_INLINE Float share_of(Float x) {
     const Float low = (f * 0x1.c6a2d2p-5f + 0x1.ebf80ap-3f) * square;
     const Float high = (f * 0x1.656324p-10f + 0x1.3d5ac8p-7f) * (square * square);
     const Float p = (f * 0x1.62e438p-1f + 0x1.000002p+0f) + (low + high);
+    // Unsigned, since the sum may wrap around.
     return __builtin_bit_cast(
-        Float, __builtin_bit_cast(Int, p) + (__builtin_bit_cast(Int, shifted) << 23));
+        Float, __builtin_bit_cast(Bits, p) + (__builtin_bit_cast(Bits, shifted) << 23));
 }
 
 /// Adds up the partial sums, which it overwrites.

@@ -1,8 +1,8 @@
 // Where a draw happens, and the random words that belong there.
 //
-// A draw is a pure function of (seed; cell, index, purpose, attempt): the seed and the purpose are
-// the key of Threefry, the rest is its counter. No state is carried, so that nothing depends on
-// the order, the threads, or the blocks in which cells are made.
+// A draw is a pure function of (seed, stream; cell, index, purpose, attempt): seed, purpose and
+// stream are the key of Threefry, the rest is its counter. No state is carried, so that nothing
+// depends on the order, the threads, or the blocks in which cells are made.
 
 #pragma once
 
@@ -25,24 +25,32 @@ enum class Purpose : std::uint32_t {
     condition = 8,    ///< where the sequence of conditions starts
 };
 
-/// A place in the data: global index of the cell; gene, or latent variable, or 0.
-struct Site {
+/// Stream of cells without conditions, and of what belongs to no cell: "vaex".
+inline constexpr std::uint32_t kPlainStream = 0x76616578u;
+
+/// A cell: global index, and the stream of its combination of categories.
+struct Cell {
     std::uint64_t seed;
-    std::uint64_t cell;
+    std::uint64_t index;
+    std::uint32_t stream = kPlainStream;
+};
+
+/// A place in the data: a cell, and a gene, a latent variable or 0.
+struct Site {
+    Cell cell;
     std::uint32_t index;
 };
 
-VAEXPRS_INLINE ThreefryKey stream_key(std::uint64_t seed, Purpose purpose) {
-    // The last word is free: it tells our streams from those of other users of Threefry.
-    return {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32),
-            static_cast<std::uint32_t>(purpose), 0x76616578u};
+VAEXPRS_INLINE ThreefryKey stream_key(const Cell& cell, Purpose purpose) {
+    return {static_cast<std::uint32_t>(cell.seed), static_cast<std::uint32_t>(cell.seed >> 32),
+            static_cast<std::uint32_t>(purpose), cell.stream};
 }
 
 VAEXPRS_INLINE Words<std::uint32_t> random_words(Site site, Purpose purpose,
                                                  std::uint32_t attempt = 0) {
-    return threefry4x32(static_cast<std::uint32_t>(site.cell),
-                        static_cast<std::uint32_t>(site.cell >> 32), site.index, attempt,
-                        stream_key(site.seed, purpose));
+    return threefry4x32(static_cast<std::uint32_t>(site.cell.index),
+                        static_cast<std::uint32_t>(site.cell.index >> 32), site.index, attempt,
+                        stream_key(site.cell, purpose));
 }
 
 // Consecutive entries of a row share Threefry blocks, laid out so that sixteen blocks computed
@@ -74,13 +82,13 @@ VAEXPRS_INLINE std::uint32_t tiled_position(std::uint32_t index) {
 
 /// Word `site.index` of the row of tiled words of a cell.
 VAEXPRS_INLINE std::uint32_t tiled_word(Site site, Purpose purpose) {
-    const Site block{site.seed, site.cell, tiled_block(site.index)};
+    const Site block{site.cell, tiled_block(site.index)};
     return word_of(random_words(block, purpose), tiled_position(site.index));
 }
 
 /// Byte `site.index` of the row of tiled bytes of a cell.
 VAEXPRS_INLINE std::uint32_t tiled_byte(Site site, Purpose purpose) {
-    const Site word{site.seed, site.cell, site.index / 4};
+    const Site word{site.cell, site.index / 4};
     return (tiled_word(word, purpose) >> (8 * (site.index % 4))) & 0xFFu;
 }
 

@@ -9,8 +9,8 @@
 namespace vaexprs::VAEXPRS_ISA {
 
 /// The first byte of v decides unless it is the one in which the mean lies; then all bits do.
-static inline std::size_t sample_bernoulli(const ObservationRow& row, SparseRow out,
-                                           std::uint32_t* scratch) {
+static inline std::size_t draw_bernoulli(const ObservationRow& row, SparseRow out,
+                                         std::uint32_t* scratch) {
     constexpr float kJustAboveOne = 0x1.000002p0f;
     auto* means = reinterpret_cast<float*>(scratch + row.n_genes + kPadding);
     const std::size_t n_candidates = filter_candidates(row, kJustAboveOne, scratch, means);
@@ -26,7 +26,7 @@ static inline std::size_t sample_bernoulli(const ObservationRow& row, SparseRow 
         std::uint32_t kept = one;
         for (std::uint32_t rest = here & ~one; rest != 0; rest &= rest - 1) {
             const auto lane = static_cast<std::uint32_t>(__builtin_ctz(rest));
-            const Site site{row.seed, row.cell, gene[lane]};
+            const Site site{row.cell, gene[lane]};
             if (reference::bernoulli(site, row.mean_of(site.index)) != 0.0f) kept |= 1u << lane;
         }
         const Compaction compaction(kept);

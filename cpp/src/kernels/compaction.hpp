@@ -29,7 +29,8 @@ constexpr CompactionTable make_compaction_table() {
 
 alignas(64) static constexpr CompactionTable kCompactionTable = make_compaction_table();
 
-#elif defined(__SSSE3__)
+#elif !defined(VAEXPRS_AVX512) && defined(__SSSE3__)
+#define VAEXPRS_SSSE3 1
 
 /// For each mask of 4 lanes the bytes of its lanes, moved together.
 struct CompactionTable {
@@ -62,7 +63,7 @@ class Compaction {
 #if defined(VAEXPRS_AVX2)
         order_ = _mm256_cvtepu8_epi32(
             _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kCompactionTable.lanes[bits])));
-#elif defined(__SSSE3__)
+#elif defined(VAEXPRS_SSSE3)
         order_ = _mm_load_si128(reinterpret_cast<const __m128i*>(kCompactionTable.bytes[bits]));
 #endif
     }
@@ -80,7 +81,7 @@ class Compaction {
 #elif defined(VAEXPRS_AVX2)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
                             _mm256_permutevar8x32_epi32((__m256i)vector, order_));
-#elif defined(__SSSE3__)
+#elif defined(VAEXPRS_SSSE3)
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi8((__m128i)vector, order_));
 #else
         // Every lane is stored, and overwritten by the next unless it is kept.
@@ -97,7 +98,7 @@ class Compaction {
     std::uint32_t bits_;
 #if defined(VAEXPRS_AVX2)
     __m256i order_;
-#elif defined(__SSSE3__)
+#elif defined(VAEXPRS_SSSE3)
     __m128i order_;
 #endif
 };

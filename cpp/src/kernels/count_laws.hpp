@@ -27,7 +27,7 @@ struct PoissonLaw {
     }
 
     float exact(std::uint32_t gene) const {
-        return reference::poisson({row.seed, row.cell, gene}, row.mean_of(gene));
+        return reference::poisson({row.cell, gene}, row.mean_of(gene));
     }
 };
 
@@ -40,7 +40,7 @@ struct NegativeBinomialLaw {
             const U32 gene = candidate_gene(load<U32>(s.candidate + i));
             const F32 mean = load<F32>(s.mean + i);
             // Beyond 2^24 the law is that at 2^24 to within the tolerance, and y would lose it.
-            const F32 theta = smaller(gather(row.inverse_dispersion, gene), 0x1p24f);
+            const F32 theta = smaller(gather(row.parameters[1], gene), 0x1p24f);
             // Means and thetas this small give zeros; the bound keeps all numbers finite.
             const F32 inverse = 1.0f / larger(mean + theta, 0x1p-100f);
             store(s.slope + i, mean * inverse);
@@ -61,8 +61,7 @@ struct NegativeBinomialLaw {
     }
 
     float exact(std::uint32_t gene) const {
-        return reference::nb({row.seed, row.cell, gene}, row.mean_of(gene),
-                             row.inverse_dispersion[gene]);
+        return reference::nb({row.cell, gene}, row.mean_of(gene), row.parameters[1][gene]);
     }
 };
 
@@ -74,15 +73,15 @@ struct ZeroInflatedLaw {
         NegativeBinomialLaw{row}.prepare(s, n);
         for (std::size_t i = 0; i < n; i += kLanes) {
             const U32 gene = candidate_gene(load<U32>(s.candidate + i));
-            const F32 weight = weight_of(gather(row.zero_logits, gene));
+            const F32 weight = weight_of(gather(row.parameters[2], gene));
             store(s.p + i, weight * load<F32>(s.p + i));
             store(s.tail + i, weight * load<F32>(s.tail + i));
         }
     }
 
     float exact(std::uint32_t gene) const {
-        return reference::zinb({row.seed, row.cell, gene}, row.mean_of(gene),
-                               row.inverse_dispersion[gene], row.zero_logits[gene]);
+        return reference::zinb({row.cell, gene}, row.mean_of(gene), row.parameters[1][gene],
+                               row.parameters[2][gene]);
     }
 };
 

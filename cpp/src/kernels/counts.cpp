@@ -8,20 +8,20 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-std::size_t sample_bernoulli_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return sample_bernoulli(row, out, scratch);
+std::size_t sample_bernoulli(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_bernoulli(row, out, scratch);
 }
 
-std::size_t sample_poisson_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return sample_counts<PoissonLaw>(row, out, scratch);
+std::size_t sample_poisson(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_counts<PoissonLaw>(row, out, scratch);
 }
 
-std::size_t sample_nb_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return sample_counts<NegativeBinomialLaw>(row, out, scratch);
+std::size_t sample_nb(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_counts<NegativeBinomialLaw>(row, out, scratch);
 }
 
-std::size_t sample_zinb_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return sample_counts<ZeroInflatedLaw>(row, out, scratch);
+std::size_t sample_zinb(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_counts<ZeroInflatedLaw>(row, out, scratch);
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA

@@ -141,7 +141,7 @@ static inline Progress invert_bytes(const CountArrays& s, std::size_t n) {
 
 /// Sets v of the pending to its first 31 bits: after the byte, bits that are keyed by the gene.
 static inline void refine(const ObservationRow& row, const CountArrays& s, std::size_t n_pending) {
-    const RowStream stream = row_stream(row.seed, Purpose::refinement, row.cell);
+    const RowStream stream = row_stream(row.cell, Purpose::refinement);
     // Lanes behind the last look at gene 0.
     store(s.pending_candidate + n_pending, U32{});
     store(s.pending_candidate + n_pending + kLanes, U32{});
@@ -218,7 +218,7 @@ static inline std::size_t compact(const CountArrays& s, std::size_t n, SparseRow
 ///   prepare(arrays, n)  which sets p, tail, first and slope of the candidates for k = 0, and
 ///   exact(gene)         the reference.
 template <class Law>
-static std::size_t sample_counts(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+static std::size_t draw_counts(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     constexpr float kMaxMean = 0x1p63f;
     const CountArrays s = lay_out(scratch, row.n_genes);
     const std::size_t n = filter_candidates(row, kMaxMean, s.candidate, s.mean);

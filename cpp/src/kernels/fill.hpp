@@ -13,9 +13,9 @@ namespace vaexprs::VAEXPRS_ISA {
 /// Calls convert(words, n_words, to) for each two tiles of a row, of which n_words are asked for;
 /// the last ones go by way of a copy.
 template <class Convert>
-VAEXPRS_INLINE void fill_row(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
-                             std::uint32_t n, float* out, const Convert& convert) {
-    const RowStream stream = row_stream(seed, purpose, cell);
+VAEXPRS_INLINE void fill_row(const Cell& cell, Purpose purpose, std::uint32_t n, float* out,
+                             const Convert& convert) {
+    const RowStream stream = row_stream(cell, purpose);
     alignas(64) std::uint32_t words[kTwoTilesWords];
     alignas(64) float made[kTwoTilesWords];
     for (std::uint32_t first = 0, i = 0; first < n; first += kTwoTilesWords, ++i) {
@@ -32,21 +32,18 @@ VAEXPRS_INLINE void fill_row(std::uint64_t seed, Purpose purpose, std::uint64_t 
     }
 }
 
-static inline void fill_uniform(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
-                                std::uint32_t n, float* out) {
-    fill_row(seed, purpose, cell, n, out,
-             [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
-                 for (std::uint32_t i = 0; i < n_words; i += kLanes) {
-                     const U32 word = load<U32>(words + i);
-                     store(to + i,
-                           (to_float(__builtin_bit_cast(I32, word >> 9)) + 0.5f) * 0x1p-23f);
-                 }
-             });
+static inline void fill_uniform(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
+    fill_row(
+        cell, purpose, n, out, [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
+            for (std::uint32_t i = 0; i < n_words; i += kLanes) {
+                const U32 word = load<U32>(words + i);
+                store(to + i, (to_float(__builtin_bit_cast(I32, word >> 9)) + 0.5f) * 0x1p-23f);
+            }
+        });
 }
 
-static inline void fill_normal(std::uint64_t seed, Purpose purpose, std::uint64_t cell,
-                               std::uint32_t n, float* out) {
-    fill_row(seed, purpose, cell, n, out,
+static inline void fill_normal(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
+    fill_row(cell, purpose, n, out,
              [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
                  // Positions 0 and 1 of the blocks of a tile make a pair of normals, 2 and 3
                  // another. Both go through the same steps together: each step waits for the one

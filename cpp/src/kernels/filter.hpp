@@ -34,7 +34,8 @@ VAEXPRS_INLINE bool means_are_good(const ObservationRow& row, U32 largest, float
 static inline std::size_t filter_candidates(const ObservationRow& row, float limit,
                                             std::uint32_t* candidates, float* candidate_means) {
     constexpr std::uint32_t kStride = 2 * kTileBytes;
-    const RowStream stream = row_stream(row.seed, Purpose::observation, row.cell);
+    const float* all_means = row.parameters[0];
+    const RowStream stream = row_stream(row.cell, Purpose::observation);
     std::size_t n = 0;
     U32 largest{};
     alignas(64) std::uint32_t words[kTwoTilesWords];
@@ -42,7 +43,7 @@ static inline std::size_t filter_candidates(const ObservationRow& row, float lim
     for (std::uint32_t first = 0, i = 0; first < row.n_genes; first += kStride, ++i) {
         fill_two_tiles(stream, i, words);
         const auto* bytes = reinterpret_cast<const std::uint8_t*>(words);
-        const float* means = row.mean + first;
+        const float* means = all_means + first;
         std::uint32_t n_genes = row.n_genes - first;
         if (n_genes >= kStride) {
             n_genes = kStride;

@@ -1,4 +1,4 @@
-// What the files of this folder make together, for one instruction set.
+// The kernels that the files of this folder make together, for one instruction set.
 
 #pragma once
 
@@ -8,9 +8,10 @@ namespace vaexprs::VAEXPRS_ISA {
 
 extern const Kernels kKernels;
 
-std::size_t sample_bernoulli_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
-std::size_t sample_poisson_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
-std::size_t sample_nb_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
-std::size_t sample_zinb_row(const ObservationRow& row, SparseRow out, std::uint32_t* scratch);
+// One kernel for each likelihood, defined in counts.cpp or table.cpp.
+#define VAEXPRS_KERNEL(name, ...) \
+    std::size_t sample_##name(const ObservationRow&, SparseRow, std::uint32_t* scratch);
+VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)
+#undef VAEXPRS_KERNEL
 
 }  // namespace vaexprs::VAEXPRS_ISA

@@ -5,14 +5,25 @@
 
 #include "check.hpp"
 #include "fill.hpp"
+#include "gaussian.hpp"
 #include "kernels_of_isa.hpp"
 #include "softmax.hpp"
 #include "zigamma.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 
-const Kernels kKernels = {
-    VAEXPRS_ISA_NAME, sample_bernoulli_row, sample_poisson_row, sample_nb_row, sample_zinb_row,
-    sample_zigamma,   fill_uniform,         fill_normal,        all_within,    softmax};
+std::size_t sample_gaussian(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_gaussian(row, out, scratch);
+}
+
+std::size_t sample_zigamma(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_zigamma(row, out, scratch);
+}
+
+#define VAEXPRS_KERNEL(name, ...) sample_##name,
+const Kernels kKernels = {VAEXPRS_ISA_NAME, {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)},
+                          fill_uniform,     fill_normal,
+                          all_within,       softmax};
+#undef VAEXPRS_KERNEL
 
 }  // namespace vaexprs::VAEXPRS_ISA

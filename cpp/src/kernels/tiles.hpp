@@ -14,9 +14,9 @@ struct RowStream {
     std::uint32_t cell_low, cell_high;
 };
 
-VAEXPRS_INLINE RowStream row_stream(std::uint64_t seed, Purpose purpose, std::uint64_t cell) {
-    return {stream_key(seed, purpose), static_cast<std::uint32_t>(cell),
-            static_cast<std::uint32_t>(cell >> 32)};
+VAEXPRS_INLINE RowStream row_stream(const Cell& cell, Purpose purpose) {
+    return {stream_key(cell, purpose), static_cast<std::uint32_t>(cell.index),
+            static_cast<std::uint32_t>(cell.index >> 32)};
 }
 
 VAEXPRS_INLINE Words<Paired> random_words(const RowStream& stream, Paired index,

@@ -29,13 +29,13 @@ struct GammaState {
 static inline void find_non_zeros(const ObservationRow& row, GammaState& s) {
     constexpr std::uint32_t kStride = 2 * kTileBytes;
     constexpr float kTolerance = 1e-6f;
-    const RowStream stream = row_stream(row.seed, Purpose::observation, row.cell);
+    const RowStream stream = row_stream(row.cell, Purpose::observation);
     alignas(64) std::uint32_t words[kTwoTilesWords];
     alignas(64) float last_logits[kStride];
     for (std::uint32_t first = 0, i = 0; first < row.n_genes; first += kStride, ++i) {
         fill_two_tiles(stream, i, words);
         const auto* bytes = reinterpret_cast<const std::uint8_t*>(words);
-        const float* logits = row.zero_logits + first;
+        const float* logits = row.parameters[2] + first;
         const std::uint32_t left = row.n_genes - first;
         if (left < kStride) {
             std::memcpy(last_logits, logits, left * sizeof(float));
@@ -73,8 +73,8 @@ VAEXPRS_INLINE void attempt_vector(const ObservationRow& row, GammaState& s, std
     const U32 number = lane_numbers() + static_cast<std::uint32_t>(i);
     const std::uint32_t here = bits_of(number < static_cast<std::uint32_t>(n));
     const U32 which = load<U32>(s.which + i), gene = load<U32>(s.pending + i);
-    const F32 shape = gather(row.inverse_dispersion, gene);
-    const F32 mean = gather(row.mean, gene);
+    const F32 shape = gather(row.parameters[1], gene);
+    const F32 mean = gather(row.parameters[0], gene);
     const GammaAttempt<F32> made = attempt_gamma(shape, words);
 
     // Marsaglia and Tsang's quick test passes nine in ten; its margin covers float32.
@@ -109,7 +109,7 @@ VAEXPRS_INLINE void attempt_vector(const ObservationRow& row, GammaState& s, std
 
 /// One attempt for all that are pending.
 static inline void attempt_round(const ObservationRow& row, GammaState& s, std::uint32_t attempt) {
-    const RowStream stream = row_stream(row.seed, Purpose::gamma, row.cell);
+    const RowStream stream = row_stream(row.cell, Purpose::gamma);
     const std::size_t n = s.n_pending;
     store(s.pending + n, U32{});
     store(s.pending + n + kLanes, U32{});
@@ -122,9 +122,9 @@ static inline void attempt_round(const ObservationRow& row, GammaState& s, std::
     }
 }
 
-static inline std::size_t sample_zigamma(const ObservationRow& row, SparseRow out,
-                                         std::uint32_t* scratch) {
-    if (!all_within(row.mean, row.n_genes, 0.0f, 0x1.fffffep62f)) return kBadMean;
+static inline std::size_t draw_zigamma(const ObservationRow& row, SparseRow out,
+                                       std::uint32_t* scratch) {
+    if (!all_within(row.parameters[0], row.n_genes, 0.0f, 0x1.fffffep62f)) return kBadMean;
     const auto words = [&](std::size_t i) { return scratch + i * (row.n_genes + kPadding); };
     GammaState s{words(0), reinterpret_cast<float*>(words(1)), words(2), words(3), words(4)};
     find_non_zeros(row, s);
@@ -132,8 +132,8 @@ static inline std::size_t sample_zigamma(const ObservationRow& row, SparseRow ou
         attempt_round(row, s, attempt);
     for (std::size_t i = 0; i < s.n_recheck; ++i) {
         const std::uint32_t which = s.recheck[i], gene = s.gene[which];
-        s.value[which] = reference::zigamma({row.seed, row.cell, gene}, row.mean[gene],
-                                            row.inverse_dispersion[gene], row.zero_logits[gene]);
+        s.value[which] = reference::zigamma({row.cell, gene}, row.parameters[0][gene],
+                                            row.parameters[1][gene], row.parameters[2][gene]);
     }
     // Zeros again: extra zeros that took all bits to find, means of 0, values that underflowed.
     std::size_t n = 0;

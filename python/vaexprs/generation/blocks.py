@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs import _core
+from vaexprs.errors import ArtifactError
 from vaexprs.generation.decoder import Decoder
-from vaexprs.generation.latent import LatentLaw
-from vaexprs.generation.observation import CSR, draw, expected
-from vaexprs.generation.plan import Plan
+from vaexprs.generation.inputs import Cells, Inputs
+from vaexprs.generation.observation import CSR, Parameters, draw, expected
 
 __all__ = ["Block", "Job", "n_together", "pieces"]
 
@@ -61,16 +60,11 @@ class Job:
     """What every block of one run shares."""
 
     decoder: Decoder
-    plan: Plan
-    law: LatentLaw
+    inputs: Inputs
     seed: int
     library: NDArray[np.float32] | None
     library_start: int
     return_mean: bool
-    #: Tiles whose cells are drawn at once: for a few cells the calls cost as much as the draws.
-    n_tiles_together: int = 1
-    #: Of each thread: the cells it drew last.
-    local: threading.local = field(default_factory=threading.local)
     #: Set when nobody waits for blocks any more: one under way ends after its tile.
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -106,70 +100,39 @@ class Job:
 
     def _part(self, tile: int, tile_end: int, start: int, stop: int) -> Block:
         """Compute one tile whole, keep those of its cells that lie in the block."""
-        spec, cells = self.decoder.spec, self._cells(tile)
-        whole = slice(tile - cells.first, tile_end - cells.first)
+        cells = self.inputs.draw(seed=self.seed, first_cell=tile, n_cells=tile_end - tile)
         first, last = max(start, tile), min(stop, tile_end)
-        z, library = cells.z[whole], None
-        inputs = {"z": z}
-        if cells.condition is not None:
-            inputs["condition"] = cells.condition[whole]
-        if cells.library is not None:
-            library = cells.library[whole]
-            if self.library is not None:
-                library = library.copy()
-                at = first - self.library_start
-                library[first - tile : last - tile] = self.library[at : at + last - first]
-            inputs["library"] = library[:, None]
-        parameters, kept = self.decoder.decode(inputs), whole
+        kept, library = slice(first - tile, last - tile), cells.library
+        if library is not None and self.library is not None:
+            library[kept] = self.library[first - self.library_start : last - self.library_start]
+        parameters = self.decoder.decode(cells.of_decoder)
         if last - first < tile_end - tile:
-            here, kept = (
-                slice(first - tile, last - tile),
-                slice(first - cells.first, last - cells.first),
-            )
-            parameters = parameters.rows(here)
-            z, library = z[here], None if library is None else library[here]
+            parameters = parameters.rows(kept)
         return Block(
             first_cell=first,
             codes=cells.codes[kept],
             unseen=cells.unseen[kept],
-            z=z,
-            library=library,
-            X=expected(spec, parameters)
-            if self.return_mean
-            else draw(spec, parameters, seed=self.seed, first_cell=first),
+            z=cells.z[kept],
+            library=None if library is None else library[kept],
+            X=self._observe(parameters, cells, kept, first),
         )
 
-    def _cells(self, tile: int) -> _Cells:
-        """Return the cells of a tile, with others near it, which this thread will ask for next."""
-        n_cells = self.decoder.tile * self.n_tiles_together
-        first = tile - tile % n_cells
-        cells: _Cells | None = getattr(self.local, "cells", None)
-        if cells is None or cells.first != first:
-            cells = self.local.cells = self._draw_cells(first, n_cells)
-        return cells
-
-    def _draw_cells(self, first: int, n_cells: int) -> _Cells:
-        conditions = self.decoder.spec.conditions
-        group = self.plan.groups(first, n_cells, seed=self.seed)
-        codes = self.plan.combinations[group]
-        condition = None
-        if conditions.keys:
-            condition = np.empty((n_cells, conditions.n_conditions), np.float32)
-            _core.fill_one_hot(condition, codes, conditions.sizes)
-        z, library = self.law.draw(group, seed=self.seed, first_cell=first)
-        return _Cells(first, codes, self.plan.unseen[group], condition, z, library)
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """What goes into the decoder for consecutive cells: arrays of one row for each."""
-
-    first: int
-    codes: NDArray[np.int32]
-    unseen: NDArray[np.bool_]
-    condition: NDArray[np.float32] | None
-    z: NDArray[np.float32]
-    library: NDArray[np.float32] | None
+    def _observe(
+        self, parameters: Parameters, cells: Cells, kept: slice, first_cell: int
+    ) -> CSR | NDArray[np.float32]:
+        spec = self.decoder.spec
+        try:
+            if self.return_mean:
+                return expected(spec, parameters)
+            return draw(
+                spec,
+                parameters,
+                seed=self.seed,
+                first_cell=first_cell,
+                streams=cells.streams[kept],
+            )
+        except ValueError as error:
+            raise ArtifactError(f"{self.decoder.name}: output {error}") from error
 
 
 def n_together(n_entries: int) -> int:

@@ -74,7 +74,7 @@ class Decoder:
     ) -> None:
         self.spec = spec
         self.tile = tile_size(spec.n_genes)
-        self._name = name
+        self.name = name
         self._gives_logits, self._bias = graph.gives_logits, graph.bias
         self._widths = spec.inputs
         self._session = _open_session(graph, device, name)
@@ -103,7 +103,7 @@ class Decoder:
         try:
             arrays = self._run(inputs) if self.device == "cpu" else self._run_elsewhere(inputs)
         except Exception as error:  # the runtime's exceptions share no base class of their own
-            raise ArtifactError(f"{self._name}: the graph does not run: {error}") from error
+            raise ArtifactError(f"{self.name}: the graph does not run: {error}") from error
         if not self._gives_logits:
             return Parameters(arrays)
         return Parameters(arrays, inputs["library"][:, 0], self._bias)

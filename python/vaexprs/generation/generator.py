@@ -21,7 +21,7 @@ from vaexprs.artifact.lowering import lower
 from vaexprs.errors import ArgumentError, ConditionError
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
-from vaexprs.generation.latent import LatentLaw
+from vaexprs.generation.inputs import Inputs
 from vaexprs.generation.plan import Plan
 from vaexprs.generation.request import make_plan
 from vaexprs.spec import GeneratorSpec
@@ -139,17 +139,8 @@ class Generator:
         plan = self.plan() if plan is None else plan
         seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
         sizes = _check_library(self.spec, library, n_cells)
-        law = LatentLaw.of(self.spec, plan)
-        job = Job(
-            self._decoder,
-            plan,
-            law,
-            seed,
-            sizes,
-            first_cell,
-            return_mean,
-            n_tiles_together=n_together(self._decoder.tile * self.spec.n_genes),
-        )
+        inputs = Inputs(self.spec, plan)
+        job = Job(self._decoder, inputs, seed, sizes, first_cell, return_mean)
         return self._stream(job, first_cell, first_cell + n_cells)
 
     def _stream(

@@ -100,16 +100,28 @@ class Parameters:
         return Parameters(arrays, None if self.library is None else self.library[here], self.bias)
 
 
-def draw(spec: GeneratorSpec, parameters: Parameters, *, seed: int, first_cell: int) -> CSR:
+def draw(
+    spec: GeneratorSpec,
+    parameters: Parameters,
+    *,
+    seed: int,
+    first_cell: int,
+    streams: NDArray[np.uint32] | None = None,
+) -> CSR:
     """Draw the values of consecutive cells from the likelihood.
 
     Where ``spec.observation`` is ``"mean"`` the mean is the value and nothing is drawn; where it is
     ``"rounded"``, draws are rounded to whole numbers, positive ones to at least 1.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or a draw is outside its support; the message begins with the output's name.
     """
     if spec.observation == "mean":
         return CSR.from_dense(expected(spec, parameters))
     data, indices, indptr = spec.law.draw(
-        parameters.arrays, seed=seed, first_cell=first_cell,
+        parameters.arrays, seed=seed, first_cell=first_cell, streams=streams,
         rounded=spec.observation == "rounded", library=parameters.library, bias=parameters.bias,
     )  # fmt: skip
     return CSR(data, indices, indptr, (len(parameters.arrays["mean"]), spec.n_genes))
@@ -118,9 +130,14 @@ def draw(spec: GeneratorSpec, parameters: Parameters, *, seed: int, first_cell: 
 def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]:
     """Return the expected values of the cells, ``(n_cells, n_genes)``, float32.
 
-    Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean.
+    Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean. Raises as `draw` does.
     """
-    mean = parameters.arrays["mean"].copy()
-    if parameters.library is not None:
-        _core.softmax_means(mean, parameters.arrays["mean"], parameters.library, parameters.bias)
+    outputs = [parameters.arrays[name] for name in spec.outputs]
+    given: dict[str, Any] = {"library": parameters.library, "bias": parameters.bias}
+    if spec.law.sampler is None:
+        mean = _core.means(spec.likelihood, outputs, **given)
+    elif parameters.library is not None:
+        mean = _core.means("poisson", outputs[:1], **given)
+    else:
+        mean = outputs[0].copy()
     return spec.law.expected({**parameters.arrays, "mean": mean})

@@ -24,9 +24,6 @@ from vaexprs.spec import Conditions
 
 __all__ = ["Plan", "allowed_combinations", "plan_by_frequencies", "plan_by_layout"]
 
-# 2**64 divided by the golden ratio, to the nearest odd number (Knuth, TAOCP 3, section 6.4).
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -45,22 +42,24 @@ class Plan:
     combinations: NDArray[np.int32]
     unseen: NDArray[np.bool_]
     total: int | None
-    _bounds: NDArray[np.uint64]  # frequencies: upper bounds of shares; layout: ends of runs
-    _run_groups: NDArray[np.int32]
+    #: Upper bounds of shares of 2**64 (frequencies) or ends of runs (layout), ``(n_runs,)``.
+    bounds: NDArray[np.uint64]
+    #: Row of `combinations` of each run, ``(n_runs,)``, int32.
+    run_groups: NDArray[np.int32]
 
     def groups(self, first_cell: int, n_cells: int, *, seed: int) -> NDArray[np.int32]:
         """Return the group of each cell of a range, ``(n_cells,)``, int32.
 
         Past the end of a layout the last run goes on, so that a whole tile can be computed.
         """
-        index = np.arange(n_cells, dtype=np.uint64) + np.uint64(first_cell)
-        if self.total is None:
-            point = np.empty((1, 1))
-            _core.fill_uniform(point, seed=seed, purpose="condition")
-            offset = np.uint64(point[0, 0] * 2.0**53) << np.uint64(11)
-            index = index * _GOLDEN + offset  # wraps around: the fractional part in 64 bits
-        run = np.searchsorted(self._bounds, index, side="right")
-        return self._run_groups[np.minimum(run, len(self._run_groups) - 1)]
+        return _core.plan_groups(
+            self.bounds,
+            self.run_groups,
+            self.total is None,
+            seed=seed,
+            first_cell=first_cell,
+            n_cells=n_cells,
+        )
 
 
 def allowed_combinations(

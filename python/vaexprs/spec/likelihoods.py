@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,7 @@ class Likelihood:
         *,
         seed: int,
         first_cell: int = 0,
+        streams: NDArray[np.uint32] | None = None,
         rounded: bool = False,
         library: Array | None = None,
         bias: Array | None = None,
@@ -104,7 +105,9 @@ class Likelihood:
         outputs
             Outputs of the graph by name, ``(n_cells, n_genes)`` or ``(1, n_genes)``.
         seed, first_cell
-            A value is a pure function of the seed and the indices of its cell and gene.
+            A value is a pure function of the seed, the stream and the indices of its cell and gene.
+        streams
+            Keys of the random streams of the cells, ``(n_cells,)``; one for all if None.
         rounded
             Round values to whole numbers, positive ones to at least 1.
         library, bias
@@ -117,19 +120,18 @@ class Likelihood:
             Rows in compressed sparse row layout.
         """
         if self.sampler is None:
-            options: dict[str, Any] = {} if library is None else {"library": library, "bias": bias}
-            sample = getattr(_core, f"sample_{self.name}_csr")
-            arrays = [np.ascontiguousarray(outputs[name]) for name in self.outputs]
-            data, indices, indptr = sample(*arrays, seed=seed, first_cell=first_cell, **options)
-        else:
-            if library is not None:
-                mean = np.empty_like(outputs["mean"])
-                _core.softmax_means(mean, outputs["mean"], library, bias)
-                outputs = {**outputs, "mean": mean}
-            dense = self.sampler(outputs, seed=seed, first_cell=first_cell).astype(np.float32)
-            rows, columns = np.nonzero(dense)
-            data, indices = dense[rows, columns], columns.astype(np.int32)
-            indptr = np.searchsorted(rows, np.arange(len(dense) + 1)).astype(np.int64)
+            return _core.observe(
+                self.name, [np.ascontiguousarray(outputs[name]) for name in self.outputs],
+                seed=seed, first_cell=first_cell, streams=streams, rounded=rounded,
+                library=library, bias=bias,
+            )  # fmt: skip
+        if library is not None:
+            mean = _core.means("poisson", [outputs["mean"]], library=library, bias=bias)
+            outputs = {**outputs, "mean": mean}
+        dense = self.sampler(outputs, seed=seed, first_cell=first_cell).astype(np.float32)
+        rows, columns = np.nonzero(dense)
+        data, indices = dense[rows, columns], columns.astype(np.int32)
+        indptr = np.searchsorted(rows, np.arange(len(dense) + 1)).astype(np.int64)
         if rounded:
             np.maximum(np.rint(data, out=data), 1, out=data)
         return data, indices, indptr

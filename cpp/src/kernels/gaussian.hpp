@@ -1,0 +1,33 @@
+// Rows of normal values: every entry but exact zeros is kept.
+
+#pragma once
+
+#include "vaexprs/kernels.hpp"
+
+#include "check.hpp"
+#include "compaction.hpp"
+#include "fill.hpp"
+
+namespace vaexprs::VAEXPRS_ISA {
+
+static inline std::size_t draw_gaussian(const ObservationRow& row, SparseRow out,
+                                        std::uint32_t* scratch) {
+    const float *mean = row.parameters[0], *scale = row.parameters[1];
+    if (!all_within(mean, row.n_genes, -kLargest, kLargest)) return kBadMean;
+    auto* values = reinterpret_cast<float*>(scratch);
+    fill_normal(row.cell, Purpose::observation, row.n_genes, values);
+    for (std::uint32_t gene = 0; gene < row.n_genes; ++gene)
+        values[gene] = mean[gene] + scale[gene] * values[gene];
+    std::size_t n = 0;
+    for (std::uint32_t first = 0; first < row.n_genes; first += kLanes) {
+        const U32 gene = lane_numbers() + first;
+        const F32 value = load<F32>(values + first);
+        const Compaction kept(bits_of((value != 0.0f) & (gene < row.n_genes)));
+        kept.store(out.columns + n, gene);
+        kept.store(out.values + n, value);
+        n += kept.count();
+    }
+    return n;
+}
+
+}  // namespace vaexprs::VAEXPRS_ISA
