@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from vaexprs.errors import ArtifactError
 from vaexprs.generation.decoder import Decoder
-from vaexprs.generation.inputs import Cells, Inputs
 from vaexprs.generation.observation import CSR, Parameters, draw, expected
+from vaexprs.spec.inputs import Cells, Inputs
 
 __all__ = ["Block", "Job", "n_together", "pieces"]
 

@@ -21,10 +21,10 @@ from vaexprs.artifact.lowering import lower
 from vaexprs.errors import ArgumentError, ConditionError
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
-from vaexprs.generation.inputs import Inputs
 from vaexprs.generation.plan import Plan
 from vaexprs.generation.request import make_plan
 from vaexprs.spec import GeneratorSpec
+from vaexprs.spec.inputs import Inputs
 
 __all__ = ["Block", "Generator"]
 
@@ -139,7 +139,13 @@ class Generator:
         plan = self.plan() if plan is None else plan
         seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
         sizes = _check_library(self.spec, library, n_cells)
-        inputs = Inputs(self.spec, plan)
+        inputs = Inputs(
+            self.spec,
+            plan.combinations,
+            plan.bounds,
+            plan.run_groups,
+            endless=plan.total is None,
+        )
         job = Job(self._decoder, inputs, seed, sizes, first_cell, return_mean)
         return self._stream(job, first_cell, first_cell + n_cells)
 

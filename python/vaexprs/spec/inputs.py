@@ -1,4 +1,4 @@
-"""What goes into a decoder for the cells of a plan, drawn by the core."""
+"""The inputs of a decoder for consecutive cells, drawn by the core."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs import _core
-from vaexprs.generation.plan import Plan
-from vaexprs.spec import GeneratorSpec
+from vaexprs.spec.generator import GeneratorSpec
 
 __all__ = ["Cells", "Inputs"]
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What consecutive cells are made from: arrays of one row for each.
+    """Inputs of consecutive cells.
 
     Attributes
     ----------
-    codes, unseen, z, library
-        As in `Block`.
+    codes
+        Category codes of the condition keys, ``(n_cells, n_keys)``, int32.
+    unseen
+        Whether a cell's combination of categories had no training cell, ``(n_cells,)``.
     streams
-        Keys of the random streams of their combinations, ``(n_cells,)``, uint32.
+        Keys of the random streams of the combinations, ``(n_cells,)``, uint32.
+    z
+        Latent variables, ``(n_cells, n_latent)``, float32.
     condition
-        One-hot input of the decoder, ``(n_cells, n_conditions)``, float32, or None.
+        One-hot input, ``(n_cells, n_conditions)``, float32, or None.
+    library
+        Total counts, ``(n_cells,)``, float32, or None.
     """
 
     codes: NDArray[np.int32]
@@ -47,18 +52,37 @@ class Cells:
 
 
 class Inputs:
-    """Draws the inputs of any range of cells of a plan, from any number of threads."""
+    """Draws the inputs of any range of cells of a plan, from any number of threads.
 
-    def __init__(self, spec: GeneratorSpec, plan: Plan) -> None:
+    Parameters
+    ----------
+    spec
+        Conditions, prior and library law.
+    combinations
+        Codes of the combinations that occur, ``(n_groups, n_keys)``, int32. One that training
+        never saw borrows from those like it.
+    bounds, groups, endless
+        Which cell has which combination, see `vaexprs._core.plan_groups`.
+    """
+
+    def __init__(
+        self,
+        spec: GeneratorSpec,
+        combinations: NDArray[np.int32],
+        bounds: NDArray[np.uint64],
+        groups: NDArray[np.int32],
+        *,
+        endless: bool,
+    ) -> None:
         conditions, prior, library = spec.conditions, spec.prior, spec.library
         self._core = _core.Inputs(
             sizes=conditions.sizes,
             seen=conditions.combinations,
             n_cells=conditions.n_cells,
-            combinations=plan.combinations,
-            bounds=plan.bounds,
-            groups=plan.run_groups,
-            endless=plan.total is None,
+            combinations=combinations,
+            bounds=bounds,
+            groups=groups,
+            endless=endless,
             n_latent=spec.n_latent,
             with_log_library=prior.with_log_library,
             prior=None
