@@ -11,8 +11,6 @@ using namespace pybind11::literals;
 
 namespace {
 
-using MaybeArray = std::optional<py::array>;
-
 template <class T>
 std::span<const T> view(const py::array& array, const char* name,
                         std::initializer_list<py::ssize_t> shape) {
@@ -106,6 +104,33 @@ void check_codes(std::span<const std::int32_t> codes, std::span<const std::int32
     }
 }
 
+using Keys = std::vector<std::pair<py::str, py::sequence>>;
+
+/// UTF-8, lone surrogates as three bytes like other characters.
+std::string text_of(const py::handle& name) {
+    const auto bytes = py::reinterpret_steal<py::bytes>(
+        PyUnicode_AsEncodedString(name.ptr(), "utf-8", "surrogatepass"));
+    if (!bytes) throw py::error_already_set();
+    return bytes;
+}
+
+/// The streams of combinations from the names of keys and their categories.
+std::vector<std::uint32_t> streams_of(const Keys& keys, std::span<const std::int32_t> codes,
+                                      std::size_t n_groups) {
+    std::vector<std::uint32_t> streams;
+    for (std::size_t g = 0; g < n_groups; ++g) {
+        std::vector<std::string> names;
+        for (std::size_t k = 0; k < keys.size(); ++k) {
+            const auto& [key, categories] = keys[k];
+            const auto code = static_cast<std::size_t>(codes[g * keys.size() + k]);
+            names.push_back(text_of(key));
+            names.push_back(text_of(py::object(categories[code])));
+        }
+        streams.push_back(stream_of(names));
+    }
+    return streams;
+}
+
 /// Inputs with the arrays that they look at.
 struct BoundInputs {
     std::vector<py::object> arrays;
@@ -119,7 +144,7 @@ std::unique_ptr<BoundInputs> make_inputs(const py::array& sizes, const py::array
                                          bool with_log_library,
                                          const std::optional<std::vector<py::array>>& prior,
                                          const std::optional<std::vector<py::array>>& library,
-                                         const MaybeArray& streams) {
+                                         const Keys& keys) {
     auto made = std::make_unique<BoundInputs>();
     for (const py::array& array : {sizes, seen, n_cells, combinations, bounds, groups})
         made->arrays.push_back(array);
@@ -151,13 +176,15 @@ std::unique_ptr<BoundInputs> make_inputs(const py::array& sizes, const py::array
         throw py::value_error("with_log_library: expected a prior and bounds of library sizes.");
 
     const Plan plan = parse_plan(bounds, groups, endless, n_groups);
-    std::vector<std::uint32_t> all(static_cast<std::size_t>(n_groups), kPlainStream);
-    if (streams) {
-        const auto given = view<std::uint32_t>(*streams, "streams", {n_groups});
-        std::copy(given.begin(), given.end(), all.begin());
+    if (static_cast<py::ssize_t>(keys.size()) != n_keys)
+        throw py::value_error("keys: expected " + std::to_string(n_keys) + " of them.");
+    for (std::size_t k = 0; k < keys.size(); ++k) {
+        if (keys[k].second.size() != static_cast<std::size_t>(conditions.sizes[k]))
+            throw py::value_error("keys: expected the categories that sizes count.");
     }
+    auto streams = streams_of(keys, codes, static_cast<std::size_t>(n_groups));
     const py::gil_scoped_release release;
-    made->inputs = std::make_unique<Inputs>(conditions, law, plan, codes, std::move(all));
+    made->inputs = std::make_unique<Inputs>(conditions, law, plan, codes, std::move(streams));
     return made;
 }
 
@@ -215,7 +242,7 @@ void bind_inputs(py::module_& module) {
     py::class_<BoundInputs>(module, "Inputs")
         .def(py::init(&make_inputs), py::kw_only(), "sizes"_a, "seen"_a, "n_cells"_a,
              "combinations"_a, "bounds"_a, "groups"_a, "endless"_a, "n_latent"_a,
-             "with_log_library"_a, "prior"_a, "library"_a, "streams"_a = py::none())
+             "with_log_library"_a, "prior"_a, "library"_a, "keys"_a)
         .def("draw", draw, py::kw_only(), "seed"_a, "first_cell"_a, "n_cells"_a,
              "Draw what goes into the decoder for consecutive cells.");
     module.def("plan_groups", plan_groups, "bounds"_a, "groups"_a, "endless"_a, py::kw_only(),

@@ -45,6 +45,16 @@ class Places {
 
 }  // namespace
 
+std::uint32_t stream_of(const std::vector<std::string>& names) {
+    if (names.empty()) return kPlainStream;
+    std::uint32_t hash = 0x811C9DC5u;
+    for (const std::string& name : names) {
+        for (const char* byte = name.c_str(); byte <= name.c_str() + name.size(); ++byte)
+            hash = (hash ^ static_cast<unsigned char>(*byte)) * 0x01000193u;
+    }
+    return hash;
+}
+
 Inputs::Inputs(const Conditions& conditions, const LatentLaw& law, const Plan& plan,
                std::span<const std::int32_t> combinations, std::vector<std::uint32_t> streams)
     : conditions_(conditions),

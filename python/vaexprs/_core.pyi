@@ -135,8 +135,9 @@ class Inputs:
         Whether the last coordinate of the prior is the log library size.
     library
         None, or four arrays as in `vaexprs.spec.LibraryLaw`: minimum, maximum, location, scale.
-    streams
-        Keys of the random streams of the plan's groups, ``(n_groups,)``; all plain if None.
+    keys
+        Name and categories of each key. A hash of the names of a combination is the key of its
+        random stream, so that cells of different combinations are independent.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Inputs:
         with_log_library: bool,
         prior: Sequence[NDArray[Any]] | None,
         library: Sequence[_Float32] | None,
-        streams: NDArray[np.uint32] | None = None,
+        keys: Sequence[tuple[str, Sequence[str]]],
     ) -> None: ...
     def draw(
         self, *, seed: SupportsIndex, first_cell: SupportsIndex, n_cells: SupportsIndex
@@ -186,8 +187,9 @@ def plan_groups(
     Parameters
     ----------
     bounds
-        Rising, ``(n_runs,)``: upper bounds of shares of 2^64 where the plan is endless, else the
-        ends of runs of cells. Past the last one the last run goes on.
+        Rising, ``(n_runs,)``. Upper bounds of shares of 2^64 where the plan is endless: groups are
+        then stratified, and shuffled within windows of 256 cells. Else the ends of runs of cells,
+        the last of which goes on.
     groups
         Group of each run, ``(n_runs,)``.
     """

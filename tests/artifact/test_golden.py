@@ -49,6 +49,13 @@ def test_the_file_reads_as_it_did(path: Path, make: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_its_cells_are_drawn_as_they_were(path: Path, make: ModuleType) -> None:
+    """Bit by bit: a change here changes the cells that people generated, and needs a CHANGELOG."""
+    expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["drawn"]
+    assert make.drawn(load_artifact(path)) == expected
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_file_decodes_as_it_did(path: Path, make: ModuleType) -> None:
     expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["decoded"]
     decoded = make.decoded(load_artifact(path))

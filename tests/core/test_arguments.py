@@ -189,7 +189,7 @@ def inputs(**changes: Any) -> dict[str, Any]:
         "endless": False,
         "n_latent": 2,
         "with_log_library": False,
-        "streams": np.zeros(2, np.uint32),
+        "keys": [("a", ["x", "y"]), ("b", ["x", "y", "z"])],
     }
     arrays |= changes
     names = ("offsets", "weights", "means", "tril", "factor")
@@ -226,7 +226,8 @@ def inputs(**changes: Any) -> dict[str, Any]:
         ({"groups": np.array([0, 2], np.int32)}, "groups: expected values from 0 to 1"),
         ({"groups": np.array([-1, 0], np.int32)}, "groups: expected values from 0 to 1"),
         ({"groups": np.zeros(3, np.int32)}, "groups: expected a C-contiguous"),
-        ({"streams": np.zeros(3, np.uint32)}, "streams: expected a C-contiguous"),
+        ({"keys": [("a", ["x", "y"])]}, "keys: expected 2 of them"),
+        ({"keys": [("a", ["x", "y"]), ("b", ["x", "y"])]}, "keys: expected the categories"),
         ({"n_latent": 0}, "n_latent: expected"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,7 +94,10 @@ def inputs(
         ],
         "library": library,
     }
-    return _core.Inputs(**{**arguments, **changes})
+    arguments |= changes
+    sizes = arguments["sizes"].tolist()
+    arguments.setdefault("keys", [(f"key{k}", [*map(str, range(n))]) for k, n in enumerate(sizes)])
+    return _core.Inputs(**arguments)
 
 
 def drawn(made: Any, n_cells: int, seed: int, first_cell: int = 0) -> Any:
@@ -128,10 +132,16 @@ def test_mixture_has_the_moments_of_its_components() -> None:
 def test_mixture_uses_the_noise_of_fill_latent() -> None:
     n, n_dim = 50, 3
     tril = np.tril(np.full((1, n_dim, n_dim), 0.5, F))
-    z = drawn(inputs(n_dim, means=np.ones((1, n_dim)), tril=tril), n, seed=9, first_cell=5).z
+    no_keys: dict[str, Any] = {
+        "sizes": np.empty(0, np.int32),
+        "seen": np.empty((1, 0), np.int32),
+        "combinations": np.empty((1, 0), np.int32),
+    }
+    made = inputs(n_dim, means=np.ones((1, n_dim)), tril=tril, **no_keys)
+    z = drawn(made, n, seed=9, first_cell=5).z
     e = normals(n, n_dim, seed=9, first_cell=5).astype(float)
     np.testing.assert_allclose(z, 1 + e @ tril[0].T.astype(float), rtol=1e-6, atol=1e-6)
-    plain = drawn(inputs(n_dim, prior=None), n, seed=9, first_cell=5).z
+    plain = drawn(inputs(n_dim, prior=None, **no_keys), n, seed=9, first_cell=5).z
     np.testing.assert_array_equal(plain, e.astype(F))
 
 
@@ -172,6 +182,47 @@ def test_library_is_log_normal_within_its_bounds() -> None:
     assert (out.library[~first] == 15).all()  # exp(3) is beyond it
     again = drawn(made, 10, seed=4, first_cell=500)
     np.testing.assert_array_equal(again.library, out.library[500:510])
+
+
+def fnv1a(text: bytes) -> int:
+    """Return the hash of Fowler, Noll and Vo in 32 bits."""
+    value = 0x811C9DC5
+    for byte in text:
+        value = (value ^ byte) * 0x01000193 % 2**32
+    return value
+
+
+def test_streams_are_hashes_of_names() -> None:
+    assert fnv1a(b"foobar") == 0xBF9CF968  # of the authors' page
+    keys = [("Zelltyp", ["β", "α"])]
+    out = drawn(inputs(2, [0, 1, 2], [1, 1], factor=[0, 0], keys=keys), 200, seed=1)
+    hashes = [fnv1a(f"Zelltyp\0{name}\0".encode()) for name in keys[0][1]]
+    assert out.streams.tolist() == [hashes[code] for (code,) in out.codes]
+    # Each word of a row is keyed by its stream.
+    for i in (0, 1, 5):
+        key = np.array([1, 0, 1, out.streams[i]], np.uint32)
+        words = _core.threefry4x32(np.array([[i, 0, 0, 0]], np.uint32), key)[0]
+        radius = np.sqrt(-2 * np.log(((words[0] >> 1) + 0.5) * 2.0**-31))
+        first_and_17th = drawn(
+            inputs(17, [0, 1, 2], [1, 1], factor=[0, 0], keys=keys), i + 1, seed=1
+        ).z[i, [0, 16]]
+        np.testing.assert_allclose(np.hypot(*first_and_17th), radius, rtol=1e-5)
+
+
+def test_draws_are_keyed_by_their_stream() -> None:
+    outputs = [np.full((4, 300), 2.0, F), np.ones(300, F)]
+    plain = _core.observe("nb", outputs, seed=1)
+    streams = np.array([0x76616578, 7, 0x76616578, 8], np.uint32)
+    keyed = _core.observe("nb", outputs, seed=1, streams=streams)
+
+    def rows(made: Any) -> list[tuple[Any, ...]]:
+        data, indices, indptr = made
+        return [(data[a:b].tolist(), indices[a:b].tolist()) for a, b in itertools.pairwise(indptr)]
+
+    assert [a == b for a, b in zip(rows(plain), rows(keyed), strict=True)] == [1, 0, 1, 0]
+    for name in _core.instruction_sets():
+        again = _core.observe("nb", outputs, seed=1, streams=streams, instruction_set=name)
+        assert rows(again) == rows(keyed)
 
 
 def test_one_hot() -> None:

@@ -140,6 +140,27 @@ def test_rounded_draws_are_those_that_are_not_to_the_nearest_whole_number(
     assert (drawn != expected).any()
 
 
+def test_cells_of_separate_requests_are_independent(tiny_artifact: Any) -> None:
+    """One seed, cell i of one kind and cell i of another: neither latents nor counts correlate."""
+    generator = Generator(tiny_artifact(n_genes=200))
+    one, other = (
+        collect(generator.blocks(generator.plan({"cell_type": label}), n_cells=2000))
+        for label in ("NK", "T")
+    )
+
+    def correlations(name: str) -> np.ndarray:
+        a, b = (made[name].reshape(2000, -1).astype(float) for made in (one, other))
+        a, b = a - a.mean(0), b - b.mean(0)
+        varies = (a.std(0) > 0) & (b.std(0) > 0)
+        return (a * b).mean(0)[varies] / (a.std(0) * b.std(0))[varies]
+
+    # Correlations of n cells have a standard error of n^-1/2: six of them, for hundreds of genes.
+    for name in ("z", "library", "X"):
+        assert np.abs(correlations(name)).max() < 6 * 2000**-0.5
+    again = collect(generator.blocks(generator.plan({"cell_type": "NK"}), n_cells=2000))
+    assert same(one, again)
+
+
 def test_conditions_reach_plan_prior_and_decoder(tiny_artifact: Any) -> None:
     generator = Generator(tiny_artifact(keys=TWO_KEYS, n_genes=100))
     made = {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "vaexprs/borrowing.hpp"
@@ -13,6 +14,11 @@
 #include "vaexprs/run.hpp"
 
 namespace vaexprs {
+
+/// The key of the random stream of a combination: a hash (FNV-1a, 32 bits) of the names of its keys
+/// and categories in turn, in UTF-8, each ended by a zero byte. So cells of different combinations
+/// are independent though seed and index be the same. Without names it is kPlainStream.
+std::uint32_t stream_of(const std::vector<std::string>& names);
 
 /// Rows of n cells, written by Inputs::draw; condition and library may be null where there are
 /// none.

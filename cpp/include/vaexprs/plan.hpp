@@ -8,11 +8,16 @@
 
 namespace vaexprs {
 
+/// Cells whose groups are shuffled among themselves.
+inline constexpr std::uint32_t kShuffled = 256;
+
 /// Runs of groups: of an endless plan, shares of the unit interval; of a layout, runs of cells.
 ///
-/// Cell i of an endless plan takes the group in whose share the point frac(offset + i phi) falls,
-/// phi being the golden ratio: an additive recurrence (Weyl 1916) that fills the interval evenly,
-/// so that any range of cells holds each group in proportion to its share.
+/// An endless plan is stratified. The points frac(offset + i phi), phi being the golden ratio, fill
+/// the interval evenly (Weyl 1916), and each takes the group in whose share it falls. Within each
+/// window of kShuffled cells the points are dealt out at random, so that a cell's group says
+/// nothing of the groups of cells a fixed distance away. So any range of cells holds each group in
+/// proportion to its share, but for chance in the two windows at its ends.
 struct Plan {
     bool endless;
     std::span<const std::uint64_t> bounds;  ///< upper, of shares times 2^64 or of runs; rising

@@ -98,7 +98,11 @@ class Generator:
         return self._decoder.device
 
     def plan(self, conditions: Any = None) -> Plan:
-        """Make a plan: which cells are of which condition; see `gen_exprs` for the requests."""
+        """Return the plan of a request: which cells are of which condition.
+
+        Where a request leaves numbers open, conditions follow the training frequencies as a
+        stratified sample, see `Plan`. `gen_exprs` lists the kinds of request.
+        """
         return make_plan(self.spec.conditions, conditions)
 
     def blocks(

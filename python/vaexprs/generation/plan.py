@@ -2,10 +2,10 @@
 
 A `Plan` maps the global index of a cell to a combination of categories. It is one of two kinds:
 
-- *frequencies*, without end: cell ``i`` takes the combination in whose share of the unit interval
-  the point ``frac(offset + i * 0.618...)`` falls. The additive recurrence with the golden ratio
-  fills the interval evenly (Weyl 1916), so that any range of cells, however cut, holds each
-  combination in proportion to its training cells, to within a cell or two;
+- *frequencies*, without end, a stratified sample: each window of 256 cells holds every combination
+  in proportion to its training cells, to within a cell or two, in random order. So any range of
+  cells, however cut, holds the frequencies, but for chance in the windows at its two ends; and any
+  cells picked by their index (every k-th, the first 233) are a fair sample;
 - *layout*, of a fixed total: runs of cells, one after the other, as a design asks for them.
 
 Both answer for any range of cells without looking at the cells before it.

@@ -91,6 +91,7 @@ class Inputs:
             library=None
             if library is None
             else [library.minimum, library.maximum, library.location, library.scale],
+            keys=[(key.name, key.categories) for key in conditions.keys],
         )
 
     def draw(self, *, seed: int, first_cell: int, n_cells: int) -> Cells:

@@ -17,7 +17,9 @@ import numpy as np
 import onnxruntime
 
 from vaexprs.artifact import Artifact, load_artifact
+from vaexprs.generation.request import make_plan
 from vaexprs.spec import FORMAT_VERSION, OUTPUTS
+from vaexprs.spec.inputs import Inputs
 
 HERE = Path(__file__).resolve().parent
 
@@ -72,6 +74,15 @@ def decoded(artifact: Artifact) -> dict[str, list[list[float]]]:
     return {name: o.tolist() for name, o in zip(spec.outputs, outputs, strict=True)}
 
 
+def drawn(artifact: Artifact) -> dict[str, Any]:
+    """Return what the core draws as inputs of a few cells: the same bits on every machine."""
+    conditions = artifact.spec.conditions
+    plan = make_plan(conditions)
+    inputs = Inputs(artifact.spec, plan.combinations, plan.bounds, plan.run_groups, endless=True)
+    cells = inputs.draw(seed=1, first_cell=250, n_cells=12)
+    return described(cells)
+
+
 def main() -> None:
     """Make the files that do not exist yet."""
     sys.path.insert(0, str(HERE.parent))
@@ -88,6 +99,7 @@ def main() -> None:
             "sha256": artifact.sha256,
             "spec": described(artifact.spec),
             "decoded": decoded(artifact),
+            "drawn": drawn(artifact),
         }
         text = json.dumps(expected, ensure_ascii=False, indent=None, separators=(", ", ": "))
         path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
