@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.random import default_rng
 from sklearn.metrics import roc_auc_score
 
+from vaexprs.evaluation import arrays
 from vaexprs.evaluation.metrics import (
-    arrays,
     conditions,
     discriminators,
     distances,

@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from vaexprs.evaluation import metrics  # noqa: F401 - declares the scores
 from vaexprs.evaluation.comparison.ranges import Overlap, Score, half_width, judge, score_rounds
-from vaexprs.evaluation.scores.catalogue import CATALOGUE
+from vaexprs.evaluation.registry import kinds
+
+CATALOGUE = {kind.key: kind for kind in kinds()}
 
 
 @pytest.mark.parametrize(

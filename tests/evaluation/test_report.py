@@ -11,9 +11,10 @@ import pytest
 
 from vaexprs.errors import DataError, OutputError
 from vaexprs.evaluation import evaluate, run_report
+from vaexprs.evaluation.comparison.ranges import Measured
+from vaexprs.evaluation.registry import COMPUTATIONS, FAMILIES, ScoreKind, kinds, metric
 from vaexprs.evaluation.report.page import augmentation_caption
-from vaexprs.evaluation.report.words import format_number, summary
-from vaexprs.evaluation.scores.catalogue import CATALOGUE, FAMILIES
+from vaexprs.evaluation.report.words import format_number, lines, summary, uses
 
 
 def test_cells_of_the_right_law_are_within_range(reports):
@@ -41,15 +42,22 @@ def test_what_is_planted_is_found(reports):
     assert report["gene_variance_ratio"].verdict == "off"
     assert report["gene_variance_ratio"].value < report["gene_variance_ratio"].control
     assert report.counts()["worse"] > reports["good"].counts()["worse"] + 5
-    described = {word for gene in report.telling[:10] for word in gene.what}
+    described = {word for gene in report.giveaways[:10] for word in gene.what}
     assert "too narrow" in described
     assert "too wide" not in described
 
 
 def test_every_kind_of_score_is_there(reports):
     found = {score.kind.key for score in reports["good"].scores}
-    assert found == set(CATALOGUE)
-    assert {kind.family for kind in CATALOGUE.values()} == set(FAMILIES)
+    declared = list(kinds())
+    assert found == {kind.key for kind in declared}
+    assert len(found) == len(declared)
+    assert len({kind.title for kind in declared}) == len(declared)
+    assert list(dict.fromkeys(kind.family for kind in declared)) == list(FAMILIES)
+    order = [kind.key for kind in declared]
+    assert [s.kind.key for s in reports["good"].scores] == sorted(
+        (s.kind.key for s in reports["good"].scores), key=order.index
+    )
     assert {row.method for row in reports["good"].augmentation} >= {"none", "generated"}
     assert reports["good"]["donor_membership_auc.d1"].of == "d1"
 
@@ -68,7 +76,7 @@ def test_the_json_is_flat_and_complete(reports, tmp_path):
     assert flat["n.compared"] == report.sizes["compared"]
     assert flat["agreement.cell_type.NK.n"] > 0
     assert 0 <= flat["augmentation.cell_type.NK.10.generated"] <= 1
-    assert flat["telling.1"] == report.telling[0].gene
+    assert flat["telling.1"] == report.giveaways[0].gene
     with pytest.raises(OutputError, match="exists"):
         report.to_json(path)
     report.to_json(path, overwrite=True)
@@ -92,11 +100,59 @@ def test_the_page_stands_alone(reports, tmp_path):
     assert len(page) < 12e6
 
 
+def test_the_table_fits_a_terminal_and_names_each_row_once(reports):
+    table = lines(reports["bad"])
+    assert max(map(len, table)) <= 80
+    text = "\n".join(table)
+    for score in reports["bad"].scores:
+        assert format_number(score.value) in text
+    titles = [score.kind.title + score.of for score in reports["bad"].scores]
+    assert len(set(titles)) == len(titles)
+    assert "WORSE" in text
+
+
+def test_a_metric_is_one_declared_function(simulate, quick, tmp_path):
+    """A toy metric of each stage appears in the report, the JSON, the page and the table."""
+    before = list(COMPUTATIONS)
+    try:
+
+        @metric(
+            ScoreKind("toy", "genes", "Toy of a round", "match", "Mean of the block.", (0.0, 99.0))
+        )
+        def toy(compared):
+            return float(compared.side.block.mean())
+
+        @metric(
+            ScoreKind("toy_whole", "toys", "Toy of all cells", "higher", "A constant."),
+            stage="whole",
+        )
+        def toy_whole(split):
+            return {f"toy_whole.{key}": Measured(0.5, 0.9, 0.1) for key in split.keys}
+
+        options = {**quick, "n_forest_rounds": 0, "n_draws": 0}
+        report = evaluate(simulate(200, 1), simulate(200, 2), real_test=simulate(90, 3), **options)
+    finally:
+        COMPUTATIONS[:] = before
+    assert report["toy"].verdict in ("within", "off")
+    assert report["toy"].value == pytest.approx(report["toy"].control, rel=0.2)
+    assert report["toy_whole.treatment"].verdict == "worse"
+    assert report["toy_whole.treatment"].of == "treatment"
+    flat = json.loads(report.to_json())
+    assert flat["toy"] == report["toy"].value
+    assert flat["toy_whole.cell_type.high"] == 1.0
+    page = report.to_html()
+    assert "Mean of the block." in page
+    assert 'id="toys"' in page
+    assert any(line.startswith("Toy of a round") for line in lines(report))
+    assert report.scores[-1].kind.family == "toys"  # a new family comes last
+    assert "toy" not in {kind.key for kind in kinds()}
+
+
 def test_names_in_the_page_are_escaped(simulate, quick):
     train, test, made = simulate(120, 0), simulate(60, 1), simulate(120, 2)
     for side in (train, test, made):
-        side.obs["cell_type"] = side.obs["cell_type"].astype(str) + "<script>alert(1)</script>"
-        side.var_names = [f"<b>{name}" for name in side.var_names]
+        side.obs["cell_type"] = side.obs["cell_type"].astype(str) + "<script>alert(1)</script>$a$_{"
+        side.var_names = [f"<b>${name}$x_{{" for name in side.var_names]
     options = {**quick, "condition_keys": ["cell_type"], "n_forest_rounds": 0, "n_draws": 0}
     page = evaluate(train, made, real_test=test, **options).to_html()
     assert "<script>" not in page
@@ -106,7 +162,7 @@ def test_names_in_the_page_are_escaped(simulate, quick):
 def test_the_verdict_does_not_flatter(reports):
     words = " ".join(summary(reports["bad"]))
     assert re.search(r"\d+ of \d+ scores lie within the range of real cells; \d+ do not \(", words)
-    assert "tells generated from real cells with an AUC of" in words
+    assert "separates generated from real cells with an AUC of" in words
     assert "Farthest outside" in words
     assert "could not show a difference, not that there is none" in words
 
@@ -142,9 +198,15 @@ def test_without_test_cells_the_report_says_so(simulate, quick):
     options = {**quick, "n_forest_rounds": 0, "n_draws": 0}
     report = evaluate(simulate(200, 1), simulate(200, 2), **options)
     assert "No held-out test cells" in report.notes[0]
-    keys = {score.kind.key for score in report.scores}
-    assert not keys & {"share_nearer_train", "membership_auc", "donor_membership_auc"}
-    assert "exact_copies" in keys
+    assert {s.kind.key for s in report.scores if s.kind.family == "privacy"} == {"exact_copies"}
+    assert "cannot judge" in report.notes[0]
+    words = " ".join(summary(report))
+    assert words.startswith("No verdict")
+    assert "could not tell" not in words
+    assert "lie within" not in words
+    answers = {use: answer for use, answer, _ in uses(report)}
+    assert answers["Sharing them where the real cells may not be shared"] == "unknown"
+    assert answers["Benchmarking methods in place of real cells"] == "unknown"
     assert report["leave_one_out_ratio"].control == 1.0
     assert report["whole_variance_ratio"].verdict == "within"
     assert report["nearest_real_agreement.cell_type"].control > 0.4
@@ -204,8 +266,9 @@ def test_from_files_to_files(simulate, quick, tmp_path, tiny_artifact):
         paths[name] = tmp_path / f"{name}.h5ad"
         simulate(100, seed).write_h5ad(paths[name])
     model = tiny_artifact(tmp_path / "model.onnx")
-    steps: list[str] = []
-    options = {**quick, "n_forest_rounds": 0, "n_draws": 0, "progress": steps.append}
+    steps: list[tuple[float, str]] = []
+    options = {**quick, "n_forest_rounds": 0, "n_draws": 0}
+    options["progress"] = lambda step, share: steps.append((share, step))
     keys = options.pop("condition_keys")
     out, scores = tmp_path / "report.html", tmp_path / "scores.json"
     report = run_report(
@@ -218,7 +281,10 @@ def test_from_files_to_files(simulate, quick, tmp_path, tiny_artifact):
 
     quality = load_artifact(model).spec.quality
     assert quality["scores"]["recall"]["value"] == report["recall"].value
-    assert any("round 1 of" in step for step in steps)
+    assert steps == sorted(steps)
+    assert all(0 <= share < 1 for share, _ in steps)
+    found = [step for _, step in steps if "round" in step]
+    assert found == [f"round {number} of 4" for number in (1, 2, 3, 4)]
     with pytest.raises(OutputError, match="exists"):
         run_report(paths["train"], paths["made"], output=out, json=tmp_path / "other.json")
     assert not (tmp_path / "other.json").exists()

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from vaexprs._version import __version__
-from vaexprs.errors import ConditionError
-from vaexprs.evaluation.comparison.cells import Evaluated, ScaleChoice, open_cells, read_cells
-from vaexprs.evaluation.comparison.ranges import Score, score_rounds
-from vaexprs.evaluation.comparison.rounds import Pool, make_pool, rounds, stratified_halves
-from vaexprs.evaluation.metrics.discriminators import Discrimination
-from vaexprs.evaluation.report.pictures import Pictures, take_pictures
+from vaexprs.evaluation.comparison.cells import ScaleChoice, open_cells, read_cells
+from vaexprs.evaluation.comparison.rounds import Pool, make_pool, stratified_halves
+from vaexprs.evaluation.comparison.sides import Split
+from vaexprs.evaluation.metrics.conditions import categories_of
+from vaexprs.evaluation.metrics.privacy import copies_of
+from vaexprs.evaluation.report.pictures import take_pictures
 from vaexprs.evaluation.report.report import Report
 from vaexprs.evaluation.scores.augmentation import Augment, AugmentationRow, Refit, augmentation
-from vaexprs.evaluation.scores.catalogue import CATALOGUE
-from vaexprs.evaluation.scores.per_round import (
-    N_CLASSIFIER_GENES,
-    RoundCells,
-    classifier_scores,
-    round_scores,
-)
-from vaexprs.evaluation.scores.small import small_data
-from vaexprs.evaluation.scores.telling import TellingGene, telling_genes
-from vaexprs.evaluation.scores.whole import CategoryRow, Split, agreement, copies, transfer
+from vaexprs.evaluation.scores.giveaway import giveaway_genes
+from vaexprs.evaluation.scores.measure import measure_rounds, measure_split, ordered
 
 __all__ = ["evaluate"]
 
-#: Up to as many training cells, generated cells are also compared with all of them at once.
+#: Up to this number of training cells, generated cells are also compared with all of them at
+#: once: a round then holds at most 500 of them on a side.
 SMALL_DATA = 1000
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, float], None]
 
 
 def evaluate(
@@ -51,19 +43,19 @@ def evaluate(
     refit: Refit | None = None,
     n_rounds: int = 10,
     n_forest_rounds: int = 2,
-    n_trees: int = 300,
+    n_trees: int = 100,
     n_resamples: int = 30,
     n_draws: int = 5,
     max_cells: int = 2000,
     embedding: str = "umap",
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Measure generated cells beside real cells, every score beside its real-vs-real control.
 
     In each round one half of the training cells fits the bases (variable genes, principal
-    components), and cells of the other half, the control, and generated cells, as many, are
+    components); cells of the other half, the control, and equally many generated cells are
     compared with the same held-out test cells. `vaexprs.evaluation.comparison.rounds` says how, and
     `vaexprs.evaluation.comparison.ranges` what "within the control's range" means.
 
@@ -76,8 +68,9 @@ def evaluate(
         Generated cells, with the same gene names and condition keys.
     real_test
         Real cells that it was not trained on. Without them the training cells are cut into two
-        stratified halves, afresh in each round, and one half stands in; a generator that has
-        memorised cells then looks better than it is, and the report says so.
+        stratified halves, afresh in each round, and one half stands in. The report then gives
+        no verdict and no scores of privacy, since a generator that has memorised cells would
+        look good.
     condition_keys
         Columns of ``obs`` that the cells were made for. Compositions are made equal by them.
     donor_key
@@ -89,9 +82,9 @@ def evaluate(
         ``"log"``: as given. ``"auto"``: counts where all real values are whole numbers >= 0,
         linear where they exceed 30, else as given.
     augment
-        Called with a category of the first condition key and a number, makes as many cells, for
-        the augmentation of rare classes; without it cells of ``generated`` are used. Such a
-        generator has seen all cells of the class, which flatters it; see ``refit``.
+        Called with a category of the first condition key and a number of cells, makes these
+        cells for the augmentation of rare classes; without it cells of ``generated`` are used.
+        Such a generator has seen all cells of the class, which flatters it; see ``refit``.
     refit
         Called with the training cells that are kept, trains a generator on these alone and
         returns its ``augment``. Slow, and the honest measure.
@@ -100,7 +93,7 @@ def evaluate(
     n_forest_rounds
         Rounds of the forests, which take most of the time.
     n_trees
-        Trees of the random forests.
+        Trees of each random forest. More trees raise the AUC of both sides a little.
     n_resamples
         Bootstrap resamples of train-on-generated, test-on-real.
     n_draws
@@ -112,9 +105,9 @@ def evaluate(
     seed
         Seed of everything random. The same seed gives the same report.
     n_jobs
-        Workers of the random forests.
+        Threads of the random forests; None: one for each available core.
     progress
-        Called with a sentence as the work goes on.
+        Called at the start of each step with its name and the share of the work done.
 
     Returns
     -------
@@ -136,10 +129,11 @@ def evaluate(
             ("generated", generated),
         )
     }
-    tell = progress or (lambda _: None)
     keys = (condition_keys,) if isinstance(condition_keys, str) else tuple(condition_keys)
+    n_jobs = n_jobs or _available_cores()
     started = time.monotonic()
-    tell("reading cells")
+    steps = _Steps(progress, max(n_rounds, n_forest_rounds), n_forest_rounds)
+    steps.begin("reading cells")
     real_train = open_cells(real_train)
     data = read_cells(
         real_train,
@@ -151,64 +145,46 @@ def evaluate(
         scale=scale,
     )
     pool = make_pool(data, keys=keys, max_cells=max_cells, seed=seed)
-    notes = [*_first_notes(pool), *data.notes, *pool.notes]
+    rounds = measure_rounds(
+        data, pool, n_rounds=n_rounds, n_forest_rounds=n_forest_rounds, n_trees=n_trees,
+        max_cells=max_cells, seed=seed, n_jobs=n_jobs, begin=steps.begin,
+    )  # fmt: skip
+    scores = rounds.scores(pool.overlap)
 
-    results = _run_rounds(
-        data, pool, n_rounds, n_forest_rounds, n_trees, max_cells, seed, n_jobs, embedding, tell
-    )
-    scores = results.scores(pool)
-
-    tell("conditions, utility and copies")
+    steps.begin("conditions, utility and copies")
     train_rows, test_rows = pool.train, pool.test
     if not pool.has_test:
         train_rows, test_rows = stratified_halves(
             pool.train, pool.real_groups[pool.train], np.random.default_rng([seed, 0])
         )
-    split = Split.of(data, train_rows, test_rows, held_out=pool.has_test, seed=seed)
-    categories: list[CategoryRow] = []
+    options: dict[str, Any] = {
+        "held_out": pool.has_test, "keys": keys, "max_cells": max_cells,
+        "n_resamples": n_resamples, "seed": seed,
+    }  # fmt: skip
+    split = Split.of(data, train_rows, test_rows, **options)
+    scores += measure_split(split, "whole")
+    if len(pool.train) <= SMALL_DATA:
+        stand_in = pool.test if pool.has_test else pool.train
+        scores += measure_split(Split.of(data, pool.train, stand_in, **options), "small")
     augmented: list[AugmentationRow] = []
-    for key in keys:
-        found, rows = agreement(split, key)
-        scores += found
-        categories += rows
-        score = transfer(split, key, n_resamples=n_resamples, seed=seed)
-        scores += [score] if score is not None else []
     if keys and n_draws > 0:
-        tell("augmentation of rare classes")
+        steps.begin("augmentation of rare classes")
         augmented = list(
             augmentation(
-                data,
-                split,
-                keys[0],
-                train_rows=train_rows,
-                real_train=real_train,
-                augment=augment,
-                refit=refit,
-                n_draws=n_draws,
-                seed=seed,
+                split, keys[0], train_rows=train_rows, real_train=real_train, augment=augment,
+                refit=refit, n_draws=n_draws,
             )
-        )
-    copied, repeated = copies(data.train, data.generated)
-    scores.append(copied)
-    if repeated:
-        notes.append(f"{repeated:,} generated cells repeat another generated cell exactly.")
-    if len(pool.train) <= SMALL_DATA:
-        everything = Split.of(
-            data,
-            pool.train,
-            pool.test if pool.has_test else pool.train,
-            held_out=pool.has_test,
-            seed=seed,
-        )
-        scores += small_data(everything, keys, max_cells=max_cells, seed=seed)
-
-    order = {key: index for index, key in enumerate(CATALOGUE)}
-    scores.sort(key=lambda score: (order[score.kind.key], score.of))
+        )  # fmt: skip
+    giveaways = giveaway_genes(*rounds.importance(len(data.genes)), data.genes, rounds.first)
+    steps.begin("figures")
+    pictures = take_pictures(
+        rounds.first, data.genes, rounds.classifiers, giveaways, embedding=embedding, seed=seed
+    )
     return Report(
-        tuple(scores),
-        tuple(categories),
+        ordered(scores),
+        tuple(row for key in keys for row in split.once(categories_of, key)),
         tuple(augmented),
-        tuple(results.telling),
+        tuple(giveaways),
         sizes={
             "train": data.train.n_cells,
             "test": data.test.n_cells if data.test is not None else 0,
@@ -218,6 +194,7 @@ def evaluate(
         },
         settings={
             "vaexprs": __version__,
+            "date": time.strftime("%Y-%m-%d"),
             **files,
             "scale": data.scale,
             "condition_keys": ", ".join(keys),
@@ -227,120 +204,49 @@ def evaluate(
             "n_rounds": n_rounds,
             "n_forest_rounds": n_forest_rounds,
             "n_trees": n_trees,
-            "n_components": results.n_components,
+            "n_components": int(rounds.first.basis.pca.n_components_),
             "max_cells": max_cells,
             "augmentation": "refit" if refit else "augment" if augment else "generated",
             "seed": seed,
             "seconds": round(time.monotonic() - started, 1),
         },
-        notes=tuple(notes),
-        pictures=results.pictures,
+        notes=tuple(_notes(pool, data.notes, split)),
+        pictures=pictures,
     )
 
 
-class _Results:
-    """What the rounds gave."""
+class _Steps:
+    """Calls ``progress`` with the share of the work done; a round with forests counts as five."""
 
-    def __init__(self) -> None:
-        self.generated: dict[str, list[float]] = defaultdict(list)
-        self.control: dict[str, list[float]] = defaultdict(list)
-        self.errors: dict[str, list[float]] = defaultdict(list)
-        self.telling: list[TellingGene] = []
-        self.pictures: Pictures | None = None
-        self.n_components = 0
+    def __init__(self, progress: Progress | None, n_rounds: int, n_forest_rounds: int) -> None:
+        self.progress = progress or (lambda step, share: None)
+        forests = min(n_forest_rounds, n_rounds)
+        self.weights = [1, *[5] * forests, *[1] * (n_rounds - forests), 3, 3, 2]
+        self.begun = 0
 
-    def scores(self, pool: Pool) -> list[Score]:
-        found = []
-        for key, values in self.generated.items():
-            kind, _, of = key.partition(".")
-            found.append(
-                score_rounds(
-                    CATALOGUE[kind],
-                    values,
-                    self.control[key],
-                    overlap=pool.overlap,
-                    standard_errors=self.errors.get(key),
-                    of=of,
-                )
-            )
-        return found
+    def begin(self, step: str) -> None:
+        done = sum(self.weights[: self.begun]) / sum(self.weights)
+        self.progress(step, done)
+        self.begun += 1
 
 
-def _run_rounds(
-    data: Evaluated,
-    pool: Pool,
-    n_rounds: int,
-    n_forest_rounds: int,
-    n_trees: int,
-    max_cells: int,
-    seed: int,
-    n_jobs: int,
-    embedding: str,
-    tell: Progress,
-) -> _Results:
-    results = _Results()
-    curves: dict[str, list[tuple[Discrimination, Discrimination]]] = defaultdict(list)
-    importance = np.zeros((2, len(data.genes)))
-    total = max(n_rounds, n_forest_rounds)
-    kept: RoundCells | None = None
-    for number, plan in enumerate(rounds(pool, total, seed=seed)):
-        tell(f"round {number + 1} of {total}")
-        cells = RoundCells.of(
-            data, plan, pool.matched_by, max_queries=max_cells, seed=seed + number
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _notes(pool: Pool, from_reading: Sequence[str], split: Split) -> list[str]:
+    """Return sentences to read before the scores, the most important first."""
+    notes = [*from_reading, *pool.notes]
+    if not pool.has_test:
+        notes.insert(
+            0,
+            "No held-out test cells were given, so this report cannot judge the generator. One "
+            "half of the training cells stood in for test cells. If the generator was trained on "
+            "all of them, it has seen them, and the scores are better than those of new cells. "
+            "Scores of privacy that need test cells are left out. Hold cells out of training and "
+            "pass them as real_test (--test).",
         )
-        if kept is None:
-            kept = cells
-        if number < n_rounds:
-            for store, scores in zip(
-                (results.generated, results.control),
-                round_scores(cells, has_test=pool.has_test),
-                strict=True,
-            ):
-                for key, value in scores.items():
-                    store[key].append(value)
-        ours, theirs = (
-            classifier_scores(
-                cells,
-                side,
-                forests=number < n_forest_rounds,
-                n_trees=n_trees,
-                seed=seed + number,
-                n_jobs=n_jobs,
-            )
-            for side in (cells.generated, cells.control)
-        )
-        for key, found in ours.items():
-            results.generated[key].append(found.auc)
-            results.control[key].append(theirs[key].auc)
-            curves[key].append((found, theirs[key]))
-            if key.startswith("forest"):
-                results.errors[key].append(theirs[key].standard_error)
-        if number < n_forest_rounds:
-            genes = cells.basis.genes[:N_CLASSIFIER_GENES]
-            for row, side in enumerate((ours, theirs)):
-                importance[row, genes] += side["forest_auc_genes"].importance / n_forest_rounds
-    if kept is None:
-        raise ConditionError("n_rounds and n_forest_rounds are both 0: there is nothing to score.")
-    columns = np.full(len(data.genes), -1)
-    columns[kept.basis.genes] = np.arange(len(kept.basis.genes))
-    results.telling = telling_genes(
-        importance[0], importance[1], data.genes, columns, kept.test, kept.generated
-    )
-    results.n_components = int(kept.basis.pca.n_components_)
-    tell("pictures")
-    results.pictures = take_pictures(
-        kept, data.genes, curves, results.telling, embedding=embedding, seed=seed
-    )
-    return results
-
-
-def _first_notes(pool: Pool) -> list[str]:
-    if pool.has_test:
-        return []
-    return [
-        "No held-out test cells were given. The training cells were cut into two stratified "
-        "halves, afresh in each round, and one half stood in for test cells. If the generator was "
-        "trained on all of them it has seen them: scores are then too good, and the scores of "
-        "privacy that compare training with test cells say nothing. Hold cells out and give them "
-        "as real_test."
-    ]
+    repeated = split.once(copies_of)[1]
+    if repeated:
+        notes.append(f"{repeated:,} generated cells repeat another generated cell exactly.")
+    return notes

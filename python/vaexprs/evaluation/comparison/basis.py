@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.decomposition import PCA
 
-from vaexprs.evaluation.metrics.arrays import Array, Matrix, dense, mean_variance, nonzero_share
+from vaexprs.evaluation.arrays import Array, Matrix, dense, mean_variance, nonzero_share
 
 __all__ = ["Basis"]
 

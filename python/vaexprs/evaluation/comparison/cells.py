@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from vaexprs.data import ExpressionData, read_expression
 from vaexprs.data.scale import scale_of, to_log
 from vaexprs.errors import ConditionError, DataError, require
-from vaexprs.evaluation.metrics.arrays import Array, Matrix
+from vaexprs.evaluation.arrays import Array, Matrix
 
 __all__ = ["Cells", "Evaluated", "Scale", "ScaleChoice", "open_cells", "read_cells"]
 

@@ -37,16 +37,38 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy.stats import norm, t
 
-from vaexprs.evaluation.scores.catalogue import Direction, ScoreKind
+from vaexprs.evaluation.registry import Direction, ScoreKind
 
-__all__ = ["LEVEL", "Overlap", "Score", "Verdict", "half_width", "judge", "score_rounds"]
+__all__ = [
+    "LEVEL",
+    "Measured",
+    "Overlap",
+    "Score",
+    "Verdict",
+    "Z",
+    "binomial_variance",
+    "half_width",
+    "judge",
+    "score_rounds",
+]  # fmt: skip
 
 #: How often the score of real cells lies inside the range.
 LEVEL = 0.95
+#: Half widths of ranges in standard deviations.
+Z = float(norm.ppf((1 + LEVEL) / 2))
 
 #: ``"within"`` the control's range; ``"worse"`` or ``"better"`` than it; ``"off"``: outside it
 #: where both ways are worse; ``"none"``: there is no control or no range.
 Verdict: TypeAlias = Literal["within", "worse", "better", "off", "none"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Value of a score, that of real cells, and half the width of the range of the latter."""
+
+    value: float
+    control: float = math.nan
+    width: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -231,7 +253,13 @@ def score_rounds(
         return Score(kind, key, float(found.mean()) if len(found) else math.nan, of=of)
     value, middle = (float(mean) for mean in usable.mean(axis=0))
     if standard_errors is not None:
-        width = float(norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.mean(np.square(standard_errors))))
+        width = float(Z * np.sqrt(np.mean(np.square(standard_errors))))
     else:
         width = half_width((pairs[:, 0] - pairs[:, 1]).tolist(), overlap)
     return Score(kind, key, value, middle, width, of=of, rounds=rounds).judged()
+
+
+def binomial_variance(share: float, n: int) -> float:
+    """Return the variance of one cell, steadied so that a share of 0 or 1 in few cells has some."""
+    steady = (share * n + 0.5) / (n + 1)
+    return steady * (1 - steady)

@@ -23,10 +23,9 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from vaexprs.errors import DataError
+from vaexprs.evaluation.arrays import Array, fingerprints
 from vaexprs.evaluation.comparison.cells import Evaluated
 from vaexprs.evaluation.comparison.ranges import Overlap
-from vaexprs.evaluation.metrics.arrays import Array
-from vaexprs.evaluation.metrics.privacy import fingerprints
 
 __all__ = ["LEAST_CELLS", "Pool", "Round", "make_pool", "rounds", "stratified_halves"]
 

@@ -1,16 +1,44 @@
-"""Scores as pure functions on arrays: no AnnData, no files, no torch, no global state.
+"""Scores as functions on arrays, and their declarations as metrics of the report.
 
 =================  ===============================================================
-`discriminators`   can a classifier tell real from generated cells?
+`discriminators`   can a classifier separate real from generated cells?
 `distances`        maximum mean discrepancy, energy distance
 `manifold`         precision, recall, density, coverage, mixing
 `marginals`        each gene by itself, each cell by itself, trends over genes
 `structure`        gene-gene correlation, spread along principal components
-`conditions`       do cells match what was asked for? fold changes and markers
+`conditions`       do cells match their condition? fold changes and markers
 `utility`          are generated cells worth training on?
-`privacy`          are training cells given away?
+`privacy`          are training cells revealed?
+`whole`            comparisons with all training cells, where these are few
 =================  ===============================================================
 
-A score of generated cells means little by itself: compute it with the same function, on as many
-cells, for held-out real cells too. `vaexprs.evaluation.evaluate` does so for every one.
+A score of generated cells means little by itself: compute it with the same function, on equally
+many cells, for held-out real cells too. `vaexprs.evaluation.evaluate` does so for every one.
+
+A new metric is one function with the decorator `vaexprs.evaluation.registry.metric`, in the
+module where it belongs; the report, the JSON and the command line then show it.
 """
+
+from vaexprs.evaluation.metrics import (
+    conditions,
+    discriminators,
+    distances,
+    manifold,
+    marginals,
+    privacy,
+    structure,
+    utility,
+    whole,
+)
+
+__all__ = [
+    "conditions",
+    "discriminators",
+    "distances",
+    "manifold",
+    "marginals",
+    "privacy",
+    "structure",
+    "utility",
+    "whole",
+]

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
-from vaexprs.evaluation.metrics.arrays import Array, Floats
+from vaexprs.evaluation.arrays import Array, Floats
+from vaexprs.evaluation.comparison.sides import Side
+from vaexprs.evaluation.registry import ScoreKind, metric
 
-__all__ = ["BANDWIDTHS", "energy_distance", "median_distance", "mmd"]
+__all__ = ["BANDWIDTHS", "components", "energy_distance", "median_distance", "mmd"]
 
 #: Bandwidths of the kernels of `mmd`, as multiples of the median distance between real cells.
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -21,6 +23,22 @@ def median_distance(X: Array) -> float:
     return float(np.median(distances[np.triu_indices(len(X), 1)]))
 
 
+def components(side: Side) -> Array:
+    """View of a side for metrics: its principal-component scores."""
+    return side.components
+
+
+@metric(
+    ScoreKind(
+        "mmd",
+        "distances",
+        "Maximum mean discrepancy (squared)",
+        "lower",
+        "Unbiased squared MMD on components, mean of Gaussian kernels at 1/4, 1/2, 1, 2 and 4 "
+        "times the median distance of test cells; 0 in expectation for one law.",
+    ),
+    view=components,
+)
 def mmd(
     real: Array,
     generated: Array,
@@ -64,6 +82,16 @@ def mmd(
     )
 
 
+@metric(
+    ScoreKind(
+        "energy_distance",
+        "distances",
+        "Energy distance",
+        "lower",
+        "2 E|x-y| - E|x-x'| - E|y-y'| on components, unbiased; 0 in expectation for one law.",
+    ),
+    view=components,
+)
 def energy_distance(real: Array, generated: Array) -> float:
     """Energy distance, 2 E|x - y| - E|x - x'| - E|y - y'|, unbiased.
 

@@ -8,9 +8,11 @@ import numpy as np
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
-from vaexprs.evaluation.metrics.arrays import Array, Floats
+from vaexprs.evaluation.arrays import Array, Floats
+from vaexprs.evaluation.metrics.distances import components
+from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
 
-__all__ = ["Manifold", "integration_lisi", "manifold_scores"]
+__all__ = ["Manifold", "integration_lisi", "manifold_scores", "neighbourhoods"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,49 @@ class Manifold:
     recall: float
     density: float
     coverage: float
+
+
+@metric(
+    ScoreKind(
+        "precision",
+        "manifold",
+        "Precision",
+        "match",
+        "Share of generated cells within the 5-nearest-neighbour ball of some test cell. Above "
+        "the control: cells keep to the middle of the crowd.",
+        SHARE,
+    ),
+    ScoreKind(
+        "recall",
+        "manifold",
+        "Recall",
+        "higher",
+        "Share of test cells within the 5-nearest-neighbour ball of some generated cell. Low: "
+        "part of the real diversity is missing.",
+        SHARE,
+    ),
+    ScoreKind(
+        "density",
+        "manifold",
+        "Density",
+        "match",
+        "Mean number of test balls a generated cell lies in, over 5. Above the control: cells "
+        "crowd where real cells are densest.",
+        POSITIVE,
+    ),
+    ScoreKind(
+        "coverage",
+        "manifold",
+        "Coverage",
+        "higher",
+        "Share of test cells whose 5-nearest-neighbour ball holds a generated cell.",
+        SHARE,
+    ),
+    view=components,
+)
+def neighbourhoods(real: Array, generated: Array) -> dict[str, float]:
+    """Return `manifold_scores` by key."""
+    return vars(manifold_scores(real, generated))
 
 
 def manifold_scores(real: Array, generated: Array, *, k: int = 5) -> Manifold:
@@ -71,6 +116,18 @@ def _radii(X: Floats, k: int) -> Floats:
     return np.asarray(np.partition(distances, k - 1, axis=1)[:, k - 1], dtype=np.float64)
 
 
+@metric(
+    ScoreKind(
+        "mixing_lisi",
+        "manifold",
+        "Mixing (iLISI)",
+        "higher",
+        "Integration local inverse Simpson index of test and generated cells on components, from "
+        "1 (apart) to 2 (perfectly mixed).",
+        (1.0, 2.0),
+    ),
+    view=components,
+)
 def integration_lisi(real: Array, generated: Array, *, perplexity: float = 30.0) -> float:
     """Mixing of real and generated cells: mean local inverse Simpson index (iLISI).
 

@@ -8,27 +8,34 @@ from typing import Any
 import numpy as np
 from scipy.stats import ks_2samp, spearmanr
 
-from vaexprs.evaluation.metrics.arrays import (
+from vaexprs.evaluation.arrays import (
     Floats,
     Matrix,
     column_maximum,
     mean_variance,
     nonzero_share,
 )
+from vaexprs.evaluation.comparison.sides import Side
+from vaexprs.evaluation.registry import POSITIVE, SHARE, SIGNED, ScoreKind, metric
 
 __all__ = [
     "GeneStatistics",
     "cell_statistics",
+    "cells_of",
     "compare_cells",
     "compare_genes",
     "gene_statistics",
+    "genes",
+    "genes_of",
+    "given_genes_of",
     "trend_difference",
+    "trends",
 ]
 
 
 @dataclass(frozen=True)
 class GeneStatistics:
-    """What each gene does by itself; every array is ``(n_genes,)``, float64.
+    """Statistics of each gene by itself; every array is ``(n_genes,)``, float64.
 
     Attributes
     ----------
@@ -50,6 +57,87 @@ def gene_statistics(X: Matrix) -> GeneStatistics:
     """Return the statistics of every gene of ``X``, ``(n_cells, n_genes)``, dense or sparse."""
     mean, variance = mean_variance(X)
     return GeneStatistics(mean, variance, 1.0 - nonzero_share(X), column_maximum(X))
+
+
+def genes_of(side: Side) -> GeneStatistics:
+    """View of a side for metrics: statistics of genes on the scale of the scores."""
+    return gene_statistics(side.cells.values)
+
+
+def given_genes_of(side: Side) -> GeneStatistics:
+    """View of a side for metrics: statistics of genes on the scale as given."""
+    return gene_statistics(side.cells.given)
+
+
+def cells_of(side: Side) -> tuple[Floats, Floats]:
+    """View of a side for metrics: library size and genes detected of each cell, as given."""
+    return cell_statistics(side.cells.given)
+
+
+@metric(
+    ScoreKind(
+        "gene_mean_error",
+        "genes",
+        "Mean: absolute error",
+        "lower",
+        "Mean over genes of the absolute difference of mean expression.",
+        POSITIVE,
+    ),
+    ScoreKind(
+        "gene_mean_correlation",
+        "genes",
+        "Mean: rank correlation",
+        "higher",
+        "Spearman correlation over genes of mean expression.",
+        SIGNED,
+    ),
+    ScoreKind(
+        "gene_variance_log_ratio",
+        "genes",
+        "Variance: absolute log2 ratio",
+        "lower",
+        "Mean over genes of |log2(generated variance / test variance)|.",
+        POSITIVE,
+    ),
+    ScoreKind(
+        "gene_variance_ratio",
+        "genes",
+        "Variance: median ratio",
+        "match",
+        "Median over genes of generated over test variance. Below the control: cells are too much "
+        "alike.",
+        POSITIVE,
+    ),
+    ScoreKind(
+        "gene_variance_correlation",
+        "genes",
+        "Variance: rank correlation",
+        "higher",
+        "Spearman correlation over genes of the variance.",
+        SIGNED,
+    ),
+    ScoreKind(
+        "zero_fraction_error",
+        "genes",
+        "Zero fraction: absolute error",
+        "lower",
+        "Mean over genes of the absolute difference of the share of cells without the gene.",
+        SHARE,
+    ),
+    ScoreKind(
+        "gene_maximum_log_ratio",
+        "genes",
+        "Maximum: absolute log2 ratio",
+        "lower",
+        "Mean over genes of the absolute log2 ratio of the largest value: tails too long or cut.",
+        POSITIVE,
+    ),
+    view=genes_of,
+)
+def genes(real: GeneStatistics, generated: GeneStatistics) -> dict[str, float]:
+    """Return `compare_genes` by key."""
+    found = compare_genes(real, generated)
+    return {name if name.startswith("zero") else f"gene_{name}": x for name, x in found.items()}
 
 
 def compare_genes(
@@ -110,6 +198,47 @@ def compare_genes(
     }
 
 
+def trends_of(side: Side) -> tuple[Floats, Floats, Floats]:
+    """View of a side for metrics: mean, variance and zero fraction of its genes, as given.
+
+    The first two are logged (base 10) unless the values are. Only genes that vary.
+    """
+    found = side.once(given_genes_of)
+    shown = (found.variance > 0) & (found.zero_fraction < 1.0)
+    mean, variance, zeros = found.mean[shown], found.variance[shown], found.zero_fraction[shown]
+    if side.scale == "log":
+        return mean, variance, zeros
+    return np.log10(mean), np.log10(variance), zeros
+
+
+@metric(
+    ScoreKind(
+        "mean_variance_trend",
+        "genes",
+        "Mean-variance trend",
+        "lower",
+        "Mean absolute gap of the median log10 variance along log10 mean, values as given.",
+        POSITIVE,
+    ),
+    ScoreKind(
+        "mean_zero_trend",
+        "genes",
+        "Mean-zero trend",
+        "lower",
+        "Mean absolute gap of the median zero fraction along log10 mean, values as given.",
+        SHARE,
+    ),
+    view=trends_of,
+)
+def trends(real: tuple[Floats, ...], generated: tuple[Floats, ...]) -> dict[str, float]:
+    """Return `trend_difference` of variances and of zero fractions."""
+    (x0, variance0, zeros0), (x1, variance1, zeros1) = real, generated
+    return {
+        "mean_variance_trend": trend_difference(x0, variance0, x1, variance1),
+        "mean_zero_trend": trend_difference(x0, zeros0, x1, zeros1),
+    }
+
+
 def trend_difference(
     real_x: Floats,
     real_y: Floats,
@@ -152,6 +281,25 @@ def cell_statistics(X: Matrix) -> tuple[Floats, Floats]:
     return library, detected
 
 
+@metric(
+    ScoreKind(
+        "library_ks",
+        "cells",
+        "Library size (KS)",
+        "lower",
+        "Kolmogorov-Smirnov statistic of the total of each cell's values, as given.",
+        SHARE,
+    ),
+    ScoreKind(
+        "genes_detected_ks",
+        "cells",
+        "Genes detected (KS)",
+        "lower",
+        "Kolmogorov-Smirnov statistic of the number of genes that are not zero in each cell.",
+        SHARE,
+    ),
+    view=cells_of,
+)
 def compare_cells(
     real: tuple[Floats, Floats], generated: tuple[Floats, Floats]
 ) -> dict[str, float]:

@@ -1,25 +1,33 @@
-"""Whether generated cells give training cells away."""
+"""Whether generated cells reveal training cells."""
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
-import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
-from vaexprs.evaluation.metrics.arrays import Array, Floats, Matrix
+from vaexprs.evaluation.arrays import Array, Floats, fingerprints
+from vaexprs.evaluation.comparison.ranges import Measured
+from vaexprs.evaluation.comparison.rounds import LEAST_GENES_OF_A_DUPLICATE
+from vaexprs.evaluation.comparison.sides import Comparison, Side, Split
 from vaexprs.evaluation.metrics.discriminators import mann_whitney_auc
+from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
 
 __all__ = [
+    "copies",
     "count_copies",
     "fingerprints",
+    "from_training_cells",
     "leave_one_out",
+    "membership",
     "membership_auc",
     "nearest",
     "nearest_distance",
     "share_nearer",
+    "train_distances",
 ]
+
+#: Fewest cells of a donor for its privacy.
+LEAST_OF_A_DONOR = 10
 
 
 def nearest(queries: Array, cells: Array) -> tuple[Floats, Array]:
@@ -54,29 +62,138 @@ def membership_auc(generated: Array, train: Array, test: Array) -> float:
 
     The attack of an outsider who holds a cell and the generated cells, and bets that the cell
     was trained on when a generated cell is near (Chen et al. 2020, "GAN-Leaks", full black box).
-    0.5 when nothing is given away, 1 when every training cell is.
+    0.5 when nothing is revealed, 1 when every training cell is.
     """
     members, strangers = nearest_distance(train, generated), nearest_distance(test, generated)
     return mann_whitney_auc(-strangers, -members)
 
 
-def fingerprints(X: Matrix) -> Array:
-    """Return a digest of each cell's values, ``(n_cells,)``, equal for equal cells only.
-
-    Values are taken as float32, which is what generated cells are stored as.
-    """
-    rows = sp.csr_matrix(X, dtype=np.float32, copy=True)
-    rows.sum_duplicates()
-    rows.eliminate_zeros()
-    rows.sort_indices()
-    digests = []
-    for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
-        digest = hashlib.blake2b(rows.indices[start:stop].astype("<i8").tobytes(), digest_size=16)
-        digest.update(rows.data[start:stop].astype("<f4").tobytes())
-        digests.append(digest.digest())
-    return np.array(digests, dtype="S16")
-
-
 def count_copies(queries: Array, cells: Array) -> int:
     """Return how many queries equal some cell exactly, both given by `fingerprints`."""
     return int(np.isin(queries, cells).sum())
+
+
+def copies_of(split: Split) -> tuple[int, int]:
+    """View of a split: exact copies of training cells, and repeats among generated cells.
+
+    Cells with few genes may be equal by chance and do not count.
+    """
+    prints = []
+    for cells in (split.data.train, split.data.generated):
+        detected = np.asarray((cells.given != 0).sum(axis=1)).ravel()
+        rich = np.flatnonzero(detected >= LEAST_GENES_OF_A_DUPLICATE)
+        prints.append(fingerprints(cells.given[rich]))
+    real, made = prints
+    return count_copies(made, real), len(made) - len(np.unique(made))
+
+
+@metric(
+    ScoreKind(
+        "exact_copies",
+        "privacy",
+        "Exact copies of training cells",
+        "lower",
+        "Generated cells equal to a training cell in every value; must be 0.",
+        POSITIVE,
+    ),
+    stage="whole",
+)
+def copies(split: Split) -> dict[str, Measured]:
+    """Count exact copies of training cells."""
+    return {"exact_copies": Measured(float(split.once(copies_of)[0]), 0.0, 0.0)}
+
+
+@metric(
+    ScoreKind(
+        "share_nearer_train",
+        "privacy",
+        "Share nearer to training than test cells",
+        "match",
+        "Share of generated cells nearer to a training cell than to any of equally many test "
+        "cells; 0.5 when nothing is memorised. The control: real cells that are neither.",
+        SHARE,
+    ),
+    ScoreKind(
+        "membership_auc",
+        "privacy",
+        "Membership inference (AUC)",
+        "match",
+        "How well the distance to the nearest generated cell tells training from test cells; 0.5 "
+        "when nothing is revealed.",
+        SHARE,
+    ),
+    needs_test=True,
+)
+def membership(compared: Comparison) -> dict[str, float]:
+    """Privacy of training cells that the basis has not seen: those of the control's half."""
+    queries, train, test = (
+        side.components for side in (compared.queries, compared.round.control, compared.test)
+    )
+    return {
+        "share_nearer_train": share_nearer(queries, train, test),
+        "membership_auc": membership_auc(queries, train, test),
+    }
+
+
+def from_training_cells(side: Side, fitted: Side) -> Floats:
+    """View of a side: distance of each cell to the nearest cell that fitted the basis."""
+    return nearest_distance(side.components, fitted.components)
+
+
+@metric(
+    ScoreKind(
+        "train_distance_ratio",
+        "privacy",
+        "Distance to nearest training cell",
+        "match",
+        "Median distance of generated cells to the nearest training cell over that of test cells; "
+        "1 is as far as test cells. Below: too near, memorised or too smooth.",
+        POSITIVE,
+    ),
+    ScoreKind(
+        "train_distance_ratio_low",
+        "privacy",
+        "Distance to nearest training cell, 5 %",
+        "match",
+        "Ratio of the 5th percentiles of these distances: copies would show here first.",
+        POSITIVE,
+    ),
+    needs_test=True,
+)
+def train_distances(compared: Comparison) -> dict[str, float]:
+    """Distances to the half of the training cells that fitted the basis, over those of test."""
+    fitted = compared.round.fitted
+    far = compared.test.once(from_training_cells, fitted)
+    near = compared.side.once(from_training_cells, fitted)
+    found = {}
+    for name, quantile in (("train_distance_ratio", 0.5), ("train_distance_ratio_low", 0.05)):
+        base = float(np.quantile(far, quantile))
+        found[name] = float(np.quantile(near, quantile)) / base if base > 0 else float("nan")
+    return found
+
+
+@metric(
+    ScoreKind(
+        "donor_membership_auc",
+        "privacy",
+        "Membership inference within donor",
+        "match",
+        "Area under the ROC curve of membership inference on the cells of one donor.",
+        SHARE,
+    ),
+    needs_test=True,
+)
+def donor_membership(compared: Comparison) -> dict[str, float]:
+    """Return `membership_auc` of the cells of each donor, where a donor column is there."""
+    train, test = compared.round.control, compared.test
+    donors, others = train.cells.donor, test.cells.donor
+    found = {}
+    for donor in () if donors is None else np.unique(donors):
+        members = train.components[donors == donor]
+        strangers = test.components
+        if others is not None and (others == donor).sum() >= LEAST_OF_A_DONOR:
+            strangers = strangers[others == donor]
+        if len(members) >= LEAST_OF_A_DONOR:
+            key = f"donor_membership_auc.{donor}"
+            found[key] = membership_auc(compared.queries.components, members, strangers)
+    return found

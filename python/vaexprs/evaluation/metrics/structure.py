@@ -5,14 +5,25 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 
-from vaexprs.evaluation.metrics.arrays import Array, Floats
+from vaexprs.evaluation.arrays import Array, Floats
+from vaexprs.evaluation.comparison.sides import Comparison, Side
+from vaexprs.evaluation.metrics.distances import components
+from vaexprs.evaluation.registry import POSITIVE, SIGNED, ScoreKind, metric
 
 __all__ = [
+    "N_CORRELATED_GENES",
     "compare_correlations",
     "component_spread",
+    "correlations",
+    "correlations_of",
     "spearman_matrix",
+    "spread_error",
     "within_condition_difference",
+    "within_conditions",
 ]
+
+#: Most variable genes whose correlations are compared: 4,950 pairs.
+N_CORRELATED_GENES = 100
 
 
 def spearman_matrix(X: Array) -> Floats:
@@ -107,3 +118,83 @@ def component_spread(real: Array, generated: Array) -> Floats:
     spread = np.asarray(real, dtype=np.float64).std(axis=0)
     other = np.asarray(generated, dtype=np.float64).std(axis=0)
     return np.asarray(other / np.where(spread > 0, spread, 1.0), dtype=np.float64)
+
+
+def correlations_of(side: Side) -> Floats:
+    """View of a side for metrics: Spearman correlations of the most variable genes."""
+    return spearman_matrix(side.block[:, :N_CORRELATED_GENES])
+
+
+@metric(
+    ScoreKind(
+        "correlation_agreement",
+        "structure",
+        "Gene-gene correlation: agreement",
+        "higher",
+        "Pearson correlation, over gene pairs, of the Spearman correlations among the 100 most "
+        "variable genes.",
+        SIGNED,
+    ),
+    ScoreKind(
+        "correlation_difference",
+        "structure",
+        "Gene-gene correlation: difference",
+        "lower",
+        "Mean absolute difference of these correlations.",
+        POSITIVE,
+    ),
+    view=correlations_of,
+)
+def correlations(real: Floats, generated: Floats) -> dict[str, float]:
+    """Return `compare_correlations` by key."""
+    found = compare_correlations(real, generated)
+    return {f"correlation_{name}": value for name, value in found.items()}
+
+
+@metric(
+    ScoreKind(
+        "within_correlation_agreement",
+        "structure",
+        "Within conditions: agreement",
+        "higher",
+        "The same inside each combination of conditions with at least 20 cells on both sides, "
+        "averaged.",
+        SIGNED,
+    ),
+    ScoreKind(
+        "within_correlation_difference",
+        "structure",
+        "Within conditions: difference",
+        "lower",
+        "Mean absolute difference of the correlations inside each combination.",
+        POSITIVE,
+    ),
+)
+def within_conditions(compared: Comparison) -> dict[str, float]:
+    """Return `within_condition_difference` by key; nothing without condition keys."""
+    if not compared.round.keys:
+        return {}
+    test, side = compared.test, compared.side
+    found = within_condition_difference(
+        test.block[:, :N_CORRELATED_GENES], test.groups,
+        side.block[:, :N_CORRELATED_GENES], side.groups,
+    )  # fmt: skip
+    return {f"within_correlation_{name}": value for name, value in found.items()}
+
+
+@metric(
+    ScoreKind(
+        "component_spread_error",
+        "structure",
+        "Spread along components",
+        "lower",
+        "Mean over components of |log2(generated / test standard deviation)|: weak programs that "
+        "collapse show here.",
+        POSITIVE,
+    ),
+    view=components,
+)
+def spread_error(real: Array, generated: Array) -> float:
+    """Mean absolute log2 ratio of standard deviations; a collapsed component counts 5."""
+    ratio = component_spread(real, generated)
+    return float(np.abs(np.log2(np.maximum(ratio, 2**-5))).mean())

@@ -8,45 +8,55 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vaexprs.evaluation.comparison.ranges import Score, Verdict
+from vaexprs.evaluation.metrics.conditions import CategoryRow
 from vaexprs.evaluation.scores.augmentation import AugmentationRow
-from vaexprs.evaluation.scores.telling import TellingGene
-from vaexprs.evaluation.scores.whole import CategoryRow
+from vaexprs.evaluation.scores.giveaway import GiveawayGene
 
 __all__ = ["Contents"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Contents:
-    """How real generated cells are, beside how real real cells are.
+    """Scores of generated cells beside those of real cells, and the settings of the run.
 
     Attributes
     ----------
     scores
-        Every score with its control and verdict, in the order of the catalogue.
+        Every score with its control and verdict, in the order of the registry.
     categories
         Agreement with each category of each condition key.
     augmentation
         F1 of classes that were made rare, by method.
-    telling
-        Genes that give generated cells away, most telling first.
+    giveaways
+        Genes by which a forest recognises generated cells, most important first.
     sizes
         Numbers of cells and genes.
     settings
-        How the scores were computed, so that another run can repeat them.
+        Options, names of files and the date, to repeat the run.
     notes
-        What was found and done on the way, in plain sentences.
+        Sentences to read before the scores.
     pictures
-        What the figures of the page show.
+        Data of the figures of the page.
     """
 
     scores: tuple[Score, ...]
     categories: tuple[CategoryRow, ...]
     augmentation: tuple[AugmentationRow, ...]
-    telling: tuple[TellingGene, ...]
+    giveaways: tuple[GiveawayGene, ...]
     sizes: Mapping[str, int]
     settings: Mapping[str, Any]
     notes: tuple[str, ...]
     pictures: Any = field(repr=False)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether held-out test cells were given."""
+        return self.sizes["test"] > 0
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in self.counts().items() if n)
+        sizes = ", ".join(f"{name} {n:,}" for name, n in self.sizes.items())
+        return f"{type(self).__name__}({len(self.scores)} scores: {counts}; {sizes})"
 
     def __getitem__(self, key: str) -> Score:
         """Return a score by its key."""
@@ -56,7 +66,7 @@ class Contents:
         raise KeyError(key)
 
     def counts(self) -> dict[Verdict, int]:
-        """Return how many scores got each verdict."""
+        """Return the number of scores with each verdict."""
         verdicts: tuple[Verdict, ...] = ("within", "worse", "off", "better", "none")
         return {
             verdict: sum(score.verdict == verdict for score in self.scores) for verdict in verdicts
@@ -69,7 +79,7 @@ class Contents:
         key                                             value
         ==============================================  ====================================
         ``KEY``                                         score of the generated cells; KEY as in
-                                                        the catalogue, with the condition key
+                                                        the registry, with the condition key
                                                         or donor behind a dot where it has one
         ``KEY.control``                                 score of real cells in their place
         ``KEY.low``, ``KEY.high``                       range of the control
@@ -78,13 +88,13 @@ class Contents:
         ``agreement.CONDITION.CATEGORY``                agreement with one category; also
                                                         ``.control``, ``.n``, ``.control_n``
         ``augmentation.CONDITION.CATEGORY.N.METHOD``    mean F1 over draws
-        ``telling.RANK``                                name of a telling gene, rank from 1
+        ``telling.RANK``                                name of a giveaway gene, rank from 1
         ``n.WHAT``                                      numbers of cells and genes
-        ``settings.NAME``                               how it was computed
+        ``settings.NAME``                               options, files, date
         ``notes``                                       plain sentences, one per line
         ==============================================  ====================================
 
-        What could not be computed is null.
+        Values that could not be computed are null.
         """
         flat: dict[str, Any] = {}
         for score in self.scores:
@@ -100,7 +110,7 @@ class Contents:
         for made in self.augmentation:
             name = f"augmentation.{made.key}.{made.category}.{made.n_real}.{made.method}"
             flat[name] = _number(sum(made.f1) / len(made.f1))
-        for rank, gene in enumerate(self.telling, start=1):
+        for rank, gene in enumerate(self.giveaways, start=1):
             flat[f"telling.{rank}"] = gene.gene
         flat.update({f"n.{name}": value for name, value in self.sizes.items()})
         flat.update({f"settings.{name}": value for name, value in self.settings.items()})

@@ -13,9 +13,9 @@ from vaexprs.files import whole_file
 __all__ = ["Report"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Contents):
-    """Compare generated with real cells, and real with real cells; see `Contents`."""
+    """Scores of generated cells beside those of real cells; see `Contents`."""
 
     def to_json(
         self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False

@@ -1,13 +1,15 @@
-"""Verdicts in words that cannot flatter."""
+"""Text of a report: verdict, advice on use, table of scores."""
 
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 
 from vaexprs.evaluation.comparison.ranges import LEVEL, Score, Verdict
+from vaexprs.evaluation.registry import FAMILIES
 from vaexprs.evaluation.report.contents import Contents
 
-__all__ = ["VERDICT_WORDS", "format_number", "lines", "summary"]
+__all__ = ["VERDICT_WORDS", "format_number", "lines", "summary", "uses"]
 
 VERDICT_WORDS: dict[Verdict, str] = {
     "within": "within range",
@@ -16,10 +18,25 @@ VERDICT_WORDS: dict[Verdict, str] = {
     "better": "beyond real",
     "none": "no range",
 }
+#: The same, short enough for a terminal.
+_SHORT_WORDS: dict[Verdict, str] = {
+    "within": "within",
+    "worse": "WORSE",
+    "off": "UNLIKE",
+    "better": "beyond",
+    "none": "-",
+}
+#: AUC below which a classifier separates cells so well: only just, partly, mostly.
+_AUC_WORDS = (
+    (0.6, "they can be told apart, though only just better than by chance"),
+    (0.75, "they can be told apart, not in every case"),
+    (0.9, "they are told apart in most cases"),
+    (math.inf, "they are told apart nearly always"),
+)
 
 
 def format_number(value: float) -> str:
-    """Return a number with three or four telling digits; a dash for none."""
+    """Return a number with three or four significant digits; a dash for none."""
     if math.isnan(value):
         return "–"
     if value == 0:
@@ -46,81 +63,58 @@ def summary(report: Contents) -> list[str]:
     judged = sum(n for verdict, n in counts.items() if verdict != "none")
     outside = judged - counts["within"]
     sentences = []
-    if judged:
-        expected = judged * (1 - LEVEL)
+    if not report.held_out:
+        sentences.append(
+            "No verdict: without held-out test cells the scores compare generated cells with "
+            "cells that the generator may have seen, and are better than they should be."
+        )
+    elif judged:
         sentences.append(
             f"{counts['within']} of {judged} scores lie within the range of real cells; "
             f"{outside} do not ({counts['worse']} worse, {counts['off']} unlike real cells in "
-            f"either direction, {counts['better']} beyond real cells). Real cells in the place of "
-            f"generated ones would be outside about {expected:.0f} times by chance."
+            f"either direction, {counts['better']} beyond real cells). Real cells in place of "
+            f"generated ones would be outside about {judged * (1 - LEVEL):.0f} times by chance."
         )
     sentences += _classifier_sentence(report)
-    outside_names = [
-        _name(score)
-        for score in sorted(report.scores, key=_severity, reverse=True)
-        if score.verdict in ("worse", "off")
-    ]
-    if outside_names:
-        sentences.append("Farthest outside: " + "; ".join(outside_names[:6]) + ".")
-    copied = next((score for score in report.scores if score.kind.key == "exact_copies"), None)
-    if copied is not None and copied.value > 0:
+    far = sorted(report.scores, key=lambda score: -score.gap if score.gap > 0 else 0.0)
+    names = [_name(score) for score in far if score.verdict in ("worse", "off")]
+    if names:
+        sentences.append("Farthest outside: " + "; ".join(names[:6]) + ".")
+    if n_copies := _copies(report):
         sentences.append(
-            f"{copied.value:,.0f} generated cells are exact copies of training cells. They must "
-            "not be called generated."
+            f"{n_copies:,.0f} generated cells are exact copies of training cells. They must not "
+            "be called generated."
         )
     if counts["none"]:
         sentences.append(f"{counts['none']} scores have no range to be judged by.")
-    sentences.append(
-        f"Within range means that {report.sizes['compared']:,} cells a side could not show a "
-        "difference, not that there is none."
-    )
+    if report.held_out:
+        sentences.append(
+            f"Within range means that {report.sizes['compared']:,} cells a side could not show a "
+            "difference, not that there is none."
+        )
     return sentences
 
 
-def lines(report: Contents) -> list[str]:
-    """Return the scores as an aligned table, each beside the range of real cells."""
-    rows = [("score", "generated", "real", "range of real", "verdict")]
-    for score in report.scores:
-        title = score.kind.title + (f", {score.of}" if score.of else "")
-        ends = (
-            "\N{EN DASH}"
-            if math.isnan(score.low + score.high)
-            else f"{format_number(score.low)} to {format_number(score.high)}"
-        )
-        value, control = format_number(score.value), format_number(score.control)
-        rows.append((title, value, control, ends, VERDICT_WORDS[score.verdict]))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  "
-        f"{row[3]:<{widths[3]}}  {row[4]}"
-        for row in rows
-    ]
-
-
 def _classifier_sentence(report: Contents) -> list[str]:
-    forests = [score for score in report.scores if score.kind.key.startswith("forest_auc")]
-    if not forests:
+    """Report the classifier that separates generated from real cells best."""
+    found = [score for score in report.scores if score.kind.family == "classifiers"]
+    if not found:
         return []
-    worst = max(forests, key=lambda score: score.value)
-    told = (
-        f"A random forest tells generated from real cells with an AUC of {worst.value:.2f} "
-        f"({worst.kind.title.removeprefix('Random forest, ').removesuffix(' (AUC)')}), where "
-        f"real from real cells gives {worst.control:.2f}"
+    worst = max(found, key=lambda score: score.value)
+    sentence = (
+        "The best of the classifiers separates generated from real cells with an AUC of "
+        f"{worst.value:.2f} ({worst.kind.title.removesuffix(' (AUC)')}), where real from real "
+        f"cells gives {worst.control:.2f}"
     )
-    if worst.verdict == "within":
-        return [f"{told}: it could not tell them apart."]
-    if worst.value < 0.6:
-        return [f"{told}: they can be told apart, though only just better than by chance."]
-    if worst.value < 0.75:
-        return [f"{told}: they can be told apart, not in every case."]
-    if worst.value < 0.9:
-        return [f"{told}: they are told apart in most cases."]
-    return [f"{told}: they are told apart nearly always."]
+    if not report.held_out:
+        return [sentence + "."]
+    if all(score.verdict in ("within", "better") for score in found):
+        return [f"{sentence}: none could tell them apart."]
+    return [f"{sentence}: {next(words for most, words in _AUC_WORDS if worst.value < most)}."]
 
 
-def _severity(score: Score) -> float:
-    gap = score.gap
-    return -math.inf if math.isnan(gap) else gap
+def _copies(report: Contents) -> float:
+    return next((s.value for s in report.scores if s.kind.key == "exact_copies"), 0.0)
 
 
 def _name(score: Score) -> str:
@@ -129,3 +123,109 @@ def _name(score: Score) -> str:
         f"{score.kind.title.removesuffix(' (AUC)')}{of} "
         f"({format_number(score.value)} beside {format_number(score.control)})"
     )
+
+
+def uses(report: Contents) -> list[tuple[str, str, str]]:
+    """Return what the cells may be used for: use, answer (yes, with care, no, unknown), reason."""
+    by_family: dict[str, list[Score]] = {}
+    for score in report.scores:
+        by_family.setdefault(score.kind.family, []).append(score)
+
+    def bad(*families: str) -> list[str]:
+        return [
+            score.kind.title + (f" ({score.of})" if score.of else "")
+            for family in families
+            for score in by_family.get(family, ())
+            if score.verdict in ("worse", "off")
+        ]
+
+    answers = [
+        (
+            "Trying out and timing software, teaching, examples",
+            "yes",
+            "Nothing depends on how real the cells are. Say that they are generated.",
+        )
+    ]
+    training = "More cells of a rare class, or training data for a classifier"
+    if not by_family.get("utility"):
+        answers.append((training, "unknown", "No condition key was given to measure it by."))
+    elif not report.held_out:
+        answers.append((training, "unknown", "It takes held-out test cells to say."))
+    else:
+        problems = bad("utility", "conditions")
+        answers.append(
+            (
+                training,
+                "with care" if problems else "yes",
+                f"Outside the range of real cells: {', '.join(problems)}."
+                if problems
+                else "A classifier trained on them does as well on real cells as one trained on "
+                "equally many real cells. Test yours on real cells all the same.",
+            )
+        )
+    judges = bad("classifiers", "distances", "manifold", "genes", "cells", "structure")
+    answers.append(
+        (
+            "Benchmarking methods in place of real cells",
+            "unknown" if not report.held_out else "with care" if judges else "yes",
+            "It takes held-out test cells to say."
+            if not report.held_out
+            else f"{len(judges)} scores lie outside the range of real cells; a method that depends "
+            "on one of these properties may rank differently."
+            if judges
+            else "No score of their distribution lies outside the range of real cells.",
+        )
+    )
+    answers.append(
+        (
+            "New findings, p-values, more statistical power",
+            "no",
+            "Generated cells hold no information beyond the training cells; counting them as "
+            "observations makes every test too sure.",
+        )
+    )
+    privacy, n_copies = bad("privacy"), _copies(report)
+    answers.append(
+        (
+            "Sharing them where the real cells may not be shared",
+            "no" if n_copies or privacy else "with care" if report.held_out else "unknown",
+            f"{n_copies:,.0f} are exact copies of training cells."
+            if n_copies
+            else f"Outside the range of real cells: {', '.join(privacy)}."
+            if privacy
+            else "No attack of this report succeeds, which proves nothing about others. Ask who is "
+            "responsible for the data."
+            if report.held_out
+            else "It takes held-out test cells to measure privacy.",
+        )
+    )
+    return answers
+
+
+def lines(report: Contents, *, width: int = 80) -> list[str]:
+    """Return the scores as an aligned table, each beside the range of real cells."""
+    head = ("score", "generated", "real", "range of real", "verdict")
+    rows: list[tuple[str, ...]] = []
+    family = ""
+    for score in report.scores:
+        if score.kind.family != family:
+            family = score.kind.family
+            rows.append((FAMILIES.get(family, family),))
+        ends = "–"
+        if not math.isnan(score.low + score.high):
+            ends = f"{format_number(score.low)} to {format_number(score.high)}"
+        numbers = (format_number(score.value), format_number(score.control), ends)
+        title = score.kind.title + (f", {score.of}" if score.of else "")
+        rows.append((title, *numbers, _SHORT_WORDS[score.verdict]))
+    table = [head, *(row for row in rows if len(row) > 1)]
+    widths = [max(len(row[column]) for row in table) for column in range(1, 5)]
+    first = width - sum(widths) - 2 * len(widths)
+    found = []
+    for row in (head, *rows):
+        if len(row) == 1:
+            found += ["", f"-- {row[0]}"]
+            continue
+        *above, last = wrap(row[0], first, subsequent_indent="  ") or [""]
+        cells = [f"{cell:>{wide}}" for cell, wide in zip(row[1:4], widths[:3], strict=True)]
+        found += [*above, "  ".join([f"{last:<{first}}", *cells, row[4]]).rstrip()]
+    return found

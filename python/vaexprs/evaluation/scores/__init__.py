@@ -1,1 +1,1 @@
-"""The scores, each with its real-vs-real control, and the catalogue that names them."""
+"""Running the metrics, augmentation of rare classes, the genes that classifiers use."""

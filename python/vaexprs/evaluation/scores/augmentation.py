@@ -12,10 +12,9 @@ import numpy as np
 from vaexprs.data import read_expression
 from vaexprs.data.scale import to_log
 from vaexprs.errors import DataError
-from vaexprs.evaluation.comparison.cells import Evaluated
-from vaexprs.evaluation.metrics.arrays import Array
+from vaexprs.evaluation.arrays import Array
+from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics.utility import Method, augmented_f1
-from vaexprs.evaluation.scores.whole import Split
 
 __all__ = ["Augment", "AugmentationRow", "Refit", "augmentation"]
 
@@ -54,7 +53,6 @@ class AugmentationRow:
 
 
 def augmentation(
-    data: Evaluated,
     split: Split,
     key: str,
     *,
@@ -63,7 +61,6 @@ def augmentation(
     augment: Augment | None,
     refit: Refit | None,
     n_draws: int,
-    seed: int,
 ) -> Iterator[AugmentationRow]:
     """Make the rarest categories rarer, top them up by each method, and score the class.
 
@@ -74,7 +71,7 @@ def augmentation(
         for n_real in N_REAL:
             if n_real > int((labels == category).sum()):
                 continue
-            source = _Source(data, split, key, category, train_rows, real_train, augment, refit)
+            source = _Source(split, key, category, train_rows, real_train, augment, refit)
             for method in get_args(Method):
                 if method == "smote" and find_spec("imblearn") is None:
                     continue
@@ -90,7 +87,7 @@ def augmentation(
                         n_real=n_real,
                         method=method,
                         generate=source.make,
-                        seed=seed + draw,
+                        seed=split.seed + draw,
                     )
                     for draw in range(n_draws)
                 )
@@ -114,7 +111,6 @@ class _Source:
 
     def __init__(
         self,
-        data: Evaluated,
         split: Split,
         key: str,
         category: str,
@@ -123,7 +119,7 @@ class _Source:
         augment: Augment | None,
         refit: Refit | None,
     ) -> None:
-        self.data, self.split, self.category = data, split, category
+        self.split, self.category = split, category
         self.train_rows, self.real_train = train_rows, real_train
         self.augment, self.refit = augment, refit
         self.own = split.generated_components[split.generated.labels[key] == category]
@@ -151,7 +147,7 @@ class _Source:
 
     def _components(self, cells: Any, n: int) -> Array:
         made = read_expression(cells)
-        genes = self.data.genes
+        genes = self.split.data.genes
         if made.var_names != genes:
             where = {gene: index for index, gene in enumerate(made.var_names)}
             if any(gene not in where for gene in genes):
@@ -167,4 +163,4 @@ class _Source:
                 f"the augment callback was asked for {n} cells of category {self.category!r} and "
                 f"made {X.shape[0]}."
             )
-        return self.split.basis.components_of(to_log(X, self.data.scale))
+        return self.split.basis.components_of(to_log(X, self.split.data.scale))

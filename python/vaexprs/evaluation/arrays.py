@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Floats", "Matrix", "column_maximum", "dense", "mean_variance", "nonzero_share"]
+__all__ = ["Array", "Floats", "Matrix", "column_maximum", "dense", "fingerprints",
+           "mean_variance", "nonzero_share"]  # fmt: skip
 
 #: Cells by genes: a NumPy array or a SciPy sparse matrix.
 Matrix: TypeAlias = Any
@@ -56,3 +58,20 @@ def column_maximum(X: Matrix) -> Floats:
     if sp.issparse(X):
         return np.asarray(X.max(axis=0).toarray(), dtype=np.float64).ravel()
     return np.asarray(np.max(X, axis=0), dtype=np.float64)
+
+
+def fingerprints(X: Matrix) -> Array:
+    """Return a digest of each cell's values, ``(n_cells,)``, equal for equal cells only.
+
+    Values are taken as float32, which is what generated cells are stored as.
+    """
+    rows = sp.csr_matrix(X, dtype=np.float32, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    rows.sort_indices()
+    digests = []
+    for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+        digest = hashlib.blake2b(rows.indices[start:stop].astype("<i8").tobytes(), digest_size=16)
+        digest.update(rows.data[start:stop].astype("<f4").tobytes())
+        digests.append(digest.digest())
+    return np.array(digests, dtype="S16")

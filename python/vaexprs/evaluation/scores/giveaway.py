@@ -1,4 +1,4 @@
-"""Which genes give generated cells away, and how: what to mend next."""
+"""The genes by which a forest recognises generated cells, and how their values differ."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaexprs.evaluation.metrics.arrays import Array, Floats
+from vaexprs.evaluation.arrays import Floats
+from vaexprs.evaluation.comparison.sides import RoundCells
 from vaexprs.evaluation.metrics.discriminators import mann_whitney_auc
-from vaexprs.evaluation.scores.per_round import Side
 
-__all__ = ["TellingGene", "telling_genes"]
+__all__ = ["GiveawayGene", "giveaway_genes"]
 
 
 @dataclass(frozen=True)
-class TellingGene:
-    """A gene by which the forest tells generated from real cells.
+class GiveawayGene:
+    """A gene by which the forest separates generated from real cells.
 
     Attributes
     ----------
@@ -28,11 +28,11 @@ class TellingGene:
     control_importance
         The same where the forest looks at real against real cells.
     auc
-        What this gene alone tells, below 0.5 where generated values are the smaller ones.
+        Area under the ROC curve of this gene alone, below 0.5 where generated values are smaller.
     mean, deviation, detected, maximum
         Of (test, generated) cells, on the scale of the scores.
     what
-        What is off, in words: only what exceeds two standard errors.
+        Differences in words: only those that exceed two standard errors.
     """
 
     gene: str
@@ -46,17 +46,15 @@ class TellingGene:
     what: tuple[str, ...]
 
 
-def telling_genes(
+def giveaway_genes(
     importance: Floats,
     control_importance: Floats,
     names: Sequence[str],
-    columns: Array,
-    test: Side,
-    generated: Side,
+    cells: RoundCells,
     *,
     n_genes: int = 20,
-) -> list[TellingGene]:
-    """Describe the genes of largest importance.
+) -> list[GiveawayGene]:
+    """Describe the genes of largest importance to a classifier.
 
     Parameters
     ----------
@@ -64,21 +62,22 @@ def telling_genes(
         Of every gene, ``(n_genes,)``; zero where a gene was not among the features.
     names
         Names of all genes.
-    columns
-        Which column of the sides' blocks holds a gene, -1 where none does.
-    test, generated
-        The sides, in one basis.
+    cells
+        A round, whose test and generated cells are compared; genes that its basis lacks are
+        left out.
     """
-    found: list[TellingGene] = []
-    for gene in np.argsort(-importance, kind="stable"):
+    column_of = {gene: column for column, gene in enumerate(cells.basis.genes.tolist())}
+    found: list[GiveawayGene] = []
+    for gene in np.argsort(-importance, kind="stable").tolist():
         if len(found) == n_genes or importance[gene] <= 0:
             break
-        column = columns[gene]
-        if column < 0:
+        if gene not in column_of:
             continue
-        a, b = test.block[:, column].astype(float), generated.block[:, column].astype(float)
+        a, b = (
+            side.block[:, column_of[gene]].astype(float) for side in (cells.test, cells.generated)
+        )
         found.append(
-            TellingGene(
+            GiveawayGene(
                 names[gene],
                 float(importance[gene]),
                 float(control_importance[gene]),

@@ -1,0 +1,231 @@
+"""The cells that metrics are computed on: those of a round, and all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vaexprs.evaluation.arrays import Array
+from vaexprs.evaluation.comparison.basis import Basis
+from vaexprs.evaluation.comparison.cells import Cells, Evaluated, Scale
+from vaexprs.evaluation.comparison.rounds import Round
+
+__all__ = ["Comparison", "RoundCells", "Side", "Split"]
+
+T = TypeVar("T")
+
+
+class Memo:
+    """Keeps the results of functions of an object, so that metrics share them."""
+
+    _kept: dict[Any, Any]
+
+    def once(self, function: Callable[..., T], *args: Any) -> T:
+        """Return ``function(self, *args)``, computed at the first call."""
+        key = (function, *args)
+        if key not in self._kept:
+            self._kept[key] = function(self, *args)
+        found: T = self._kept[key]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Side(Memo):
+    """One side of a comparison in the basis of its round.
+
+    Attributes
+    ----------
+    cells
+        The cells.
+    basis
+        Variable genes and principal components.
+    groups
+        Combination of conditions of each cell.
+    scale
+        Scale of the values.
+    block
+        Their most variable genes, dense, ``(n_cells, n_variable)``.
+    components
+        Their principal-component scores, ``(n_cells, n_components)``.
+    """
+
+    cells: Cells
+    basis: Basis
+    groups: Array
+    scale: Scale
+    block: Array
+    components: Array
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, cells: Cells, basis: Basis, keys: tuple[str, ...], scale: Scale) -> Side:
+        """Put cells into a basis."""
+        block = basis.block(cells.values)
+        return cls(cells, basis, cells.group(keys), scale, block, basis.components(block))
+
+
+@dataclass(frozen=True)
+class RoundCells:
+    """The sides of one round and their basis.
+
+    Attributes
+    ----------
+    fitted
+        Training cells that fitted the basis.
+    control, test, generated
+        Other training cells, test cells and generated cells, equally many of each combination.
+    all_generated
+        Generated cells of any composition, at most as many as ``fitted``, for privacy.
+    keys
+        Condition keys by which compositions are made equal.
+    """
+
+    basis: Basis
+    fitted: Side
+    control: Side
+    test: Side
+    generated: Side
+    all_generated: Side
+    scale: Scale
+    keys: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, data: Evaluated, plan: Round, keys: tuple[str, ...], *, max_queries: int, seed: int
+    ) -> RoundCells:
+        """Gather the cells of a round and fit its basis."""
+        n_train = data.train.n_cells
+
+        def real(rows: Array) -> Cells:
+            if data.test is None or rows.max() < n_train:
+                return data.train.take(rows)
+            return data.test.take(rows - n_train)
+
+        fitted = real(plan.basis)
+        basis = Basis.fit(fitted.values, seed=seed)
+        rng = np.random.default_rng([seed, 1])
+        n_queries = min(fitted.n_cells, data.generated.n_cells, max_queries)
+        queries = rng.choice(data.generated.n_cells, n_queries, replace=False)
+        if fitted.n_cells > n_queries:
+            fitted = fitted.take(rng.choice(fitted.n_cells, n_queries, replace=False))
+
+        def side(cells: Cells) -> Side:
+            return Side.of(cells, basis, keys, data.scale)
+
+        return cls(
+            basis=basis,
+            fitted=side(fitted),
+            control=side(real(plan.control)),
+            test=side(real(plan.test)),
+            generated=side(data.generated.take(plan.generated)),
+            all_generated=side(data.generated.take(queries)),
+            scale=data.scale,
+            keys=keys,
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cells compared with the test cells of a round: generated ones, or the control.
+
+    Attributes
+    ----------
+    round
+        All sides of the round.
+    side
+        The generated cells, or the control.
+    queries
+        Cells whose privacy is asked for: generated ones, or those that fitted the basis.
+    n_trees, seed, n_jobs
+        Of forests.
+    """
+
+    round: RoundCells
+    side: Side
+    queries: Side
+    n_trees: int = 100
+    seed: int = 0
+    n_jobs: int = 1
+
+    @property
+    def test(self) -> Side:
+        """Test cells."""
+        return self.round.test
+
+
+@dataclass(frozen=True, eq=False)
+class Split(Memo):
+    """Real training and test cells as whole sets, with a basis of the training cells.
+
+    Attributes
+    ----------
+    data
+        All cells.
+    train, test, generated
+        The cells that are compared.
+    basis
+        Fitted to the training cells.
+    train_components, test_components, generated_components
+        Principal-component scores.
+    held_out
+        Whether the test cells were given; otherwise they are half of the training cells.
+    keys
+        Condition keys.
+    max_cells, n_resamples, seed
+        Options of `evaluate`.
+    """
+
+    data: Evaluated
+    train: Cells
+    test: Cells
+    generated: Cells
+    basis: Basis
+    train_components: Array
+    test_components: Array
+    generated_components: Array
+    held_out: bool
+    keys: tuple[str, ...]
+    max_cells: int
+    n_resamples: int
+    seed: int
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        data: Evaluated,
+        train_rows: Array,
+        test_rows: Array,
+        *,
+        held_out: bool,
+        keys: tuple[str, ...],
+        max_cells: int,
+        n_resamples: int,
+        seed: int,
+    ) -> Split:
+        """Gather the cells; rows count training cells first, then test cells."""
+        n_train = data.train.n_cells
+        train = data.train.take(train_rows)
+        if held_out and data.test is not None:
+            test = data.test.take(test_rows - n_train)
+        else:
+            test = data.train.take(test_rows)
+        basis = Basis.fit(train.values, seed=seed)
+        return cls(
+            data=data,
+            train=train,
+            test=test,
+            generated=data.generated,
+            basis=basis,
+            train_components=basis.components_of(train.values),
+            test_components=basis.components_of(test.values),
+            generated_components=basis.components_of(data.generated.values),
+            held_out=held_out,
+            keys=keys,
+            max_cells=max_cells,
+            n_resamples=n_resamples,
+            seed=seed,
+        )

@@ -1,0 +1,150 @@
+"""Run the declared metrics: over rounds of draws, and on all cells at once."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vaexprs.errors import ConditionError
+from vaexprs.evaluation import metrics  # noqa: F401 - its modules declare the metrics
+from vaexprs.evaluation.arrays import Array, Floats
+from vaexprs.evaluation.comparison.cells import Evaluated
+from vaexprs.evaluation.comparison.ranges import Overlap, Score, score_rounds
+from vaexprs.evaluation.comparison.rounds import Pool, rounds
+from vaexprs.evaluation.comparison.sides import Comparison, RoundCells, Split
+from vaexprs.evaluation.metrics.discriminators import N_GENES, Discrimination
+from vaexprs.evaluation.registry import COMPUTATIONS, Stage, kinds
+
+__all__ = ["RoundResults", "measure_rounds", "measure_split", "ordered"]
+
+
+@dataclass
+class RoundResults:
+    """Values of all rounds.
+
+    Attributes
+    ----------
+    first
+        Cells of the first round, for figures.
+    values
+        Value of the generated cells and of the control in each round, by key; nan where a
+        round has none.
+    genes
+        Genes that classifiers saw in each round.
+    classifiers
+        Results of classifiers, with curves and importances, by key and round.
+    few_rounds
+        Keys whose range comes from standard errors.
+    """
+
+    first: RoundCells
+    values: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    genes: list[Array] = field(default_factory=list)
+    classifiers: dict[str, list[tuple[Discrimination, Discrimination]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    few_rounds: set[str] = field(default_factory=set)
+
+    def scores(self, overlap: Overlap) -> list[Score]:
+        """Return the means over rounds with their ranges."""
+        declared = {kind.key: kind for kind in kinds()}
+        found = []
+        for key, pairs in self.values.items():
+            kind, _, of = key.partition(".")
+            errors = None
+            if kind in self.few_rounds:
+                errors = [control.standard_error for _, control in self.classifiers[key]]
+            ours, control = zip(*pairs, strict=True)
+            found.append(
+                score_rounds(
+                    declared[kind], ours, control, overlap=overlap, standard_errors=errors, of=of
+                )
+            )
+        return found
+
+    def importance(self, n_genes: int) -> tuple[Floats, Floats]:
+        """Return the mean importance of each gene to the forest, for generated and control."""
+        pairs = self.classifiers.get("forest_auc_genes", [])
+        found = np.zeros((2, n_genes))
+        for genes, pair in zip(self.genes, pairs, strict=False):
+            for row, discrimination in zip(found, pair, strict=True):
+                row[genes] += discrimination.importance / len(pairs)
+        return found[0], found[1]
+
+
+def measure_rounds(
+    data: Evaluated,
+    pool: Pool,
+    *,
+    n_rounds: int,
+    n_forest_rounds: int,
+    n_trees: int,
+    max_cells: int,
+    seed: int,
+    n_jobs: int,
+    begin: Callable[[str], None],
+) -> RoundResults:
+    """Compute the metrics of stage ``"round"`` of generated cells and of the control.
+
+    ``begin`` is called at the start of each round. See `vaexprs.evaluation.evaluate` for the
+    other parameters.
+    """
+    total = max(n_rounds, n_forest_rounds)
+    results: RoundResults | None = None
+    for number, plan in enumerate(rounds(pool, total, seed=seed)):
+        begin(f"round {number + 1} of {total}")
+        cells = RoundCells.of(
+            data, plan, pool.matched_by, max_queries=max_cells, seed=seed + number
+        )
+        results = results or RoundResults(cells)
+        results.genes.append(cells.basis.genes[:N_GENES])
+        sides = [
+            Comparison(cells, side, queries, n_trees, seed + number, n_jobs)
+            for side, queries in (
+                (cells.generated, cells.all_generated),
+                (cells.control, cells.fitted),
+            )
+        ]
+        for compute in COMPUTATIONS:
+            if compute.stage != "round" or (compute.needs_test and not pool.has_test):
+                continue
+            if number >= (n_forest_rounds if compute.few_rounds else n_rounds):
+                continue
+            ours, control = (compute(side) for side in sides)
+            for key in ours.keys() & control.keys():
+                pair = (ours[key], control[key])
+                if isinstance(pair[0], Discrimination):
+                    results.classifiers[key].append(pair)
+                    pair = (pair[0].auc, pair[1].auc)
+                empty = [(math.nan, math.nan)] * total
+                results.values.setdefault(key, empty)[number] = pair
+                if compute.few_rounds:
+                    results.few_rounds.add(key)
+    if results is None:
+        raise ConditionError("n_rounds and n_forest_rounds are both 0: there is nothing to score.")
+    return results
+
+
+def measure_split(split: Split, stage: Stage) -> list[Score]:
+    """Compute the metrics of a stage that take all cells at once."""
+    declared = {kind.key: kind for kind in kinds()}
+    found = []
+    for compute in COMPUTATIONS:
+        if compute.stage == stage:
+            for key, measured in compute(split).items():
+                kind, _, of = key.partition(".")
+                score = Score(
+                    declared[kind], key, measured.value, measured.control, measured.width, of=of
+                )
+                found.append(score.judged())
+    return found
+
+
+def ordered(scores: Iterable[Score]) -> tuple[Score, ...]:
+    """Return scores in the order of the report."""
+    order = {kind.key: index for index, kind in enumerate(kinds())}
+    return tuple(sorted(scores, key=lambda score: (order[score.kind.key], score.of)))
