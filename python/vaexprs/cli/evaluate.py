@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated
@@ -40,13 +43,14 @@ def evaluate(
         typer.Option(metavar="MODEL.onnx", help="Artifact whose metadata gets the scores."),
     ] = None,
     n_trees: Annotated[
-        int, typer.Option("--n-trees", "--trees", min=1, help="Trees of the random forests.")
-    ] = 300,
+        int, typer.Option("--n-trees", "--trees", min=1, help="Trees of each random forest.")
+    ] = 100,
     max_cells: Annotated[int, typer.Option(min=2, help="Cells on a side, at most.")] = 2000,
     seed: Seed = 0,
     n_jobs: Annotated[
-        int, typer.Option("--n-jobs", "--jobs", min=1, help="Workers of the random forests.")
-    ] = 1,
+        int | None,
+        typer.Option("--n-jobs", "--jobs", min=1, help="Threads; by default one for each core."),
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -66,28 +70,50 @@ def evaluate(
     from vaexprs.evaluation.report.words import lines, summary
     from vaexprs.evaluation.run import run_report
 
-    report = run_report(
-        real,
-        generated,
-        real_test=test,
-        condition_keys=condition_key or (),
-        donor_key=donor_key,
-        layer=layer,
-        output=output,
-        json=scores,
-        attach=attach,
-        overwrite=overwrite,
-        n_trees=n_trees,
-        max_cells=max_cells,
-        seed=seed,
-        n_jobs=n_jobs,
-        progress=None if quiet else note,
-    )
+    with _progress(quiet=quiet) as progress:
+        report = run_report(
+            real,
+            generated,
+            real_test=test,
+            condition_keys=condition_key or (),
+            donor_key=donor_key,
+            layer=layer,
+            output=output,
+            json=scores,
+            attach=attach,
+            overwrite=overwrite,
+            n_trees=n_trees,
+            max_cells=max_cells,
+            seed=seed,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
     if as_json:
         print_json(report.to_dict())
         return
-    text = "\n".join([*lines(report), "", *wrap(" ".join(summary(report)), 80), ""])
+    paragraphs = [f"Note: {text}" for text in report.notes], summary(report)
+    before, after = ([*wrap(" ".join(texts), 80), ""] if texts else [] for texts in paragraphs)
+    text = "\n".join([*before, *lines(report), "", *after])
     # Plain signs, since a terminal may lack those of the page.
     say(text.replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-"))
     written = {"report": output, "scores": scores, "attached to": attach}
     facts({name: str(path) for name, path in written.items() if path}, as_json=False)
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """Show the steps of an evaluation: as a bar on a terminal, as lines elsewhere."""
+    if quiet:
+        yield lambda step, share: None
+    elif not sys.stderr.isatty():
+        yield lambda step, share: note(f"{share:4.0%} {step}")
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+        with Progress(
+            *columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True
+        ) as bar:
+            task = bar.add_task("", total=1.0)
+            yield lambda step, share: bar.update(task, completed=share, description=step)

@@ -49,6 +49,17 @@ def plot(
         ),
     ] = None,
     layer: Layer = None,
+    layout: Annotated[
+        str, typer.Option(help="overlay, or side: real and generated cells in two panels.")
+    ] = "overlay",
+    n_top_genes: Annotated[
+        int | None,
+        typer.Option(min=2, help="Genes of the largest variance to use; markers of a heatmap."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
+    figsize: Annotated[
+        tuple[float, float] | None, typer.Option(help="Width and height in inches: 8 6.")
+    ] = None,
     seed: Seed = 0,
     dpi: Annotated[int, typer.Option(min=20, max=1200, help="Resolution of a .png.")] = 150,
     overwrite: Overwrite = False,
@@ -69,12 +80,29 @@ def plot(
             )
         if method.casefold() == "heatmap":
             figure = plot_heatmap(
-                {"real": str(real), "generated": source}, groupby=color, layer=layer, seed=seed
+                {"real": str(real), "generated": source},
+                groupby=color or "auto",
+                layer=layer,
+                n_genes=n_top_genes,
+                title=title,
+                figsize=figsize,
+                seed=seed,
             )
         else:
-            figure = plot_aug(source, method, real=str(real), color=color, layer=layer, seed=seed)
+            figure = plot_aug(
+                source,
+                method,
+                real=str(real),
+                color=color,
+                layout=layout,  # type: ignore[arg-type]
+                layer=layer,
+                n_top_genes=n_top_genes or 2000,
+                title=title,
+                figsize=figsize,
+                seed=seed,
+            )
     else:
-        figure = plot_vae(source)
+        figure = plot_vae(source, title=title, figsize=figsize)
     with whole_file(output, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=dpi)
     facts({"output": str(output)}, as_json=as_json)
