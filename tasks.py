@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""The two commands of a clean clone, and what continuous integration adds to them.
+"""The two commands of a clean clone, and those that continuous integration adds.
 
 ``python tasks.py demo [DIR]``
     Fresh virtual environment, install, then the main job: train on built-in data, export,
     generate, score, write the pictures.
 ``python tasks.py test [PYTEST ARGUMENTS]``
     Fresh virtual environment, install, the whole suite: C++ tests, then Python tests.
+``python tasks.py slow``
+    The tests longer than twenty seconds, in the environment that ``test`` made.
 ``python tasks.py lint``
-    Format, lint and types, in the environment that ``test`` made.
+    Format, lint, spelling and types, in that environment.
+``python tasks.py fuzz [--minutes N]``
+    Damaged and hostile files against the checks, in that environment; by default a short run.
 ``python tasks.py wheel [PYTHON]``
     Build a wheel and run the torch-free part of the suite against it, where torch never was.
 
@@ -32,7 +36,7 @@ TORCH = "torch==2.13.0"
 
 def main() -> None:
     """Run the task that the command line names."""
-    tasks = {"demo": demo, "test": test, "lint": lint, "wheel": wheel}
+    tasks = {task.__name__: task for task in (demo, test, slow, lint, fuzz, wheel)}
     if len(sys.argv) < 2 or sys.argv[1] not in tasks:
         sys.exit(__doc__)
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before pip could refuse
@@ -55,16 +59,29 @@ def test(*arguments: str) -> None:
     run(python, "-m", "pytest", "-n", "2", *arguments, cwd=ROOT)
 
 
+def slow(*arguments: str) -> None:
+    """Run the tests that ``test`` leaves out."""
+    python = environment_python(ENVIRONMENTS / "test")
+    run(python, "-m", "pytest", "-n", "2", "-m", "slow", *arguments, cwd=ROOT)
+
+
+def fuzz(*arguments: str) -> None:
+    """Run the fuzz targets; see ``fuzz/README.md``."""
+    python = environment_python(ENVIRONMENTS / "test")
+    run(python, "-m", "fuzz", *arguments, cwd=ROOT)
+
+
 def lint() -> None:
-    """Check format, lint, types, and that the stub tells the truth about the C++ module."""
+    """Check format, lint, spelling, types, and that the stub agrees with the C++ module."""
     python = environment_python(ENVIRONMENTS / "test")
     sources = sorted(str(p) for suffix in ("hpp", "cpp") for p in ROOT.glob(f"cpp/**/*.{suffix}"))
     tool = python.parent
     run(python, "-m", "ruff", "check", ".", cwd=ROOT)
     run(python, "-m", "ruff", "format", "--check", ".", cwd=ROOT)
     run(tool / "clang-format", "--dry-run", "--Werror", *sources, cwd=ROOT)
+    run(tool / "codespell", cwd=ROOT)
     run(python, "-m", "mypy", cwd=ROOT)
-    # Away from the checkout, so that the installed package is what is compared with its stub.
+    # Away from the checkout, so that the stub is compared with the installed package.
     run(python, "-m", "mypy.stubtest", "vaexprs._core", cwd=ENVIRONMENTS)
 
 
@@ -85,7 +102,7 @@ def wheel(base: str = sys.executable) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "checkout"
         place.mkdir()
-        for item in ("tests", "models", "pyproject.toml", "README.md", "benchmarks"):
+        for item in ("tests", "models", "pyproject.toml", "README.md", "benchmarks", "docs"):
             source = ROOT / item
             (shutil.copytree if source.is_dir() else shutil.copy)(source, place / item)
         data = ROOT.parent / "shared"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import signal
 from pathlib import Path
@@ -9,6 +10,13 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    # A loaded machine makes any example slow, and the seed is fixed so that a run can be repeated.
+    settings.register_profile("vaexprs", deadline=None, derandomize=True)
+    settings.load_profile("vaexprs")
 
 TESTS = Path(__file__).resolve().parent
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -237,13 +237,13 @@ def artifacts(tiny_artifact) -> list[bytes]:
     return [tiny_artifact(likelihood=likelihood).read_bytes() for likelihood in LIKELIHOODS]
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
 @given(which=st.integers(0, len(LIKELIHOODS) - 1), changes=edits)
 def test_damaged_bytes(artifacts, which: int, changes) -> None:
     survives(edited(artifacts[which], changes))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_random_bytes(data: bytes) -> None:
     survives(data)

@@ -221,7 +221,7 @@ def steps(draw: st.DrawFn) -> tuple[str, list[tuple[str, int]], dict[str, Any]]:
     return op_type, inputs, {name: draw(st.integers(-2, 2)) for name in names}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps(), min_size=1, max_size=6))
 def test_random_graphs(spec: Any, plan: list[Any]) -> None:
     z = np.random.default_rng(3).uniform(0.1, 2, (5, WIDTH)).astype(np.float32)

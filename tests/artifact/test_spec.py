@@ -276,7 +276,7 @@ def places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_json_anywhere(metadata, data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(metadata)))

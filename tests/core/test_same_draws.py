@@ -112,7 +112,7 @@ def test_kernels_equal_their_scalar_twins(likelihood: str, choice: int) -> None:
     instruction_set=st.sampled_from(_core.instruction_sets()),
     data=st.data(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_draws_depend_on_their_place_alone(
     likelihood: str,
     choice: int,
@@ -180,7 +180,7 @@ def test_gene_wise_parameters(likelihood: str) -> None:
     n_threads=st.integers(1, 3),
     instruction_set=st.sampled_from(_core.instruction_sets()),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_fills_depend_on_their_place_alone(
     n_cells: int, width: int, seed: int, first_cell: int, n_threads: int, instruction_set: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The kernels are far quicker than NumPy: a guard, where ``benchmarks/speed.py`` measures.
+"""The kernels are far quicker than NumPy: a guard, where ``benchmarks/speed/speed.py`` measures.
 
 Each is timed in turns with NumPy, in time of the thread, and must beat it by a margin that is a
 fraction of what was measured, so that a busy machine passes and a kernel that lost its vectors,

@@ -44,7 +44,7 @@ def model(tiny_artifact: Any) -> Any:
     return load_artifact(tiny_artifact(likelihood="nb", n_genes=300))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     first_cell=st.integers(0, 10**12),
     n_cells=st.integers(1, 400),

@@ -4,7 +4,7 @@ Everything is measured side by side with what it is compared to, in turns, and t
 of the ratios; each part checks its answers, so that fast wrong draws fail. Run it on a quiet
 machine::
 
-    python benchmarks/speed.py --json speed.json --markdown speed.md
+    python -m benchmarks.speed.speed --json speed.json --markdown speed.md
 
 It takes about two minutes, and needs NumPy, SciPy, anndata and onnx. torch is compared with where
 it is installed; scvi-tools where ``--scvi-python`` or ``VAEXPRS_SCVI_PYTHON`` names an interpreter
@@ -23,9 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import kernels
-import pipeline
-from timing import machine
+from benchmarks.speed import kernels, pipeline
+from benchmarks.timing import machine
 from vaexprs import _core
 
 

@@ -1,6 +1,6 @@
-"""Make the pictures of README.md: ``python benchmarks/figures.py DATA_FOLDER``.
+"""Make the pictures of README.md: ``python -m benchmarks.readme.figures DATA_FOLDER``.
 
-``DATA_FOLDER`` holds ``pbmc_ifnb.h5ad`` and ``yan.h5ad``. Pictures go to ``benchmarks/figures``.
+``DATA_FOLDER`` holds ``pbmc_ifnb.h5ad`` and ``yan.h5ad``. Pictures go to ``docs/pictures``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import anndata
 from vaexprs import fit_vae, gen_exprs, plot_aug, plot_heatmap, plot_vae
 from vaexprs.datasets import simulate_groups
 
-FIGURES = Path(__file__).parent / "figures"
+FIGURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 
 def main() -> None:

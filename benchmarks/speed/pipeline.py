@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from synthetic import N_LATENT, synthetic_artifact
-from timing import ratio, side_by_side
+from benchmarks.speed.synthetic import N_LATENT, synthetic_artifact
+from benchmarks.timing import ratio, side_by_side
 from vaexprs import Generator, _core, gen_exprs, write_exprs
 from vaexprs.generation.decoder import tile_size
 from vaexprs.generation.observation import CSR

@@ -1,6 +1,6 @@
 """Run the commands of README.md and put what they print under them.
 
-Usage: ``python benchmarks/transcripts.py DATA_FOLDER [--check]``
+Usage: ``python -m benchmarks.readme.transcripts DATA_FOLDER [--check]``
 
 ``DATA_FOLDER`` holds ``pbmc_ifnb.h5ad``, which is parted here as README.md says: 70 % of the cells
 of each combination in ``train.h5ad``, the rest in ``test.h5ad``. Commands run in a new folder, in
@@ -17,10 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import anndata
-import numpy as np
+from benchmarks.cells import read, split
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+README = Path(__file__).resolve().parents[2] / "README.md"
 KEYS = ["cell_type", "condition"]
 #: Longer outputs are cut here, and say so.
 MOST_LINES = 60
@@ -46,14 +45,9 @@ def main() -> None:
 
 
 def part_cells(path: Path, folder: Path) -> None:
-    """Write ``train.h5ad`` and ``test.h5ad``, stratified."""
-    cells = anndata.read_h5ad(path)
-    rng = np.random.default_rng(0)
-    is_train = np.zeros(cells.n_obs, bool)
-    for rows in cells.obs.groupby(KEYS, observed=True).indices.values():
-        is_train[rng.permutation(rows)[: round(0.7 * len(rows))]] = True
-    cells[is_train].write_h5ad(folder / "train.h5ad", compression="gzip")
-    cells[~is_train].write_h5ad(folder / "test.h5ad", compression="gzip")
+    """Write ``train.h5ad`` and ``test.h5ad``."""
+    for name, cells in zip(("train", "test"), split(read(path, KEYS), KEYS), strict=True):
+        cells.write_h5ad(folder / f"{name}.h5ad", compression="gzip")
 
 
 def run_block(block: str, folder: Path) -> str:

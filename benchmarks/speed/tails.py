@@ -5,7 +5,7 @@ that rounds too early would show. For each mean the numbers of draws above 0, 1,
 compared with their exact binomial laws. The script fails when a p-value is below 1e-6 divided by
 the number of comparisons.
 
-Run ``python benchmarks/tails.py [--draws 1e9] [--seed 0]``; it takes minutes on one core.
+Run ``python -m benchmarks.speed.tails [--draws 1e9] [--seed 0]``; it takes minutes on one core.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ and the ratio is that of the median times. Times are those of the thread's CPU, 
 on the machine disturbs less. The answers are checked too: sums and fractions of zeros of both
 sides must lie where the law puts them, so that a fast wrong kernel fails.
 
-Run ``python benchmarks/kernels.py`` to print all of them, or import the functions.
+Run ``python -m benchmarks.speed.kernels`` to print all of them, or import the functions.
 """
 
 from __future__ import annotations

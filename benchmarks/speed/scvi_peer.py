@@ -9,7 +9,7 @@ Needs an environment of its own::
 
     python -m venv scvi
     scvi/bin/pip install torch scvi-tools
-    python benchmarks/speed.py --scvi-python scvi/bin/python
+    python -m benchmarks.speed.speed --scvi-python scvi/bin/python
 """
 
 from __future__ import annotations

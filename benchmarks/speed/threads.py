@@ -1,6 +1,6 @@
 """How much a second thread adds, beside what a second process adds: the most the machine gives.
 
-    python benchmarks/threads.py --runs 5
+    python -m benchmarks.speed.threads --runs 5
 
 Each run makes the same cells with one thread, with two threads, and half of them in each of two
 processes that share nothing, in turns; ratios are medians over the rounds of a run, as in
@@ -16,9 +16,9 @@ import statistics
 from functools import partial
 from multiprocessing.connection import Connection
 
-from pipeline import n_cores
-from synthetic import synthetic_artifact
-from timing import machine, ratio, side_by_side
+from benchmarks.speed.pipeline import n_cores
+from benchmarks.speed.synthetic import synthetic_artifact
+from benchmarks.timing import machine, ratio, side_by_side
 from vaexprs import Generator
 
 #: Genes, hidden units and cells of the two sizes that ``speed.py`` measures.
