@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import signal
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
+
+# anndata warns of its older default; its children inherit the choice.
+os.environ.setdefault("ANNDATA_ZARR_WRITE_FORMAT", "3")
 
 with contextlib.suppress(ImportError):
     from hypothesis import settings
