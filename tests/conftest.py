@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import signal
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +11,13 @@ from typing import Any, Protocol
 
 import pytest
 
-# anndata warns of its older default; its children inherit the choice.
-os.environ.setdefault("ANNDATA_ZARR_WRITE_FORMAT", "3")
+with contextlib.suppress(ImportError):
+    from anndata import settings as anndata_settings
+
+    # anndata warns until one has chosen
+    anndata_settings.zarr_write_format = 3
+    with contextlib.suppress(AttributeError):  # before 0.12
+        anndata_settings.auto_shard_zarr_v3 = False
 
 with contextlib.suppress(ImportError):
     from hypothesis import settings

@@ -132,6 +132,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, numbers):
                 read(layout(broken))
 
 
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_genes_are_aligned_by_name(numbers):
     real = read(make(numbers))
     made = read(make(numbers[:5, [4, 0, 2]], genes=["g4", "g0", "g2"]), name="generated")
