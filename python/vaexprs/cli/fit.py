@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,7 +70,7 @@ def fit(
     is 130.
     """
     from vaexprs.export.quantization import NARROW
-    from vaexprs.files import check_output
+    from vaexprs.files import check_output, whole_files
     from vaexprs.training import fit_vae
 
     for path, suffix in ((output, ".onnx"), (save, ".safetensors"), (history, ".json")):
@@ -98,11 +100,15 @@ def fit(
         device=device,
         progress=not quiet,
     )
-    vae.export(output, precision=precision, overwrite=overwrite)
-    if save is not None:
-        vae.save(save, overwrite=overwrite)
-    if history is not None:
-        _write_history(vae.history, history, overwrite)
+    writers: list[tuple[Path | None, Callable[[Path], object]]] = [
+        (output, lambda partial: vae.export(partial, precision=precision)),
+        (save, vae.save),
+        (history, lambda p: p.write_text(json.dumps(vae.history, indent=1), encoding="utf-8")),
+    ]
+    wanted = [(path, write) for path, write in writers if path is not None]
+    with whole_files([path for path, _ in wanted], overwrite=overwrite) as partials:
+        for (_, write), partial in zip(wanted, partials, strict=True):
+            write(partial)
     spec = vae.spec
     training: Any = spec.provenance["training"]
     facts(
@@ -127,15 +133,6 @@ def fit(
     if not quiet:
         next_command("vaexprs", "generate", output, "-n", 1000, "-o", "generated.h5ad")
     return 130 if vae.interrupted else 0
-
-
-def _write_history(history: Any, path: Path, overwrite: bool) -> None:
-    import json
-
-    from vaexprs.files import whole_file
-
-    with whole_file(path, overwrite=overwrite) as partial:
-        partial.write_text(json.dumps(history, indent=1), encoding="utf-8")
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from vaexprs.artifact import attach_quality, load_artifact
 from vaexprs.evaluation.evaluate import evaluate
 from vaexprs.evaluation.report.report import Report
-from vaexprs.files import check_output
+from vaexprs.files import check_output, whole_files
 
 __all__ = ["run_report"]
 
@@ -66,10 +66,11 @@ def run_report(
     report = evaluate(
         real_train, generated, real_test=real_test, condition_keys=condition_keys, **options
     )
-    if json is not None:
-        report.to_json(json, overwrite=overwrite)
-    if output is not None:
-        report.to_html(output, overwrite=overwrite)
+    outputs = [(json, report.to_json), (output, report.to_html)]
+    wanted = [(path, write) for path, write in outputs if path is not None]
+    with whole_files([path for path, _ in wanted], overwrite=overwrite) as partials:
+        for (_, write), partial in zip(wanted, partials, strict=True):
+            write(partial)
     if attach is not None:
         attach_quality(attach, report.quality())
     return report
