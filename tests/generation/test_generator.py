@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +22,7 @@ from hypothesis import strategies as st
 
 from vaexprs import Generator, load_artifact
 from vaexprs.errors import ArtifactError, ConditionError, DeviceError
+from vaexprs.generation.decoder import Decoder
 from vaexprs.generation.generator import Block
 from vaexprs.generation.observation import CSR
 from vaexprs.spec import OUTPUTS
@@ -93,6 +100,139 @@ def test_blocks_come_in_order_and_whole(model: Any) -> None:
             columns = block.X.indices[block.X.indptr[row] : block.X.indptr[row + 1]]
             assert (np.diff(columns) > 0).all()
         assert (block.X.data > 0).all()
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the numbers of rows of each call of a decoder, as they come."""
+    rows: list[int] = []
+    decode = Decoder.decode
+
+    def counted(self: Decoder, inputs: Any) -> Any:
+        rows.append(len(inputs["z"]))
+        return decode(self, inputs)
+
+    monkeypatch.setattr(Decoder, "decode", counted)
+    return rows
+
+
+def test_small_requests_decode_few_rows(model: Any, decoded: list[int]) -> None:
+    generator = Generator(model, n_threads=1)
+    tile = generator.block_size
+    list(generator.blocks(n_cells=1))
+    decoded.clear()
+    list(generator.blocks(n_cells=1, first_cell=7))
+    assert decoded == [1]
+    list(generator.blocks(n_cells=3 * tile, first_cell=tile - 5))  # a shard out of step
+    decoded.clear()
+    list(generator.blocks(n_cells=3 * tile, first_cell=tile - 5))
+    assert sum(decoded) <= 3 * tile + tile // 4
+    assert len(decoded) < 10
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_small_blocks_share_tiles(model: Any, decoded: list[int], n_threads: int) -> None:
+    n_cells = 20 * Generator(model).block_size
+    generator = Generator(model, n_threads=n_threads, block_size=16)
+    list(generator.blocks(n_cells=n_cells))
+    decoded.clear()
+    blocks = list(generator.blocks(n_cells=n_cells))
+    assert [block.n_cells for block in blocks] == [16] * (n_cells // 16)
+    assert sum(decoded) <= 1.1 * n_cells
+    # The last pieces of several workers are smaller.
+    assert len(decoded) <= (20 if n_threads == 1 else 60)
+
+
+def test_tiles_are_whole_where_rows_depend_on_the_batch(
+    model: Any, decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some: dict[str, Any] = {"n_cells": 150, "first_cell": 333, "seed": 3}
+    wanted = collect(Generator(model).blocks(**some))
+    monkeypatch.setattr(Decoder, "decodes_alone", lambda self, n_rows: False)
+    decoded.clear()
+    generator = Generator(model)
+    assert same(wanted, collect(generator.blocks(**some)))
+    assert set(decoded) == {generator.block_size}
+
+
+def test_a_decoder_whose_rows_depend_on_the_batch_is_found_out(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = Generator(model)._decoder
+    assert decoder.decodes_alone(4)
+    run = Decoder._run
+
+    def mixes(self: Decoder, inputs: Any) -> Any:
+        outputs = run(self, inputs)
+        outputs["mean"][0, 0] += len(inputs["z"])
+        return outputs
+
+    monkeypatch.setattr(Decoder, "_run", mixes)
+    assert not decoder.decodes_alone(8)
+
+
+def test_generators_travel(tiny_artifact: Any, tmp_path: Path) -> None:
+    path = tiny_artifact(tmp_path / "model.onnx", n_genes=50)
+    wanted = collect(Generator(path).blocks(n_cells=30, seed=2))
+    for source in (str(path), path.read_bytes()):
+        sent = pickle.dumps(Generator(source, n_threads=1, block_size=8))
+        assert len(sent) < (500 if isinstance(source, str) else 500 + len(source))
+        received = pickle.loads(sent)
+        assert (received.n_threads, received.block_size) == (1, 8)
+        assert same(wanted, collect(received.blocks(n_cells=30, seed=2)))
+        assert pickle.loads(sent) is received  # opened once in a process
+        assert copy.deepcopy(received) is received
+    del received
+    sent = pickle.dumps(Generator(path))
+    tiny_artifact(path, n_genes=51)
+    gc.collect()
+    with pytest.raises(ArtifactError, match="another artifact than the one that was sent"):
+        pickle.loads(sent)
+
+
+def test_a_generator_goes_to_other_processes(model: Any) -> None:
+    generator = Generator(model, n_threads=1)
+    wanted = generated_sum(generator)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        assert list(pool.map(generated_sum, [generator, generator])) == [wanted, wanted]
+
+
+def generated_sum(generator: Generator) -> float:
+    return float(sum(block.X.to_dense().sum() for block in generator.blocks(n_cells=40)))  # type: ignore[union-attr]
+
+
+def test_generators_and_plans_show_in_few_lines(tiny_artifact: Any) -> None:
+    generator = Generator(tiny_artifact(keys=TWO_KEYS))
+    assert 2 <= len(repr(generator).splitlines()) <= 5
+    assert "nb, 20 genes" in repr(generator)
+    assert "cell_type (3), state (2)" in repr(generator)
+    assert repr(generator.plan()) == "Plan of any number of cells: 5 combinations of categories"
+    unseen = generator.plan([{"cell_type": "T", "state": "STIM", "n_cells": 1200}])
+    assert repr(unseen) == (
+        "Plan of 1,200 cells: 1 combination of categories, 1 of them unseen in training"
+    )
+
+
+def test_outputs_beyond_their_support_are_refused(tiny_builder: Any) -> None:
+    """A mean that overflows, in draws and in means, and scales that make draws overflow."""
+    from onnx import numpy_helper
+
+    def spoiled(likelihood: str, name: str, value: float) -> Generator:
+        model = tiny_builder.tiny_model(likelihood=likelihood)
+        for tensor in model.graph.initializer:
+            if tensor.name == name:
+                array = np.full_like(numpy_helper.to_array(tensor), value)
+                tensor.CopyFrom(numpy_helper.from_array(array, name))
+        return Generator(model.SerializeToString())
+
+    overflows = spoiled("zigamma", "bias", 200.0)
+    for return_mean in (False, True):
+        with pytest.raises(ArtifactError, match="output mean: expected finite values >= 0"):
+            list(overflows.blocks(n_cells=5, return_mean=return_mean))
+    wide = spoiled("gaussian", "log_scale", 88.7)
+    with pytest.raises(ArtifactError, match="output mean: expected draws that float32 can hold"):
+        list(wide.blocks(n_cells=5))
 
 
 def test_no_cells(model: Any) -> None:
@@ -287,7 +427,7 @@ def test_other_requests_that_are_refused(tiny_artifact: Any, model: Any) -> None
     with pytest.raises(ArtifactError, match=r"'nowhere\.onnx': there is no such file"):
         Generator("nowhere.onnx")
     with pytest.raises(DeviceError, match="unknown device 'tpu'"):
-        Generator(model, device="tpu")  # type: ignore[arg-type]
+        Generator(model, device="tpu")
 
 
 def test_cuda_is_refused_where_there_is_none(model: Any) -> None:
@@ -295,8 +435,9 @@ def test_cuda_is_refused_where_there_is_none(model: Any) -> None:
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(DeviceError, match="no CUDA provider"):
-        Generator(model, device="cuda")
+    for device in ("cuda", "cuda:0"):
+        with pytest.raises(DeviceError, match=f"device='{device}' .* no CUDA provider"):
+            Generator(model, device=device)
     assert Generator(model, device="auto").device == "cpu"
 
 
@@ -307,11 +448,14 @@ def test_a_silent_fall_back_to_the_cpu_is_refused(
 
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
-    real = onnxruntime.InferenceSession
+    real, asked = onnxruntime.InferenceSession, []
 
-    def falls_back(data: bytes, sess_options: Any, providers: list[str]) -> Any:
+    def falls_back(data: bytes, sess_options: Any, providers: list[Any]) -> Any:
+        asked.append(providers[0])
         return real(data, sess_options=sess_options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
     with pytest.raises(DeviceError, match="fell back to the CPU"):
-        Generator(model, device="cuda")
+        Generator(model, device="cuda:1")
+    # In full float32, on the device that was named.
+    assert asked == [("CUDAExecutionProvider", {"device_id": "1", "use_tf32": "0"})]

@@ -10,14 +10,15 @@ it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.artifact.load import Artifact
-from vaexprs.artifact.onnx.operators import CELLS
+from vaexprs.artifact.onnx.operators import CELLS, Shape
 from vaexprs.artifact.onnx.reader import FLOAT, Graph, Node, Tensor, read_model
 from vaexprs.artifact.onnx.shapes import check_shapes
 from vaexprs.artifact.onnx.wire import WireReader, encode_bytes, encode_header
@@ -39,6 +40,8 @@ class RuntimeGraph:
     ----------
     model
         A serialized ``ModelProto``.
+    n_values
+        Values that all nodes together compute for each cell: a bound of what the runtime holds.
     gives_logits
         Whether the output ``mean`` holds logits, for ``mean = library * softmax(mean + bias)``.
     bias
@@ -46,6 +49,7 @@ class RuntimeGraph:
     """
 
     model: bytes
+    n_values: int
     gives_logits: bool = False
     bias: NDArray[np.float32] | None = None
 
@@ -62,16 +66,18 @@ class _Ending:
 
 def lower(artifact: Artifact) -> RuntimeGraph:
     """Prepare the graph of an artifact for the runtime."""
-    ending = None
-    if artifact.spec.is_counts:
-        ending = _find_ending(read_model(artifact.model_bytes).graph, artifact.spec)
+    graph = read_model(artifact.model_bytes).graph
+    shapes = check_shapes(graph, artifact.spec)
+    results = [shapes[name] for node in graph.nodes for name in node.outputs]
+    n_values = sum(abs(math.prod(shape)) for shape in results if CELLS in shape)
+    ending = _find_ending(graph, artifact.spec, shapes) if artifact.spec.is_counts else None
     if ending is None:
-        return RuntimeGraph(artifact.model_bytes)
+        return RuntimeGraph(artifact.model_bytes, n_values)
     model = b"".join(_rewritten(memoryview(artifact.model_bytes), ending))
-    return RuntimeGraph(model, True, ending.bias)
+    return RuntimeGraph(model, n_values, True, ending.bias)
 
 
-def _find_ending(graph: Graph, spec: GeneratorSpec) -> _Ending | None:
+def _find_ending(graph: Graph, spec: GeneratorSpec, shapes: Mapping[str, Shape]) -> _Ending | None:
     """Find ``mean = library * softmax(x)`` at the end of a graph, and what gives x.
 
     Where x is the sum of something and a constant row, that row is the bias, and the something is
@@ -85,7 +91,6 @@ def _find_ending(graph: Graph, spec: GeneratorSpec) -> _Ending | None:
         for tensor in graph.initializers
         if tensor.dims in ((spec.n_genes,), (1, spec.n_genes)) and tensor.data_type == FLOAT
     }
-    shapes = check_shapes(graph, spec)
 
     def maker(name: str, *operators: str) -> int | None:
         """Return which node makes a value that nothing else uses, if it is such an operator."""

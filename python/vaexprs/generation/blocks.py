@@ -1,7 +1,6 @@
 """Blocks of cells: how one is made, from the latent draw to the rows.
 
-The arithmetic of a cell is that of its tile, wherever a block begins or ends; and what is drawn
-for a tile does not depend on the tiles that are drawn with it.
+A cell gets the bits that it has in its tile, wherever a block begins or ends.
 """
 
 from __future__ import annotations
@@ -54,6 +53,18 @@ class Block:
         """Number of cells in the block."""
         return len(self.codes)
 
+    def part(self, start: int, stop: int) -> Block:
+        """Return the cells with global indices ``start`` to ``stop``, as views."""
+        rows = slice(start - self.first_cell, stop - self.first_cell)
+        return Block(
+            first_cell=start,
+            codes=self.codes[rows],
+            unseen=self.unseen[rows],
+            z=self.z[rows],
+            library=None if self.library is None else self.library[rows],
+            X=self.X[rows] if isinstance(self.X, np.ndarray) else self.X.rows(rows),
+        )
+
 
 @dataclass(frozen=True)
 class Job:
@@ -69,18 +80,22 @@ class Job:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def blocks(self, cuts: list[tuple[int, int]]) -> list[Block]:
-        """Generate blocks one after the other."""
-        return [self.block(*cut) for cut in cuts]
+        """Generate consecutive blocks."""
+        if len(cuts) == 1 or cuts[0][1] - cuts[0][0] >= self.decoder.tile:
+            return [self.block(*cut) for cut in cuts]
+        # Small blocks are made as one, since tiles decode best.
+        whole = self.block(cuts[0][0], cuts[-1][1])
+        return [whole.part(*cut) for cut in cuts]
 
     def block(self, start: int, stop: int) -> Block:
-        """Generate the cells ``start`` to ``stop`` from the tiles that hold them."""
-        size = self.decoder.tile
-        tiles = range(start - start % size, stop, size)
-        parts = []
-        for tile in tiles:
+        """Generate the cells ``start`` to ``stop``."""
+        parts: list[Block] = []
+        at = start
+        while at < stop:
             if self.stopped.is_set():
                 raise CancelledError
-            parts.append(self._part(tile, tile + size, start, stop))
+            parts.append(self._part(at, stop))
+            at += parts[-1].n_cells
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
@@ -98,24 +113,41 @@ class Job:
             else CSR.concatenate([x for x in rows if isinstance(x, CSR)], first.X.shape[1]),
         )
 
-    def _part(self, tile: int, tile_end: int, start: int, stop: int) -> Block:
-        """Compute one tile whole, keep those of its cells that lie in the block."""
-        cells = self.inputs.draw(seed=self.seed, first_cell=tile, n_cells=tile_end - tile)
-        first, last = max(start, tile), min(stop, tile_end)
-        kept, library = slice(first - tile, last - tile), cells.library
+    def _part(self, start: int, stop: int) -> Block:
+        """Generate cells from ``start`` on, as many as are decoded together."""
+        first, n_rows, n_cells = self._rows(start, stop)
+        cells = self.inputs.draw(seed=self.seed, first_cell=first, n_cells=n_rows)
+        kept, library = slice(start - first, start - first + n_cells), cells.library
         if library is not None and self.library is not None:
-            library[kept] = self.library[first - self.library_start : last - self.library_start]
+            at = start - self.library_start
+            library[kept] = self.library[at : at + n_cells]
         parameters = self.decoder.decode(cells.of_decoder)
-        if last - first < tile_end - tile:
+        if n_cells < n_rows:
             parameters = parameters.rows(kept)
         return Block(
-            first_cell=first,
+            first_cell=start,
             codes=cells.codes[kept],
             unseen=cells.unseen[kept],
             z=cells.z[kept],
             library=None if library is None else library[kept],
-            X=self._observe(parameters, cells, kept, first),
+            X=self._observe(parameters, cells, kept, start),
         )
+
+    def _rows(self, start: int, stop: int) -> tuple[int, int, int]:
+        """Return which rows to decode: the first cell, their number, and how many are kept.
+
+        They stay within a tile, and are a power of two, so that few numbers of rows are in use.
+        """
+        size = self.decoder.tile
+        tile = start - start % size
+        n_cells = min(stop, tile + size) - start
+        n_rows = 1 << (n_cells - 1).bit_length()
+        # Rather two calls than more than a quarter of the rows for nothing.
+        if n_rows - n_cells > n_rows // 4 or (n_rows == size and start > tile):
+            n_rows //= 2
+        if n_rows < size and self.decoder.decodes_alone(n_rows):
+            return start, n_rows, min(n_rows, n_cells)
+        return tile, size, n_cells
 
     def _observe(
         self, parameters: Parameters, cells: Cells, kept: slice, first_cell: int

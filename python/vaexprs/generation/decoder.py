@@ -1,19 +1,22 @@
 """The decoder of an artifact in onnxruntime: one session, tiles of a fixed number of rows.
 
 A tile always holds the same cells, `tile_size` of them starting at a multiple of it, so that the
-runtime does the same arithmetic for a cell however a run is cut into blocks. It promises no equal
-bits for a row in batches of different sizes, though they have been seen equal.
+runtime does the same arithmetic for a cell however a run is cut into blocks. Where the runtime
+gives a row the same bits in smaller batches, which is tried on the machine, less than a tile is
+decoded.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs import _core
 from vaexprs.artifact.lowering import RuntimeGraph
 from vaexprs.errors import ArtifactError, DeviceError
 from vaexprs.generation.observation import Parameters
@@ -21,14 +24,20 @@ from vaexprs.spec import GeneratorSpec
 
 __all__ = ["Decoder", "Device", "tile_size"]
 
-Device = Literal["auto", "cpu", "cuda"]
+#: ``"auto"``, ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second device.
+Device: TypeAlias = str
 
 _Arrays: TypeAlias = dict[str, NDArray[np.float32]]
 _Bound: TypeAlias = tuple[Any, _Arrays, _Arrays]
 
 
-def tile_size(n_genes: int) -> int:
-    """Return how many cells are decoded together: a power of two from 64 to 512.
+#: Most values that the nodes of a graph may hold for a tile: 64 MiB in float32. The deepest graphs
+#: that vaexprs writes stay within it, up to 60,000 genes, in tiles of 32 cells or more.
+_MOST_VALUES = 2**24
+
+
+def tile_size(widest: int, n_values: int = 0) -> int:
+    """Return how many cells are decoded together: a power of two, at most 512.
 
     Up to three million values: the weights, which are too large for the cache of a core, are
     fetched once a tile, and more cells share that; tiles still larger fall out of cache themselves.
@@ -36,9 +45,21 @@ def tile_size(n_genes: int) -> int:
     cells, 5.4 in tiles of 128, 5.0 in tiles of 256, which take twice the memory for that. At 2,000
     genes and 128 hidden units, all steps together: 2.36 in tiles of 128 cells, 2.30 in tiles of
     256, 2.40 in tiles of 512. Where genes are few it is the calls that cost.)
+
+    Parameters
+    ----------
+    widest
+        Width of the widest input or output: genes, conditions or latent variables.
+    n_values
+        Values that all nodes of the graph compute for each cell.
     """
-    largest = 9 if n_genes <= 1024 else 8
-    return int(2 ** np.clip(np.floor(np.log2(3 * 2**20 / n_genes)), 6, largest))
+    largest = 9 if widest <= 1024 else 8
+    # At least 64 cells up to 65,536 genes, four million values; from there on no more than that.
+    smallest = int(np.clip(22 - np.ceil(np.log2(widest)), 0, 6))
+    size = int(2 ** np.clip(np.floor(np.log2(3 * 2**20 / widest)), smallest, largest))
+    while size > 1 and size * n_values > _MOST_VALUES:
+        size //= 2
+    return size
 
 
 class Decoder:
@@ -51,8 +72,8 @@ class Decoder:
     graph
         Its graph, as `lower` prepared it.
     device
-        ``"cpu"``, ``"cuda"`` (refused where it is not to be had), or ``"auto"`` (CUDA where it
-        is, else the CPU).
+        ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` (refused where it is not to be had), or ``"auto"``
+        (CUDA where it is, else the CPU).
     name
         What messages call the artifact.
 
@@ -73,31 +94,28 @@ class Decoder:
         name: str = "the artifact",
     ) -> None:
         self.spec = spec
-        self.tile = tile_size(spec.n_genes)
+        self.tile = tile_size(max(spec.n_genes, *spec.inputs.values()), graph.n_values)
         self.name = name
         self._gives_logits, self._bias = graph.gives_logits, graph.bias
-        self._widths = spec.inputs
         self._session = _open_session(graph, device, name)
         active = self._session.get_providers()
         self.device = "cuda" if "CUDAExecutionProvider" in active else "cpu"
-        self._rows = {
-            output.name: 1 if output.shape[0] == 1 else self.tile
-            for output in self._session.get_outputs()
-        }
+        self._one_row = {o.name for o in self._session.get_outputs() if o.shape[0] == 1}
+        self._alone = {self.tile: True}
         self._local = threading.local()
 
     def decode(self, inputs: _Arrays) -> Parameters:
-        """Decode one tile.
+        """Decode some cells, at most a tile.
 
         Parameters
         ----------
         inputs
-            ``z (tile, n_latent)`` and, where the graph has them, ``condition (tile,
-            n_conditions)`` and ``library (tile, 1)``; float32, C-contiguous.
+            ``z (n_cells, n_latent)`` and, where the graph has them, ``condition (n_cells,
+            n_conditions)`` and ``library (n_cells, 1)``; float32, C-contiguous.
 
         Returns
         -------
-        The parameters of the tile's likelihood. On the CPU their arrays are reused by the calling
+        The parameters of the cells' likelihood. On the CPU their arrays are reused by the calling
         thread's next call: take what you need before it.
         """
         try:
@@ -108,30 +126,74 @@ class Decoder:
             return Parameters(arrays)
         return Parameters(arrays, inputs["library"][:, 0], self._bias)
 
+    def decodes_alone(self, n_rows: int) -> bool:
+        """Return whether so many rows get the bits that they get within a tile.
+
+        The runtime does not promise it, and it depends on the machine: so it is tried once for each
+        number of rows.
+        """
+        if self.device != "cpu":
+            return False
+        if n_rows not in self._alone:
+            inputs = self._some_inputs()
+            whole = {name: x.copy() for name, x in self.decode(inputs).arrays.items()}
+            same = True
+            for start in (0, self.tile - n_rows):
+                rows = slice(start, start + n_rows)
+                part = self.decode({name: x[rows] for name, x in inputs.items()}).arrays
+                for name, x in part.items():
+                    wanted = whole[name] if name in self._one_row else whole[name][rows]
+                    same = same and x.tobytes() == wanted.tobytes()
+            self._alone[n_rows] = same
+        return self._alone[n_rows]
+
+    def _some_inputs(self) -> _Arrays:
+        inputs = {
+            n: np.zeros((self.tile, width), np.float32) for n, width in self.spec.inputs.items()
+        }
+        _core.fill_latent(inputs["z"], seed=0)
+        if "condition" in inputs:
+            inputs["condition"][:, self.spec.conditions.starts] = 1
+        if "library" in inputs:
+            inputs["library"][:] = 1000
+        return inputs
+
     def _run(self, inputs: _Arrays) -> _Arrays:
-        binding, bound, outputs = self._bound()
+        binding, bound, outputs = self._bound(len(inputs["z"]))
         for name, array in bound.items():
             array[...] = inputs[name]
         self._session.run_with_iobinding(binding)
         return outputs
 
-    def _bound(self) -> _Bound:
-        """Return this thread's binding, its inputs and its outputs, in memory that stays."""
-        state: _Bound | None = getattr(self._local, "state", None)
-        if state is None:
-            binding, n_genes = self._session.io_binding(), self.spec.n_genes
-            widths = self._widths.items()
-            inputs = {n: np.empty((self.tile, width), np.float32) for n, width in widths}
-            outputs = {n: np.empty((rows, n_genes), np.float32) for n, rows in self._rows.items()}
+    def _bound(self, n_rows: int) -> _Bound:
+        """Return this thread's binding of so many rows, in memory that stays."""
+        states: dict[int, _Bound] | None = getattr(self._local, "states", None)
+        if states is None:
+            states = self._local.states = {}
+            self._local.memory = (
+                self._arrays(self.tile, self.spec.inputs),
+                self._arrays(self.tile, dict.fromkeys(self.spec.outputs, self.spec.n_genes)),
+            )
+        if n_rows not in states:
+            binding, (inputs, outputs) = self._session.io_binding(), self._local.memory
+            inputs = {name: array[:n_rows] for name, array in inputs.items()}
+            outputs = {name: array[:n_rows] for name, array in outputs.items()}
             for name, array in inputs.items():
                 binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
             for name, array in outputs.items():
                 binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-            state = self._local.state = (binding, inputs, outputs)
-        return state
+            states[n_rows] = (binding, inputs, outputs)
+        return states[n_rows]
+
+    def _arrays(self, n_rows: int, widths: Mapping[str, int]) -> _Arrays:
+        return {
+            name: np.empty((1 if name in self._one_row else n_rows, width), np.float32)
+            for name, width in widths.items()
+        }
 
     def _run_elsewhere(self, inputs: _Arrays) -> _Arrays:
-        names, feed = list(self.spec.outputs), {name: inputs[name] for name in self._widths}
+        names = list(self.spec.outputs)
+        feed = {name: inputs[name] for name in self.spec.inputs}
         return dict(zip(names, self._session.run(names, feed), strict=True))
 
 
@@ -155,25 +217,28 @@ def _open_session(graph: RuntimeGraph, device: Device, name: str) -> Any:
         raise ArtifactError(
             f"{name}: onnxruntime {onnxruntime.__version__} refuses the graph: {reason}"
         ) from error
-    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+    if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
         raise DeviceError(
-            "device='cuda' was asked for, and onnxruntime fell back to the CPU: its CUDA "
+            f"device={device!r} was asked for, and onnxruntime fell back to the CPU: its CUDA "
             "libraries are missing or do not fit. Install onnxruntime-gpu alone, without "
             "onnxruntime beside it, with the CUDA version it names, or use device='cpu'."
         )
     return session
 
 
-def _providers(onnxruntime: Any, device: Device) -> list[str]:
-    if device not in ("auto", "cpu", "cuda"):
-        raise DeviceError(f"unknown device {device!r}: expected 'auto', 'cpu' or 'cuda'.")
+def _providers(onnxruntime: Any, device: Device) -> list[Any]:
+    asked = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
+    if asked is None:
+        raise DeviceError(f"unknown device {device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:0'.")
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if device == "cuda" and not has_cuda:
+    if device.startswith("cuda") and not has_cuda:
         raise DeviceError(
-            "device='cuda' was asked for, and this onnxruntime "
+            f"device={device!r} was asked for, and this onnxruntime "
             f"{onnxruntime.__version__} has no CUDA provider: install onnxruntime-gpu in place of "
             "onnxruntime, or use device='cpu'."
         )
     if device == "cpu" or not has_cuda:
         return ["CPUExecutionProvider"]
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    # TensorFloat-32, the runtime's default, keeps 10 bits of a product and moves means by 1e-3.
+    options = {"device_id": asked[1] or "0", "use_tf32": "0"}
+    return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import collections.abc
 import os
+import textwrap
+import weakref
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.artifact import Source, load_artifact
 from vaexprs.artifact.lowering import lower
-from vaexprs.errors import ArgumentError, ConditionError
+from vaexprs.errors import ArgumentError, ArtifactError, ConditionError
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.plan import Plan
@@ -39,21 +41,24 @@ class Generator:
     source
         Path of an artifact, name of a shipped one, bytes, a loaded `Artifact`, or a fit.
     device
-        ``"cpu"``, ``"cuda"`` or ``"auto"``; see `Decoder`. CUDA is selectable and untested.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``; see `Decoder`.
     n_threads
         Blocks computed side by side; by default the cores this process may use.
     block_size
         Cells in a block; by default what is decoded together, 64 to 512 by the number of genes.
-        Multiples of that waste nothing. No effect on the cells.
+        No effect on the cells.
 
     Attributes
     ----------
     spec
-        What the artifact promises, a `GeneratorSpec`.
+        Contents of the artifact besides its graph, a `GeneratorSpec`.
     sha256, path
         Identity of the artifact, and where it was read from or None.
     n_threads, block_size
         As given or chosen.
+
+    A generator can be pickled, copied and sent to other processes, where the artifact is opened
+    once from its path, or from its bytes where it has no path.
 
     Raises
     ------
@@ -86,11 +91,29 @@ class Generator:
         self.spec = artifact.spec
         self.sha256 = artifact.sha256
         self.path = artifact.path
+        # Opens it again elsewhere. (Here the decoder has weights of its own.)
+        self._source = os.path.abspath(self.path) if self.path else artifact.model_bytes
+        self._options = device, n_threads, block_size
         graph = lower(artifact)
-        del artifact  # the decoder has weights of its own
         self._decoder = Decoder(self.spec, graph, device=device, name=self.path or "the artifact")
         self.n_threads = n_threads or _available_cores()
         self.block_size = block_size or self._decoder.tile
+        self._inputs: tuple[Plan, Inputs] | None = None
+        _opened[os.getpid(), self.sha256, *self._options] = self
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        keys = ", ".join(f"{key.name} ({len(key.categories)})" for key in spec.conditions.keys)
+        return (
+            f"Generator of {self.path or 'bytes'} (sha256 {self.sha256[:12]})\n"
+            f"  {spec.likelihood}, {spec.n_genes:,} genes, {spec.n_latent} latent variables\n"
+            f"  conditions: {textwrap.shorten(keys or 'none', 200)}\n"
+            f"  {self.device}, {self.n_threads} threads, blocks of {self.block_size} cells"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the path and hash of the artifact, or as its bytes where it has no path."""
+        return _opened_once, (self._source, self.sha256, *self._options)
 
     @property
     def device(self) -> str:
@@ -143,30 +166,38 @@ class Generator:
         plan = self.plan() if plan is None else plan
         seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
         sizes = _check_library(self.spec, library, n_cells)
-        inputs = Inputs(
-            self.spec,
-            plan.combinations,
-            plan.bounds,
-            plan.run_groups,
-            endless=plan.total is None,
-        )
-        job = Job(self._decoder, inputs, seed, sizes, first_cell, return_mean)
+        job = Job(self._decoder, self._inputs_of(plan), seed, sizes, first_cell, return_mean)
         return self._stream(job, first_cell, first_cell + n_cells)
+
+    def _inputs_of(self, plan: Plan) -> Inputs:
+        """Return the inputs of a plan; those of the last one are kept, for many small requests."""
+        last = self._inputs
+        if last is None or last[0] is not plan:
+            endless = plan.total is None
+            runs = plan.bounds, plan.run_groups
+            last = plan, Inputs(self.spec, plan.combinations, *runs, endless=endless)
+            self._inputs = last
+        return last[1]
 
     def _stream(
         self, job: Job, start: int, stop: int
     ) -> collections.abc.Generator[Block, None, None]:
-        if self.n_threads == 1:
-            for at in range(start, stop, self.block_size):
-                yield job.block(at, min(at + self.block_size, stop))
+        size, tile = self.block_size, self._decoder.tile
+        if self.n_threads == 1 or stop - start <= size:
+            step = size * max(tile // size, 1)
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                yield from job.blocks(
+                    [(at, min(at + size, last)) for at in range(first, last, size)]
+                )
             return
         # A window of pieces under way bounds memory when the consumer is slower than we are; a few
         # more than there are workers, so that none waits while the consumer is at work.
-        n_at_most = n_together(self.block_size * self.spec.n_genes)
+        n_at_most = n_together(size * self.spec.n_genes) if size >= tile else tile // size
         pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="vaexprs")
         window: deque[Future[list[Block]]] = deque()
         try:
-            for cuts in pieces(start, stop, self.block_size, self.n_threads, n_at_most):
+            for cuts in pieces(start, stop, size, self.n_threads, n_at_most):
                 window.append(pool.submit(job.blocks, cuts))
                 if len(window) > self.n_threads + 2:
                     yield from window.popleft().result()
@@ -175,6 +206,25 @@ class Generator:
         finally:
             job.stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+#: Open generators by process (a session of the runtime does not outlive a fork), hash and options.
+_opened: weakref.WeakValueDictionary[tuple[Any, ...], Generator] = weakref.WeakValueDictionary()
+
+
+def _opened_once(
+    source: str | bytes, sha256: str, device: Device, n_threads: int | None, block_size: int | None
+) -> Generator:
+    """Return the generator that a pickle stands for; a process opens it once."""
+    generator = _opened.get((os.getpid(), sha256, device, n_threads, block_size))
+    if generator is None:
+        generator = Generator(source, device=device, n_threads=n_threads, block_size=block_size)
+        if generator.sha256 != sha256:
+            raise ArtifactError(
+                f"{generator.path}: this is another artifact than the one that was sent here: "
+                f"expected sha256 {sha256}, found {generator.sha256}."
+            )
+    return generator
 
 
 def check_range(

@@ -56,6 +56,13 @@ class CSR:
             (sum(part.shape[0] for part in parts), n_genes),
         )
 
+    def rows(self, rows: slice) -> CSR:
+        """Return consecutive rows, which share the arrays of values."""
+        bounds = self.indptr[rows.start : rows.stop + 1]
+        values = slice(int(bounds[0]), int(bounds[-1]))
+        shape = (len(bounds) - 1, self.shape[1])
+        return CSR(self.data[values], self.indices[values], bounds - bounds[0], shape)
+
     def to_scipy(self) -> Any:
         """Return a `scipy.sparse.csr_matrix` that shares the arrays; needs scipy."""
         from scipy.sparse import csr_matrix

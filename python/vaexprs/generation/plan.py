@@ -25,7 +25,7 @@ from vaexprs.spec import Conditions
 __all__ = ["Plan", "allowed_combinations", "plan_by_frequencies", "plan_by_layout"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Which combination of categories each cell of a run has.
 
@@ -46,6 +46,14 @@ class Plan:
     bounds: NDArray[np.uint64]
     #: Row of `combinations` of each run, ``(n_runs,)``, int32.
     run_groups: NDArray[np.int32]
+
+    def __repr__(self) -> str:
+        cells = "any number of cells" if self.total is None else f"{self.total:,} cells"
+        n = len(self.combinations)
+        unseen = (
+            f", {int(self.unseen.sum())} of them unseen in training" if self.unseen.any() else ""
+        )
+        return f"Plan of {cells}: {n:,} combination{'s' * (n != 1)} of categories{unseen}"
 
     def groups(self, first_cell: int, n_cells: int, *, seed: int) -> NDArray[np.int32]:
         """Return the group of each cell of a range, ``(n_cells,)``, int32.
