@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from laws import LAWS
+from vaexprs.spec import LIKELIHOODS
+
 #: Options of a fit that takes a tenth of a second.
 TINY: dict[str, Any] = {
     "hidden": (16,), "epochs": 5, "n_latent": 4, "progress": False, "device": "cpu",
@@ -44,22 +47,13 @@ def simulated():
 @pytest.fixture(scope="session")
 def values_for(simulated):
     """Return a function: cells of the kind that a likelihood is meant for, same labels."""
+    from scipy.sparse import csr_matrix
 
     def make(likelihood: str):
         adata = simulated.copy()
         X = adata.X.toarray()
-        rng = np.random.default_rng(0)
-        if likelihood == "bernoulli":
-            X = np.float32(X > 2)
-        elif likelihood == "gaussian":
-            X = np.log1p(X) + rng.normal(0, 0.1, X.shape)
-        elif likelihood == "zigamma":
-            X = np.log1p(1e4 * X / X.sum(1, keepdims=True))
-        adata.X = np.float32(X) if likelihood in ("bernoulli", "gaussian") else adata.X
-        if likelihood == "zigamma":
-            from scipy.sparse import csr_matrix
-
-            adata.X = csr_matrix(np.float32(X))
+        X = LAWS[likelihood].data(X, np.random.default_rng(0)).astype(np.float32)
+        adata.X = csr_matrix(X) if LIKELIHOODS[likelihood].sparse else X
         return adata
 
     return make

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from vaexprs.spec import GeneratorSpec
 from vaexprs.spec.inputs import Inputs
 
-__all__ = ["draw_inputs"]
+__all__ = ["draw_inputs", "fitting_seed"]
+
+
+def fitting_seed(seed: int, purpose: int = 0) -> int:
+    """Return the seed of draws made during a fit, far from the seeds that users ask for.
+
+    Cells generated with the seed of the fit must not be the draws that calibrated it.
+    """
+    return (seed + (8 + purpose) * 2**60) % 2**64
 
 
 def draw_inputs(

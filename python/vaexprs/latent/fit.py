@@ -1,8 +1,8 @@
-"""The latent prior and the law of library sizes, fitted to encoded cells after training.
+"""Fit the latent prior and the law of library sizes to encoded cells.
 
 Each combination of categories gets a Gaussian mixture over z and, for counts, the log library
-size; see `vaexprs.latent.mixtures`. Means and covariances of combinations with few cells lean on
-what they share: the effects of their categories, the mixture of a category, and the covariance
+size; see `vaexprs.latent.mixtures`. Combinations with few cells are shrunk: their means towards
+the effects of their categories, their shape towards the mixture of a category and the covariance
 pooled within combinations.
 """
 
@@ -16,14 +16,21 @@ from numpy.typing import NDArray
 from vaexprs.latent.mixtures import FOLDS, Mixture, choose_mixture, fit_normal
 from vaexprs.spec import LibraryLaw, Prior
 
-__all__ = ["fit_library", "fit_prior", "sample_prior"]
+__all__ = ["fit_library", "fit_prior"]
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
-#: How many cells the pooled covariance may count for in a combination, in numbers of dimensions.
+#: Cells that the pooled covariance counts for in a combination, in numbers of dimensions: to be
+#: chosen by held-out cells.
 _TIES = (1.0, 3.0, 10.0, 30.0)
-#: Combinations with fewer cells borrow the mixture of a category, which counts for so many cells.
-_CELLS_OF_OWN, _LENT_CELLS = 50, 20.0
+#: Combinations with fewer than 50 cells borrow the mixture of a category, whose weights count for
+#: 20 cells. A category, or a fold, needs more than 10 cells for a mixture of its own.
+_CELLS_OF_OWN, _LENT_CELLS, _FEW_CELLS = 50, 20.0, 10
+#: Least variance of a latent, where posteriors have a variance of 1 before training.
+_LEAST_VARIANCE = 1e-4
+#: Cells that the pooled standard deviation of the log library size counts for, and the standard
+#: deviations to which draws of small combinations reach.
+_POOLED_CELLS, _REACH = 5, 2.5
 
 
 def fit_prior(
@@ -36,7 +43,7 @@ def fit_prior(
     sizes: NDArray[Any] | None = None,
     importance: Array | None = None,
 ) -> Prior:
-    """Fit one Gaussian mixture for each combination of categories.
+    """Return one Gaussian mixture for each combination of categories.
 
     Parameters
     ----------
@@ -51,12 +58,11 @@ def fit_prior(
     seed
         Of the starting points.
     design
-        Categories of each combination, one-hot, ``(n_groups, n_categories)``: combinations with
-        few cells lean on their categories.
+        Categories of each combination, one-hot, ``(n_groups, n_categories)``.
     sizes
-        How many of these columns belong to each key.
+        Number of these columns of each key.
     importance
-        What a unit of each latent means for a cell's expression, ``(n_latent,)``; all alike if
+        Change of a cell's expression for a unit of each latent, ``(n_latent,)``; all alike if
         None.
 
     Returns
@@ -77,7 +83,7 @@ def fit_prior(
     variance = np.diag(pooled)
     centres, parent = _shrunk_means(y, group, n_groups, variance, design, sizes)
     left = y - centres[group]
-    shared = np.asarray(np.linalg.cholesky(pooled), np.float64)
+    shared = np.linalg.cholesky(pooled)
     lent: dict[int, tuple[Mixture, int]] = {}  # mixture of a parent, place of its first factor
     weights, means, offsets = [], [], [0]
     trils: list[Array] = [shared]
@@ -87,7 +93,7 @@ def fit_prior(
         kin = int(parent[g])
         if len(cells) < _CELLS_OF_OWN and kin not in lent:
             relatives = left[parent[group] == kin]
-            if len(relatives) > 10:
+            if len(relatives) > _FEW_CELLS:
                 mixture = choose_mixture(relatives, pooled, tie, importance, rng)
                 lent[kin] = mixture, len(trils)
                 trils.extend(mixture.tril)
@@ -122,13 +128,14 @@ def _shrunk_means(
     design: NDArray[np.float32] | None,
     sizes: NDArray[Any] | None,
 ) -> tuple[Array, NDArray[np.int64]]:
-    """Pull the mean of each combination towards the sum of effects of its categories.
+    """Shrink the mean of each combination towards the sum of effects of its categories.
 
-    The mean of few cells is off by its own noise, and cells drawn round it would vary by that
-    noise on top of their own. How far combinations truly differ from sums of effects follows from
-    all of them, coordinate by coordinate (empirical Bayes).
+    The mean of few cells has an error, and cells drawn about it would vary by that error besides
+    their own variance. True deviations from the sums of effects have one variance for each
+    coordinate, estimated from all combinations (empirical Bayes).
 
-    Returns the means, and the parent of each combination: its category of the key that tells most.
+    Returns the means, and the parent of each combination: its category of the key whose effects
+    are largest.
     """
     n = np.bincount(group, minlength=n_groups).astype(np.float64)
     means = np.stack([_group_means(column, group, n_groups) for column in y.T], axis=1)
@@ -141,7 +148,7 @@ def _shrunk_means(
     in_category = weighted.sum(axis=0)[:, None]
     cross, target = design.T @ weighted, weighted.T @ (means - overall)
     effects = np.linalg.solve(cross + np.eye(len(cross)), target)
-    # what effects vary by beyond the noise of their cells says how far to trust them
+    # ridge of each effect: noise over the variance of true effects
     excess = effects**2 - variance / in_category
     varies = [np.maximum((in_category[b] * excess[b]).sum(0), 0) / n.sum() for b in blocks]
     precision = np.repeat([variance / (v + 1e-6 * variance) for v in varies], sizes, axis=0)
@@ -152,19 +159,19 @@ def _shrunk_means(
     freedom = max(n_groups - np.linalg.matrix_rank(design), 0)
     spread = np.maximum((n @ left**2 - freedom * variance) / n.sum(), 0)
     share = spread / (spread + variance / n[:, None])
-    # beyond what means tell by their noise, for keys whose categories have cells to lend
-    told = [
+    # effects beyond their noise, of keys whose categories have cells to lend
+    strength = [
         (n @ (design[:, b] @ effects[b]) ** 2 / variance - size).sum()
         if weighted[:, b].sum(axis=0).max() >= _CELLS_OF_OWN
         else -np.inf
         for b, size in zip(blocks, sizes, strict=True)
     ]
-    parent = design[:, blocks[int(np.argmax(told))]].argmax(axis=1)
-    return np.asarray(expected + share * left), parent.astype(np.int64)
+    parent = design[:, blocks[int(np.argmax(strength))]].argmax(axis=1)
+    return expected + share * left, parent.astype(np.int64)
 
 
 def _reweighted(mixture: Mixture, cells: Array) -> Mixture:
-    """Lend a mixture to a few cells: their own shares of the components, as far as they tell."""
+    """Return a lent mixture with weights moved towards the few cells' own shares."""
     if len(mixture.weights) == 1 or not len(cells):
         return mixture
     log_prob = mixture.log_prob(cells)
@@ -174,7 +181,7 @@ def _reweighted(mixture: Mixture, cells: Array) -> Mixture:
 
 
 def fit_library(library: Array, group: NDArray[np.int64], n_groups: int) -> LibraryLaw:
-    """Fit bounds, location and scale of the library size of each combination."""
+    """Return bounds, location and scale of the library size of each combination."""
     log_library = np.log(library)
     pooled = np.sqrt(
         np.mean((log_library - _group_means(log_library, group, n_groups)[group]) ** 2)
@@ -182,14 +189,14 @@ def fit_library(library: Array, group: NDArray[np.int64], n_groups: int) -> Libr
     location = _group_means(log_library, group, n_groups)
     n_cells = np.bincount(group, minlength=n_groups)
     variance = np.bincount(group, (log_library - location[group]) ** 2, minlength=n_groups)
-    scale = np.sqrt((variance + 5 * pooled**2) / (n_cells + 5))
-    # as far as the data reach, and for small groups as far as their law says
+    scale = np.sqrt((variance + _POOLED_CELLS * pooled**2) / (n_cells + _POOLED_CELLS))
+    # the range of the cells, and for small groups of their law
     low = np.full(n_groups, np.inf)
     high = np.full(n_groups, -np.inf)
     np.minimum.at(low, group, log_library)
     np.maximum.at(high, group, log_library)
-    low = np.maximum(np.minimum(low, location - 2.5 * scale), log_library.min())
-    high = np.minimum(np.maximum(high, location + 2.5 * scale), log_library.max())
+    low = np.maximum(np.minimum(low, location - _REACH * scale), log_library.min())
+    high = np.minimum(np.maximum(high, location + _REACH * scale), log_library.max())
     single = np.float32
     return LibraryLaw(
         "joint",
@@ -205,23 +212,23 @@ def _group_means(values: Array, group: NDArray[np.int64], n_groups: int) -> Arra
 
 
 def _pooled_covariance(y: Array, group: NDArray[np.int64], n_groups: int) -> Array:
-    """Pool the covariance within groups, pulled a little to its diagonal."""
+    """Return the covariance within groups, shrunk a little to its diagonal."""
     centred = y.copy()
     for g in range(n_groups):
         if (group == g).any():
             centred[group == g] -= centred[group == g].mean(0)
     freedom = max(len(y) - n_groups, 1)
     covariance = centred.T @ centred / freedom
-    diagonal = np.maximum(np.diag(covariance), 1e-4)
+    diagonal = np.maximum(np.diag(covariance), _LEAST_VARIANCE)
     share = y.shape[1] / (y.shape[1] + freedom)
     pulled = (1 - share) * covariance + share * np.diag(diagonal)
-    return np.asarray(pulled + 1e-6 * np.eye(y.shape[1]))
+    return pulled + 1e-6 * np.eye(y.shape[1])
 
 
 def _choose_tie(
     y: Array, group: NDArray[np.int64], n_groups: int, rng: np.random.Generator
 ) -> float:
-    """Choose how far covariances are pulled to the pooled one, by held-out cells of all groups."""
+    """Return how far to shrink covariances to the pooled one, by held-out cells of all groups."""
     fold = rng.permutation(len(y)) % FOLDS
     scores = np.zeros(len(_TIES))
     for held_out in range(FOLDS):
@@ -229,29 +236,8 @@ def _choose_tie(
         pooled = _pooled_covariance(y[inside], group[inside], n_groups)
         for g in range(n_groups):
             seen, unseen = y[inside & (group == g)], y[~inside & (group == g)]
-            if len(seen) <= 10 or not len(unseen):
+            if len(seen) <= _FEW_CELLS or not len(unseen):
                 continue
             for i, tie in enumerate(_TIES):
                 scores[i] += fit_normal(seen, pooled, tie * y.shape[1]).score(unseen)
     return _TIES[int(scores.argmax())]
-
-
-def sample_prior(
-    prior: Prior, law: LibraryLaw | None, group: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Draw z and library of cells of given combinations, to calibrate a fit on its own draws."""
-    n_dim = prior.means.shape[1]
-    noise = rng.standard_normal((len(group), n_dim))
-    y = np.empty((len(group), n_dim))
-    for g in np.unique(group):
-        own = slice(prior.offsets[g], prior.offsets[g + 1])
-        cells = np.flatnonzero(group == g)
-        picked = rng.choice(np.arange(own.start, own.stop), size=len(cells), p=prior.weights[own])
-        for component in np.unique(picked):
-            rows = cells[picked == component]
-            tril = prior.tril[prior.factor[component]]
-            y[rows] = prior.means[component] + noise[rows] @ tril.T
-    if law is None:
-        return y.astype(np.float32), None
-    library = np.clip(np.exp(y[:, -1]), law.minimum[group], law.maximum[group])
-    return y[:, :-1].astype(np.float32), library.astype(np.float32)

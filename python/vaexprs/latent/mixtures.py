@@ -1,41 +1,47 @@
 """Gaussian mixtures of few cells in many dimensions, chosen by the likelihood of held-out cells.
 
-A class has few cells for the number of latents, so covariances are pulled towards a given one, as
-in regularised discriminant analysis (Friedman 1989): ``(n S + strength * given) / (n + strength)``,
-the posterior mode under an inverse Wishart law. Two kinds of mixture are tried:
+Covariances are shrunk towards a given one, as in regularised discriminant analysis (Friedman 1989):
+``(n S + strength * given) / (n + strength)``, the posterior mode under an inverse Wishart law. Two
+families are tried:
 
-- *whole*: every component has a mean and a covariance of its own, in all dimensions. Right for
-  large classes of kinds that differ in everything;
-- *leading*: components differ in the few directions in which cells of the class vary most, and all
-  else follows by regression on these, as in a single normal law. One more component costs a few
-  numbers in place of hundreds, so that classes of a hundred cells can afford the skew and the long
-  tails of their programs (a chemokine on in one cell of ten, say).
+- *whole*: each component has its own mean and covariance in all dimensions. It suits large classes
+  of kinds that differ in everything.
+- *leading*: components differ in the few directions in which cells of the class vary most, and
+  the rest follows by regression on these, as in a single normal law. One more component costs a
+  few numbers instead of hundreds, so that classes of a hundred cells can have skewed and
+  long-tailed programs, such as a chemokine that is on in one cell of ten.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
 
 __all__ = ["FOLDS", "Mixture", "choose_mixture", "fit_normal"]
 
-Array = NDArray[np.float64]
-_Way = Callable[[Array, int], "Mixture"]
+Array = NDArray[np.floating[Any]]
+_Fitter = Callable[[Array, int], "Mixture"]
 
-#: Numbers of components that are tried, and the cells that one more takes: of whole mixtures.
+#: Numbers of components of whole mixtures, and cells for each: their means alone take 30 numbers.
 _WHOLE, _CELLS_OF_WHOLE = (1, 2, 3, 4, 6, 8, 10), 25
-#: The same of leading mixtures, and how many directions may lead.
+#: The same of leading mixtures, and numbers of leading directions.
 _LEADING, _CELLS_OF_LEADING, _DIRECTIONS = (2, 3, 4, 6, 8, 12), 15, (2, 4, 8)
-#: They are judged on at most so many cells, in so many folds.
+#: Cells that mixtures are judged on at most, which bounds the time, and folds.
 _MOST_JUDGED, FOLDS = 3000, 3
-#: How many cells the covariance that components have in common counts for in each, in numbers of
-#: dimensions: of whole and of leading mixtures.
+#: Cells that the components' common covariance counts for in each, in numbers of dimensions: of
+#: whole and of leading mixtures.
 _STRENGTH, _LEADING_STRENGTH = 10.0, 3.0
-_MAX_ITERATIONS, _STARTS, _LLOYD_STEPS = 50, 3, 5
+#: Steps of expectation-maximisation, and their gain in nats per cell at which they stop.
+_MAX_ITERATIONS, _LEAST_GAIN = 50, 1e-3
+#: Starts of k-means, and steps of each: a start needs no more, expectation-maximisation goes on.
+_STARTS, _LLOYD_STEPS = 3, 5
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Mixture:
     tril: Array
 
     def log_prob(self, y: Array) -> Array:
-        """Log-density of each component at each point, weights included, ``(n, k)``."""
+        """Return the log-density of each component, weights included, ``(n, k)``."""
         out = np.empty((len(y), len(self.weights)))
         for k, (weight, mean, tril) in enumerate(
             zip(self.weights, self.means, self.tril, strict=True)
@@ -62,33 +68,31 @@ class Mixture:
         return out
 
     def score(self, y: Array) -> float:
-        """Log-likelihood of cells."""
+        """Return the log-likelihood of cells."""
         return float(np.logaddexp.reduce(self.log_prob(y), axis=1).sum())
 
 
 def fit_normal(cells: Array, given: Array, tie: float) -> Mixture:
-    """Fit a normal law whose covariance is pulled to a given one, which counts for `tie` cells."""
+    """Return a normal law with covariance shrunk to a given one, which counts for `tie` cells."""
     mean = cells.mean(0)
-    tril = np.asarray(np.linalg.cholesky(_pulled(cells - mean, given, tie)), np.float64)
+    tril = np.linalg.cholesky(_shrunk(cells - mean, given, tie))
     return Mixture(np.ones(1), mean[None], tril[None])
 
 
 def choose_mixture(
     cells: Array, given: Array, tie: float, importance: Array, rng: np.random.Generator
 ) -> Mixture:
-    """Fit the mixture that held-out cells like best.
+    """Return the mixture with the highest likelihood of held-out cells.
 
     Parameters
     ----------
     cells
         ``(n, d)``.
-    given
-        Covariance that those of the components are pulled to, ``(d, d)``.
-    tie
-        For how many cells it counts.
+    given, tie
+        Covariance that the components' are shrunk to, ``(d, d)``, and the cells it counts for.
     importance
-        What a unit of each coordinate means for a cell's expression, ``(d,)``: leading directions
-        are those in which cells vary most by it.
+        Change of a cell's expression for a unit of each coordinate, ``(d,)``: the leading
+        directions are those in which cells vary most by it.
     rng
         Of folds and starting points.
     """
@@ -100,47 +104,47 @@ def choose_mixture(
     fold = rng.permutation(len(judged)) % FOLDS
     parts = [(judged[fold != k], judged[fold == k]) for k in range(FOLDS)]
 
-    def whole(inside: Array, k: int, pull: float) -> Mixture:
-        return _fit_whole(inside, k, given, pull, rng)
+    def whole(inside: Array, k: int, strength: float) -> Mixture:
+        return _fit_whole(inside, k, given, strength, rng)
 
     def leading(inside: Array, k: int, r: int) -> Mixture:
         return _fit_leading(inside, k, r, given, tie, importance, rng)
 
-    # the pooled covariance of one combination is its own, and spans the gaps between kinds of cells
-    families: list[tuple[list[int], list[_Way]]] = [
+    # The pooled covariance of a single combination spans the gaps between kinds of cells: a weak
+    # pull to it is tried besides.
+    families: list[tuple[list[int], list[_Fitter]]] = [
         (
             [k for k in _WHOLE if k <= most],
-            [partial(whole, pull=pull) for pull in sorted({float(d), tie})],
+            [partial(whole, strength=strength) for strength in sorted({float(d), tie})],
         )
     ]
     few = [k for k in _LEADING if k <= n // _CELLS_OF_LEADING]
     families += [(few, [partial(leading, r=r)]) for r in _DIRECTIONS if r < d]
-    best: tuple[_Way, int] = partial(whole, pull=tie), 1
+    best: tuple[_Fitter, int] = partial(whole, strength=tie), 1
     best_score = -np.inf
-    for numbers, ways in families:
+    for numbers, fitters in families:
         highest, worse = -np.inf, 0
         for k in numbers:
-            scores = [sum(way(a, k).score(b) for a, b in parts) for way in ways]
+            scores = [sum(fit(a, k).score(b) for a, b in parts) for fit in fitters]
             score = max(scores)
             if score > best_score:
-                best, best_score = (ways[int(np.argmax(scores))], k), score
+                best, best_score = (fitters[int(np.argmax(scores))], k), score
             worse, highest = worse + 1 if score < highest else 0, max(highest, score)
             if worse == 2:  # one more component may help where one did not
                 break
-    way, k = best
-    return way(cells, k)
+    fit, k = best
+    return fit(cells, k)
 
 
-def _pulled(centred: Array, given: Array, strength: float) -> Array:
-    return np.asarray((centred.T @ centred + strength * given) / (len(centred) + strength))
+def _shrunk(centred: Array, given: Array, strength: float) -> Array:
+    return (centred.T @ centred + strength * given) / (len(centred) + strength)
 
 
 def _fit_whole(cells: Array, k: int, given: Array, tie: float, rng: np.random.Generator) -> Mixture:
-    """Fit a mixture by expectation-maximisation.
+    """Return a mixture by expectation-maximisation.
 
-    Each covariance is pulled to the one that the components have in common, which is pulled to
-    the given one: where cells of one combination are of several kinds, the pooled covariance
-    spans the gaps between the kinds, and would fill them.
+    Each covariance is shrunk to the one that the components have in common, and that to the given
+    one, which may span gaps between kinds of cells and would fill them.
     """
     if k == 1:
         return fit_normal(cells, given, tie)
@@ -156,7 +160,7 @@ def _fit_leading(
     importance: Array,
     rng: np.random.Generator,
 ) -> Mixture:
-    """Fit a mixture in the `r` directions in which cells vary most; the rest follows.
+    """Return a mixture in the `r` directions in which cells vary most; the rest follows.
 
     With the covariance ``S`` of all cells and directions ``Q``, ``u = Q' y`` has a mixture of its
     own, and given u all components have the same normal law: mean ``G u`` with
@@ -164,7 +168,7 @@ def _fit_leading(
     """
     d = cells.shape[1]
     mean = cells.mean(0)
-    covariance = _pulled(cells - mean, given, tie)
+    covariance = _shrunk(cells - mean, given, tie)
     _, vectors = np.linalg.eigh(importance[:, None] * covariance * importance)
     directions = vectors[:, ::-1][:, :r] * importance[:, None]  # (d, r)
     along = directions.T @ covariance @ directions
@@ -183,10 +187,10 @@ def _fit_leading(
 def _maximise(
     cells: Array, k: int, given: Array, tie: float, strength: float, rng: np.random.Generator
 ) -> Mixture:
-    """Maximise the penalised likelihood of a mixture, from clusters of cells."""
+    """Return the mixture of greatest penalised likelihood, started from clusters of cells."""
     n, n_dim = cells.shape
     responsibility = np.zeros((n, k))
-    responsibility[np.arange(n), _nearest(cells, k, rng)] = 1.0
+    responsibility[np.arange(n), _clusters(cells, k, rng)] = 1.0
     last = -np.inf
     for _ in range(_MAX_ITERATIONS):
         size = responsibility.sum(0) + 1e-9
@@ -201,35 +205,22 @@ def _maximise(
         log_prob = mixture.log_prob(cells)
         total = np.logaddexp.reduce(log_prob, axis=1)
         responsibility = np.exp(log_prob - total[:, None])
-        if abs(total.sum() - last) < 1e-3 * n:
+        if abs(total.sum() - last) < _LEAST_GAIN * n:
             break
         last = total.sum()
     return mixture
 
 
-def _nearest(cells: Array, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Start: the nearest of k-means++ centres (Arthur and Vassilvitskii 2007), best of a few."""
-    scale = np.maximum(cells.std(0), 1e-6)
-    scaled = cells / scale
+def _clusters(cells: Array, k: int, rng: np.random.Generator) -> NDArray[np.integer]:
+    """Return the cluster of each cell: the best of a few starts of k-means++."""
+    scaled = cells / np.maximum(cells.std(0), 1e-6)
     best, least = np.zeros(len(cells), np.int64), np.inf
-    for _ in range(_STARTS if k > 1 else 1):
-        centres = scaled[rng.integers(len(cells))][None]
-        for _ in range(k - 1):
-            distance = _squares(scaled, centres).min(1)
-            total = distance.sum()
-            picked = rng.choice(len(cells), p=distance / total) if total > 0 else 0
-            centres = np.concatenate([centres, scaled[picked][None]])
-        for _ in range(_LLOYD_STEPS):
-            nearest = _squares(scaled, centres).argmin(1)
-            for c in np.unique(nearest):
-                centres[c] = scaled[nearest == c].mean(0)
-        distance = _squares(scaled, centres)
-        if distance.min(1).sum() < least:
-            least, best = float(distance.min(1).sum()), distance.argmin(1)
+    for _ in range(_STARTS):
+        with warnings.catch_warnings():
+            # equal cells leave clusters empty, which then count for nothing
+            warnings.simplefilter("ignore", UserWarning)
+            centres, nearest = kmeans2(scaled, k, _LLOYD_STEPS, minit="++", seed=rng)
+        spread = float(((scaled - centres[nearest]) ** 2).sum())
+        if spread < least:
+            least, best = spread, nearest
     return best
-
-
-def _squares(x: Array, centres: Array) -> Array:
-    """Compute squared distances, ``(n, k)``."""
-    squares = (x**2).sum(1)[:, None] - 2 * x @ centres.T + (centres**2).sum(1)
-    return np.asarray(np.maximum(squares, 0))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from vaexprs.latent.fit import sample_prior
+from vaexprs.latent.draws import draw_inputs, fitting_seed
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.inputs.batches import ROWS_PER_STEP
 from vaexprs.training.inputs.scaling import Scaling
@@ -65,11 +65,10 @@ class Draws:
         wanted = np.clip(max(_PER_CELL, _PER_CELL * most // _MOST) * sizes, _FEWEST, most)
         wanted = np.maximum(np.minimum(wanted, _IN_ALL // len(sizes)), _ALWAYS)
         group = np.repeat(np.arange(len(sizes)), wanted)
-        z, library = sample_prior(spec.prior, spec.library, group, np.random.default_rng(seed))
-        if library is None:
-            library = np.ones(len(group), np.float32)
-        condition = spec.conditions.one_hot(spec.conditions.combinations[group])
-        return cls(decoder, scaling, spec, group, z, library, condition)
+        inputs = draw_inputs(spec, group, fitting_seed(seed))
+        library = inputs.get("library", np.ones((len(group), 1), np.float32))[:, 0]
+        condition = inputs.get("condition", np.zeros((len(group), 0), np.float32))
+        return cls(decoder, scaling, spec, group, inputs["z"], library, condition)
 
     @property
     def n_groups(self) -> int:
@@ -117,7 +116,10 @@ class Draws:
                 blocks.append(spec.law.expected(outputs))
                 continue
             data, indices, indptr = spec.law.draw(
-                outputs, seed=seed, first_cell=start, rounded=spec.observation == "rounded"
+                outputs,
+                seed=fitting_seed(seed),
+                first_cell=start,
+                rounded=spec.observation == "rounded",
             )
             block = sparse.csr_matrix((data, indices, indptr), shape=outputs["mean"].shape)
             blocks.append(block if spec.law.sparse else block.toarray())

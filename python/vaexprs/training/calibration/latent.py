@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vaexprs import _core
 from vaexprs.data import ExpressionData
+from vaexprs.latent.draws import fitting_seed
 from vaexprs.latent.fit import fit_library, fit_prior
 from vaexprs.spec import LibraryLaw, Prior
 from vaexprs.training.inputs.batches import Cells, posterior
@@ -31,8 +33,7 @@ def fit_latent_law(
     """
     posteriors = [posterior(vae, part) for part in parts]
     mean, log_variance = (np.concatenate(both) for both in zip(*posteriors, strict=True))
-    noise = np.random.default_rng([seed, 1]).standard_normal(mean.shape)
-    z = mean + np.exp(0.5 * log_variance) * noise
+    z = _core.reparameterize(mean, log_variance, seed=fitting_seed(seed, 1))
     conditions = data.conditions
     n_groups, counts = len(conditions.n_cells), vae.shape.reads_library
     # latents start as scores of variance 1, which move expression by the scores' deviation
