@@ -32,7 +32,8 @@ def main() -> None:
     groups = simulate_groups(seed=1)
     vae = fit_vae(groups, condition_keys="group", seed=1)
     made = gen_exprs(vae, groups.n_obs, seed=1)
-    save("heatmap", plot_heatmap({"real": groups, "generated": made}, groupby="group"))
+    both = {"real": groups, "generated": made}
+    save("heatmap", plot_heatmap(both, groupby="group", scale="log"))
 
     yan = anndata.read_h5ad(data / "yan.h5ad")
     vae = fit_vae(yan, condition_keys="cell_type", seed=1)

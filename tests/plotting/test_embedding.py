@@ -241,7 +241,7 @@ def test_the_genes_of_the_largest_variance_are_kept(real, made):
 
 def test_values_of_the_three_groups_are_drawn_as_they_are():
     groups = simulate_groups(n_genes=300, n_cells_per_group=20)
-    figure = plot_aug(groups, real=groups)
+    figure = plot_aug(groups, real=groups, scale="log")
     assert note(figure)[1].startswith("values as given, 300 genes")
     assert legends(figure)["group"] == ["group1", "group2", "group3"]
 
