@@ -245,11 +245,11 @@ def test_a_mapping_names_several_labels():
         (VALUES, {"labels": TYPES, "condition_keys": ["a", "b"]}, ConditionError, "mapping"),
         (VALUES, {"labels": TYPES[:-1]}, DataError, "5 labels under 'label' for 6 cells"),
         (VALUES, {"condition_keys": "cell_type"}, ConditionError, "no column 'cell_type'"),
-        (VALUES, {"layer": "counts"}, DataError, "layer is for AnnData"),
+        (VALUES, {"layer": "counts"}, DataError, "layer and raw are for AnnData"),
         (VALUES[0], {}, DataError, r"cells x genes matrix, got ndarray of shape \(4,\)"),
         (VALUES[None], {}, DataError, r"cells x genes matrix, got ndarray of shape \(1, 6, 4\)"),
         (3.0, {}, DataError, "cells x genes matrix, got float"),
-        ("cells.h5ad", {}, DataError, "cells x genes matrix, got str"),
+        ("cells.h5ad", {}, DataError, "there is no file .cells.h5ad."),
         (None, {}, DataError, "cells x genes matrix, got NoneType"),
     ],
 )

@@ -41,6 +41,8 @@ class ExpressionData:
         Where the values come from, for messages: ``"X"`` or ``"layer 'counts'"``.
     layers
         Other matrices that the user could have meant, for messages.
+    in_python
+        The matrix that was read as an expression: ``"adata.X"``, for messages.
     """
 
     X: csr_matrix | NDArray[np.float32]
@@ -50,6 +52,7 @@ class ExpressionData:
     codes: NDArray[np.int32]
     source: str = "X"
     layers: tuple[str, ...] = field(default=(), repr=False)
+    in_python: str = field(default="adata.X", repr=False)
 
     @property
     def n_cells(self) -> int:
@@ -195,8 +198,8 @@ class ExpressionData:
         if empty.size:
             raise DataError(
                 f"{empty.size} of {self.n_cells} cells have no counts at all in {self.source} "
-                f"(first: {self.obs_names[empty[0]]!r}): remove them, for example with "
-                "adata[adata.X.sum(axis=1) > 0]."
+                f"(first: {self.obs_names[empty[0]]!r}): remove them with drop_empty=True "
+                f"(--drop-empty), or for example with adata[{self.in_python}.sum(axis=1) > 0]."
             )
 
     def _where(self, wrong: NDArray[np.bool_]) -> str:

@@ -36,16 +36,27 @@ def labels_as_columns(
 
 
 def encode_labels(
-    name: str, column: Any, known: ConditionKey | None
+    name: str, column: Any, known: ConditionKey | None, missing: str | None = None
 ) -> tuple[ConditionKey, NDArray[np.int32]]:
-    """Turn a column of labels into a key and codes; never touches the column."""
+    """Return a column of labels as a key and codes, ``(n_cells,)``; the column stays as it is.
+
+    Cells without a label get the label `missing`, or are refused where it is None.
+    """
     pandas = require("pandas", extra="anndata", purpose="Reading labels")
     series = pandas.Series(column).reset_index(drop=True)
-    missing = int(series.isna().sum())
-    if missing:
+    n_missing = int(series.isna().sum())
+    if n_missing and missing is not None:
+        if isinstance(series.dtype, pandas.CategoricalDtype):
+            if missing not in series.cat.categories:
+                series = series.cat.add_categories([missing])
+        elif series.dtype != object:
+            series = series.astype(object)
+        series = series.fillna(missing)
+    elif n_missing:
         raise DataError(
-            f"{missing} of {len(series)} cells have no label under {name!r}: fill them in, as in "
-            f"adata.obs[{name!r}].fillna('unknown'), or leave these cells out."
+            f"{n_missing} of {len(series)} cells have no label under {name!r}: fill them in, as in "
+            f"adata.obs[{name!r}].astype(object).fillna('unknown'), or pass missing='unknown' "
+            "(--missing unknown), or leave these cells out."
         )
     if isinstance(series.dtype, pandas.CategoricalDtype):
         categorical = series.cat
@@ -57,8 +68,9 @@ def encode_labels(
             if not whole.all():
                 raise DataError(
                     f"{name!r} holds numbers that are not whole, such as "
-                    f"{series[~whole].iloc[0]:g}: a condition needs categories; make some with "
-                    "pandas.cut."
+                    f"{series[~whole].iloc[0]:g}: a condition needs categories: cut them into "
+                    f"ranges with pandas.cut, or, if they are few levels, use "
+                    f"adata.obs[{name!r}].astype('category')."
                 )
         found = series.unique().tolist()
         try:

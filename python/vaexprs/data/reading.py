@@ -1,14 +1,9 @@
-"""`read_expression`: an AnnData, a matrix or a data frame in, `ExpressionData` out.
-
-It takes a view, a file-backed AnnData, a matrix or a data frame with labels as well, or says what
-is wrong with it. It never changes what it was given and never turns a sparse matrix into a dense
-one.
-"""
+"""`read_expression`: from cells of any kind to `ExpressionData`, checked and never changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.data.expression import ExpressionData
 from vaexprs.data.labels import check_text, encode_labels, labels_as_columns
-from vaexprs.errors import ConditionError, DataError, near_matches, require
+from vaexprs.data.open import open_cells
+from vaexprs.errors import ConditionError, DataError, near_matches
 from vaexprs.spec.conditions import ConditionKey, name_problem
 
 __all__ = ["read_expression"]
-
-#: Rows read at a time from a dense matrix that lies in a file.
-_ROWS_PER_READ = 1024
 
 
 def read_expression(
@@ -31,24 +24,32 @@ def read_expression(
     condition_keys: str | Sequence[str] | None = None,
     labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
     layer: str | None = None,
+    raw: bool = False,
+    missing: str | None = None,
+    drop_empty: bool = False,
     known_keys: tuple[ConditionKey, ...] | None = None,
     genes: tuple[str, ...] | None = None,
 ) -> ExpressionData:
-    """Read expression values and conditions from what a user has.
+    """Read expression values and conditions from cells of any kind.
 
     Parameters
     ----------
     data
-        An AnnData (also a view, also file-backed), or cells x genes values: an array, a sparse
-        matrix, a pandas data frame whose columns name the genes.
+        What `vaexprs.data.open.open_cells` takes: a path, an AnnData, or cells x genes values.
     condition_keys
-        Columns of ``obs`` that the model is told about: categoricals (their order is kept,
+        Columns of ``obs`` that condition the model: categoricals (their order is kept,
         categories without cells are left out), strings, bools or whole numbers.
     labels
         In place of ``obs`` where `data` is no AnnData: one label per cell, or a mapping from
         names to labels. A plain sequence is called `condition_keys`, or ``"label"``.
     layer
         Layer of the AnnData to read instead of ``X``.
+    raw
+        Read ``raw`` of the AnnData instead of ``X``.
+    missing
+        Category of the cells that have no label; without it they are refused.
+    drop_empty
+        Leave out the cells whose values are all zero.
     known_keys
         Read the conditions with these categories instead of those found, as when new cells
         are encoded by a fitted model.
@@ -63,138 +64,99 @@ def read_expression(
     Raises
     ------
     DataError
-        If values are missing, infinite, or not numbers, gene names repeat, labels are missing
-        or empty, or there is no cell or no gene.
+        If the cells cannot be read, values are missing, infinite, or not numbers, gene names
+        repeat, labels are missing or empty, or there is no cell or no gene.
     ConditionError
-        If a column or a category is not known.
+        If a column or a category is not known, or no file could hold a key's name.
     """
-    columns: Mapping[str, Any]
-    layers: tuple[str, ...] = ()
-    if _is_anndata(data):
+    cells = open_cells(data)
+    columns: Any
+    if cells.obs is not None:
         if labels is not None:
             raise DataError(
                 "labels are for arrays; of an AnnData, name columns of obs by condition_keys."
             )
-        matrix, source, layers = _matrix_of(data, layer)
-        names = [str(name) for name in data.var_names]
-        cells = [str(name) for name in data.obs_names]
-        columns = {str(name): data.obs[name] for name in data.obs.columns}
+        columns, names_of_cells = cells.obs, [str(name) for name in cells.obs.index]
     else:
-        if layer is not None:
-            raise DataError("layer is for AnnData objects; pass the array that you mean.")
-        matrix, source = data, "the array"
-        if type(data).__module__.partition(".")[0] == "pandas":
-            matrix, names = data.to_numpy(), [str(name) for name in data.columns]
-            cells = [str(name) for name in data.index]
-        else:
-            if len(getattr(matrix, "shape", np.shape(matrix))) != 2:
-                raise DataError(
-                    "expected an AnnData or a cells x genes matrix, got "
-                    f"{type(data).__name__} of shape {np.shape(data)}."
-                )
-            names, cells = [], []
         condition_keys, columns = labels_as_columns(labels, condition_keys)
-
-    X = _canonical(matrix, source)
+        index = getattr(data, "index", None) if cells.var_names is not None else None
+        names_of_cells = [str(name) for name in (range(cells.shape[0]) if index is None else index)]
+    source = cells.source(layer, raw)
+    X = cells.matrix(layer, raw)
     n_cells, n_genes = X.shape
-    names = names or [f"gene{index}" for index in range(n_genes)]
-    cells = cells or [str(index) for index in range(n_cells)]
     if n_cells == 0 or n_genes == 0:
         raise DataError(
             f"there is nothing to learn from: {source} holds {n_cells} cells x {n_genes} genes."
         )
+    names = cells.genes(raw) or [f"gene{index}" for index in range(n_genes)]
     check_text(names, "gene names")
     _check_unique(names)
     if genes is not None and tuple(names) != genes:
         X, names = X[:, _positions(names, genes)], list(genes)
+    keys, codes = _read_keys(columns, condition_keys, known_keys, n_cells, missing)
     result = ExpressionData(
-        X, tuple(names), tuple(cells), (), np.zeros((n_cells, 0), np.int32), source, layers
-    )
+        X, tuple(names), tuple(names_of_cells), keys, codes, source, cells.layers,
+        "adata.raw.X" if raw else "adata.X" if layer is None else f"adata.layers[{layer!r}]",
+    )  # fmt: skip
     bad = ~np.isfinite(result._values)
     if bad.any():
         raise DataError(
             f"{source} holds {result._values[bad][0]} ({result._where(bad)}; "
             f"{int(bad.sum())} in all): expression values must be finite numbers."
         )
+    if drop_empty and (kept := np.flatnonzero(result.library != 0)).size < n_cells:
+        if kept.size == 0:
+            raise DataError(f"{source} holds only zeros: there is nothing to learn from.")
+        result = result.take(kept)
+    return result
 
+
+def _read_keys(
+    columns: Any,
+    condition_keys: str | Sequence[str] | None,
+    known_keys: tuple[ConditionKey, ...] | None,
+    n_cells: int,
+    missing: str | None,
+) -> tuple[tuple[ConditionKey, ...], NDArray[np.int32]]:
+    """Return the condition keys and the code of each cell under each, ``(n_cells, n_keys)``."""
     wanted = [key.name for key in known_keys] if known_keys is not None else condition_keys
     wanted = [wanted] if isinstance(wanted, str) else list(wanted or ())
     if len(set(wanted)) != len(wanted):
         raise ConditionError(f"condition keys must be unique, got {wanted}.")
-    keys, codes = [], []
+    there = {str(name): name for name in columns}
+    n_named = Counter(map(str, columns))
+    keys: list[ConditionKey] = []
+    codes = np.zeros((n_cells, len(wanted)), np.int32)
     for index, name in enumerate(wanted):
         check_text([name], "condition keys")
-        if name not in columns:
-            raise ConditionError(f"no column {name!r} in obs: " + near_matches(name, columns))
-        if len(columns[name]) != n_cells:
+        if name not in there:
+            raise ConditionError(f"no column {name!r} in obs: " + near_matches(name, there))
+        if n_named[name] > 1:
+            raise ConditionError(
+                f"{n_named[name]} columns of obs are named {name!r}: rename all but one of them."
+            )
+        column = columns[there[name]]
+        if len(column) != n_cells:
             raise DataError(
-                f"{len(columns[name])} labels under {name!r} for {n_cells} cells: expected one "
+                f"{len(column)} labels under {name!r} for {n_cells} cells: expected one "
                 "label per cell."
             )
         known = known_keys[index] if known_keys is not None else None
-        key, code = encode_labels(name, columns[name], known)
+        key, codes[:, index] = encode_labels(name, column, known, missing)
         keys.append(key)
-        codes.append(code)
     problem = name_problem(keys)
     if problem is not None:
         raise ConditionError(problem + ".")
-    stacked = np.stack(codes, axis=1) if codes else np.zeros((n_cells, 0), np.int32)
-    return replace(result, keys=tuple(keys), codes=stacked)
+    return tuple(keys), codes
 
 
-def _is_anndata(data: Any) -> bool:
-    return all(hasattr(data, name) for name in ("obs", "var_names", "obs_names", "layers"))
-
-
-def _matrix_of(adata: Any, layer: str | None) -> tuple[Any, str, tuple[str, ...]]:
-    # anndata 0.13 lists X itself as the layer None
-    layers = tuple(str(name) for name in adata.layers if name is not None)
-    if layer is None:
-        if adata.X is None:
-            raise DataError(f"X is empty; name one of the layers: {', '.join(layers) or 'none'}.")
-        return adata.X, "X", tuple(name for name in layers)
-    if layer not in layers:
-        raise DataError(f"no layer {layer!r}: " + near_matches(layer, layers))
-    return adata.layers[layer], f"layer {layer!r}", layers
-
-
-def _canonical(matrix: Any, source: str) -> Any:
-    """Return float32 CSR with sorted indices and no stored zeros, or a float32 array."""
-    sparse = require("scipy.sparse", extra="anndata", purpose="Reading expression data")
-    if hasattr(matrix, "to_memory"):  # a sparse matrix in a file
-        matrix = matrix.to_memory()
-    elif hasattr(matrix, "compute"):  # a dask array
-        matrix = matrix.compute()
-    elif hasattr(matrix, "chunks") and hasattr(matrix, "id"):  # a dense matrix in an HDF5 file
-        blocks = [
-            sparse.csr_matrix(np.asarray(matrix[start : start + _ROWS_PER_READ], np.float32))
-            for start in range(0, matrix.shape[0], _ROWS_PER_READ)
-        ]
-        matrix = sparse.vstack(blocks, format="csr") if blocks else np.zeros(matrix.shape)
-    try:
-        if not sparse.issparse(matrix):
-            matrix = np.asarray(matrix)
-        if matrix.dtype.kind not in "biufO":
-            raise TypeError(f"its values are of type {matrix.dtype}")
-        if not sparse.issparse(matrix):
-            return np.ascontiguousarray(matrix, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{source} does not hold numbers: {error}.") from error
-    csr = sparse.csr_matrix(matrix, dtype=np.float32)  # shares memory where nothing changes
-    if not csr.has_canonical_format or (csr.data == 0).any():
-        csr = csr.copy()
-        csr.sum_duplicates()
-        csr.eliminate_zeros()
-    return csr
-
-
-def _check_unique(names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    repeated = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-    if repeated:
+def _check_unique(names: list[str]) -> None:
+    counts = Counter(names)
+    if len(counts) < len(names):
+        first = next(name for name in names if counts[name] > 1)
         raise DataError(
-            f"{len(repeated)} gene names repeat (first: {repeated[0]!r}): make them unique, for "
-            "example with adata.var_names_make_unique()."
+            f"{len(names) - len(counts)} gene names repeat (first: {first!r}): make them unique, "
+            "for example with adata.var_names_make_unique()."
         )
 
 
