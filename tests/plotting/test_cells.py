@@ -87,9 +87,9 @@ def test_layers_are_read(tmp_path, numbers):
     adata.write_h5ad(tmp_path / "a.h5ad")
     assert np.array_equal(read(tmp_path / "a.h5ad", layer="counts").dense(), numbers)
     for given in (adata, tmp_path / "a.h5ad"):
-        with pytest.raises(DataError, match="no layer 'count': did you mean 'counts'"):
+        with pytest.raises(DataError, match=r"no layer 'count'.*: did you mean 'counts'"):
             read(given, layer="count")
-    with pytest.raises(DataError, match="needs an AnnData"):
+    with pytest.raises(DataError, match="are for AnnData"):
         read(numbers, layer="counts")
 
 
@@ -109,7 +109,7 @@ def test_arrays_take_labels(numbers):
 def test_what_cannot_be_drawn_is_refused(tmp_path, numbers):
     text = tmp_path / "text.h5ad"
     text.write_text("no cells")
-    with pytest.raises(DataError, match=r"no \.h5ad file, or is damaged"):
+    with pytest.raises(DataError, match="is no readable file of cells"):
         read(text)
     with pytest.raises(DataError, match="there is no file"):
         read(tmp_path / "nothing.h5ad")
@@ -118,9 +118,9 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, numbers):
         file["x"] = 1
     with pytest.raises(DataError, match="holds no AnnData"):
         read(tmp_path / "other.h5")
-    with pytest.raises(DataError, match="the real cells are none"):
+    with pytest.raises(DataError, match="real cells: there are none"):
         read(numbers[:0])
-    with pytest.raises(DataError, match="got ndarray with 1 dimensions"):
+    with pytest.raises(DataError, match="got ndarray of shape"):
         read(numbers[0])
     with pytest.raises(DataError, match="max_cells must be at least 1, got 0"):
         read(numbers, max_cells=0)

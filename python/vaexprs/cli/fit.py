@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vaexprs.cli.cells import read_cells
 from vaexprs.cli.console import facts, next_command, note
 from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, Seed
 
@@ -25,6 +24,13 @@ def fit(
     output: Annotated[Path, typer.Option("-o", "--output", help="Artifact to write (.onnx).")],
     condition_key: ConditionKeys = None,
     layer: Layer = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Read raw of the AnnData.")] = False,
+    missing: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Category of cells without a label.")
+    ] = None,
+    drop_empty: Annotated[
+        bool, typer.Option("--drop-empty", help="Leave out cells without any counts.")
+    ] = False,
     likelihood: Annotated[
         _LikelihoodChoice, typer.Option(help="Law of the values; auto looks at the data.")
     ] = "auto",
@@ -83,9 +89,12 @@ def fit(
         )
     started = time.perf_counter()
     vae = fit_vae(
-        read_cells(data),
+        data,
         condition_keys=condition_key,
         layer=layer,
+        raw=raw,
+        missing=missing,
+        drop_empty=drop_empty,
         likelihood=likelihood,
         n_latent=n_latent,
         hidden=widths,

@@ -41,8 +41,10 @@ class ExpressionData:
         Where the values come from, for messages: ``"X"`` or ``"layer 'counts'"``.
     layers
         Other matrices that the user could have meant, for messages.
-    in_python
-        The matrix that was read as an expression: ``"adata.X"``, for messages.
+    layer, raw
+        The layer that was read, or whether ``raw`` was; else it was ``X``.
+    counts_elsewhere
+        Where counts lie, if `X` holds none: names of layers, and None for ``raw``.
     """
 
     X: csr_matrix | NDArray[np.float32]
@@ -52,7 +54,9 @@ class ExpressionData:
     codes: NDArray[np.int32]
     source: str = "X"
     layers: tuple[str, ...] = field(default=(), repr=False)
-    in_python: str = field(default="adata.X", repr=False)
+    layer: str | None = None
+    raw: bool = False
+    counts_elsewhere: tuple[str | None, ...] = field(default=(), repr=False)
 
     @property
     def n_cells(self) -> int:
@@ -199,7 +203,7 @@ class ExpressionData:
             raise DataError(
                 f"{empty.size} of {self.n_cells} cells have no counts at all in {self.source} "
                 f"(first: {self.obs_names[empty[0]]!r}): remove them with drop_empty=True "
-                f"(--drop-empty), or for example with adata[{self.in_python}.sum(axis=1) > 0]."
+                f"(--drop-empty), or for example with adata[{self._in_python}.sum(axis=1) > 0]."
             )
 
     def _where(self, wrong: NDArray[np.bool_]) -> str:
@@ -211,6 +215,23 @@ class ExpressionData:
             row = int(np.searchsorted(self.X.indptr, first, side="right")) - 1
             column = int(self.X.indices[first])
         return f"first in gene {self.var_names[column]!r}, cell {self.obs_names[row]!r}"
+
+    @property
+    def advice(self) -> str | None:
+        """How to learn from counts, where others than those that were read hold them, or None."""
+        if not self.counts_elsewhere:
+            return None
+        where = self.counts_elsewhere[0]
+        found, how = f"layer {where!r}", f"layer={where!r} (--layer {where})"
+        if where is None:
+            found, how = "raw", "raw=True (--raw)"
+        return f"{self.source} holds no counts, but {found} does: to learn from them, pass {how}."
+
+    @property
+    def _in_python(self) -> str:
+        if self.raw:
+            return "adata.raw.X"
+        return "adata.X" if self.layer is None else f"adata.layers[{self.layer!r}]"
 
     def _other_layers(self) -> str:
         return f" (layers here: {', '.join(map(repr, self.layers))})" if self.layers else ""

@@ -127,19 +127,22 @@ class OpenCells:
         with _readable(element) as opened, _named(what):
             return canonical(opened, what, shape=shape, rows=rows)
 
+    def looks_like_counts(self, element: str = "X") -> bool | None:
+        """Return whether some thousand values are counts, or None where they cannot be read.
+
+        The element is ``"X"``, ``"raw"`` or ``"layers/NAME"``.
+        """
+        try:
+            with _readable(self._element(element)) as opened:
+                return scale_of(first_values(opened)) in ("counts", "binary")
+        except Exception:  # a matrix that nobody asked for blocks nothing
+            return None
+
     def counts_in(self) -> tuple[str | None, ...]:
-        """Return the layers that look like counts, by their first values; None stands for raw."""
-        found: list[str | None] = []
-        for name in (*self.layers, None):
-            if name is None and self.raw_names is None:
-                continue
-            element = self._element("raw" if name is None else f"layers/{name}")
-            try:
-                with _readable(element) as opened:
-                    if scale_of(first_values(opened)) == "counts":
-                        found.append(name)
-            except Exception:  # a matrix that nobody asked for blocks nothing
-                continue
+        """Return the layers that look like counts; None stands for ``raw``."""
+        found: list[str | None] = [n for n in self.layers if self.looks_like_counts(f"layers/{n}")]
+        if self.raw_names is not None and self.looks_like_counts("raw"):
+            found.append(None)
         return tuple(found)
 
     def anndata(self, layer: str | None = None) -> Any:
@@ -262,6 +265,9 @@ def _open_path(path: Path) -> OpenCells:
     with h5py.File(path, "r") as file:
         _refuse_links(h5py, file, path)
         members = set(file)
+        is_10x = "matrix" in members or any(
+            "barcodes" in part for part in file.values() if isinstance(part, h5py.Group)
+        )
         legacy = "raw.X" in file or any(
             isinstance(file.get(name), h5py.Dataset) for name in ("obs", "var")
         )
@@ -274,9 +280,9 @@ def _open_path(path: Path) -> OpenCells:
         return _of_anndata(anndata.read_h5ad(path), _of(path), None)
     if {"obs", "var"} <= members:
         return _of_store(path)
-    if "matrix" in members or members:
+    if is_10x:
         return _by_scanpy(path, "read_10x_h5")
-    raise DataError(f"{str(path)!r} holds no cells.")
+    raise DataError(f"{str(path)!r} holds no AnnData and no matrix of 10x.")
 
 
 def _of(path: Path) -> str:

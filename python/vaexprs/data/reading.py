@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vaexprs.data.expression import ExpressionData
 from vaexprs.data.labels import check_text, encode_labels, labels_as_columns
 from vaexprs.data.open import open_cells
+from vaexprs.data.scale import scale_of
 from vaexprs.errors import ConditionError, DataError, near_matches
 from vaexprs.spec.conditions import ConditionKey, name_problem
 
@@ -96,7 +97,7 @@ def read_expression(
     keys, codes = _read_keys(columns, condition_keys, known_keys, n_cells, missing)
     result = ExpressionData(
         X, tuple(names), tuple(names_of_cells), keys, codes, source, cells.layers,
-        "adata.raw.X" if raw else "adata.X" if layer is None else f"adata.layers[{layer!r}]",
+        layer, raw, () if scale_of(X) in ("counts", "binary") else cells.counts_in(),
     )  # fmt: skip
     bad = ~np.isfinite(result._values)
     if bad.any():

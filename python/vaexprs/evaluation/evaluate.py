@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from vaexprs._version import __version__
-from vaexprs.evaluation.comparison.cells import ScaleChoice, open_cells, read_cells
+from vaexprs.data.open import open_cells
+from vaexprs.evaluation.comparison.cells import ScaleChoice, read_cells
 from vaexprs.evaluation.comparison.rounds import Pool, make_pool, stratified_halves
 from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics.conditions import categories_of
@@ -134,11 +135,11 @@ def evaluate(
     started = time.monotonic()
     steps = _Steps(progress, max(n_rounds, n_forest_rounds), n_forest_rounds)
     steps.begin("reading cells")
-    real_train = open_cells(real_train)
+    opened = open_cells(real_train)
     data = read_cells(
-        real_train,
-        open_cells(generated),
-        open_cells(real_test),
+        opened,
+        generated,
+        real_test,
         condition_keys=keys,
         donor_key=donor_key,
         layer=layer,
@@ -171,8 +172,8 @@ def evaluate(
         steps.begin("augmentation of rare classes")
         augmented = list(
             augmentation(
-                split, keys[0], train_rows=train_rows, real_train=real_train, augment=augment,
-                refit=refit, n_draws=n_draws,
+                split, keys[0], train_rows=train_rows, augment=augment, refit=refit, n_draws=n_draws,
+                real_train=None if refit is None else opened.anndata(layer),
             )
         )  # fmt: skip
     giveaways = giveaway_genes(*rounds.importance(len(data.genes)), data.genes, rounds.first)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import DataError, near_matches, require
+from vaexprs.data.open import open_cells
+from vaexprs.data.scale import stored_values
+from vaexprs.errors import DataError, require
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -85,25 +86,23 @@ def read_cells(
     max_cells: int | None,
     seed: int,
     layer: str | None = None,
+    raw: bool = False,
     labels: Sequence[Any] | None = None,
 ) -> Cells:
-    """Read cells from an AnnData, a matrix, or an ``.h5ad`` or ``.zarr`` path.
-
-    From a file only the cells that are shown are read, so that a file of millions is no harm.
+    """Read cells of any kind, and of more than `max_cells` no more than that.
 
     Parameters
     ----------
     data
-        AnnData (in memory or backed), path, or ``(n_cells, n_genes)`` array, sparse matrix or
-        data frame.
+        What `vaexprs.data.open.open_cells` takes, or returned.
     name
         What messages call these cells.
     max_cells
-        If there are more, as many are drawn at random without replacement. None: all.
+        Most cells; of more, this number is drawn at random without replacement. None: all.
     seed
-        Seed of that choice.
-    layer
-        Layer to read instead of ``X``.
+        Seed of that draw.
+    layer, raw
+        Which matrix to read; ``X`` by default.
     labels
         Labels of the cells of an array; become ``obs["label"]``.
 
@@ -114,121 +113,40 @@ def read_cells(
         not fit the cells.
     """
     pandas = require("pandas", extra="plot", purpose="Plotting cells")
-    var_names: NDArray[np.object_] | None
     if max_cells is not None and max_cells < 1:
         raise DataError(f"max_cells must be at least 1, got {max_cells}.")
-    if isinstance(data, (str, Path)):
-        X, var_names, obs, n_total = _read_file(Path(data), name, layer, max_cells, seed)
-    elif all(hasattr(data, part) for part in ("X", "obs", "var_names")):
-        if layer is not None and layer not in data.layers:
-            known = [str(key) for key in data.layers if key is not None]
-            raise DataError(
-                f"the {name} cells have no layer {layer!r}: " + near_matches(layer, known)
-            )
-        n_total = data.n_obs
-        rows = _rows(n_total, max_cells, seed)
-        matrix = data.X if layer is None else data.layers[layer]
-        if matrix is None:
-            raise DataError(f"the {name} cells have no X: pass layer=... for a layer to draw.")
-        X = matrix if rows is None else matrix[rows]
-        obs = data.obs if rows is None else data.obs.iloc[rows]
-        var_names = np.asarray(data.var_names, dtype=object)
-        X = X.to_memory() if hasattr(X, "to_memory") else X[:] if rows is None else X
-    else:
-        if layer is not None:
-            raise DataError(f"layer={layer!r} needs an AnnData, and the {name} cells are none.")
-        var_names = np.asarray(data.columns, dtype=object) if hasattr(data, "columns") else None
-        X = data if hasattr(data, "tocsr") else np.asarray(data)
-        if X.ndim != 2:
-            raise DataError(
-                f"the {name} cells must be an AnnData, a path or a cells x genes matrix, got "
-                f"{type(data).__name__} with {X.ndim} dimensions."
-            )
-        n_total = X.shape[0]
+    try:
+        cells = open_cells(data)
+        n_total = cells.shape[0]
+        if 0 in cells.shape:
+            raise DataError(f"there are none: got a matrix of shape {cells.shape}.")
+        rows = None
+        if max_cells is not None and n_total > max_cells:
+            drawn = np.random.default_rng(seed).choice(n_total, max_cells, replace=False)
+            rows = np.sort(drawn)
+        X = cells.matrix(layer, raw, rows)
+    except DataError as error:
+        raise DataError(f"the {name} cells: {error}") from error
+    obs = cells.obs
+    if obs is None:
         obs = pandas.DataFrame(index=pandas.RangeIndex(n_total).astype(str))
         if labels is not None:
-            obs["label"] = _labels(labels, n_total, name)
-            labels = None
-        rows = _rows(n_total, max_cells, seed)
-        if rows is not None:
-            X = (X.tocsr() if hasattr(X, "tocsr") else X)[rows]
-            obs = obs.iloc[rows]
-    if labels is not None:
+            if len(labels) != n_total:
+                raise DataError(f"{len(labels)} labels were given for {n_total} {name} cells.")
+            obs["label"] = list(labels)
+    elif labels is not None:
         raise DataError(
             f"labels were given for {name} cells that have obs columns: name a column with "
             "color=... instead."
         )
-    if n_total == 0 or X.shape[1] == 0:
-        raise DataError(f"the {name} cells are none: got a matrix of shape {X.shape}.")
-    X = X.tocsr().astype(np.float32) if hasattr(X, "tocsr") else np.asarray(X, dtype=np.float32)
-    values = X.data if hasattr(X, "tocsr") else X
-    if not np.isfinite(values).all():
+    if not np.isfinite(stored_values(X)).all():
         raise DataError(
             f"the {name} cells hold NaN or infinite values: leave those cells or genes out, or "
             "fill them in."
         )
-    return Cells(name, X, var_names, obs, n_total)
-
-
-def _read_file(
-    path: Path, name: str, layer: str | None, max_cells: int | None, seed: int
-) -> tuple[Any, NDArray[np.object_], Any, int]:
-    """Read rows of a file: matrix, names of the genes, obs, cells in the file."""
-    anndata = require("anndata", extra="plot", purpose="Reading cells from a file")
-    if not path.exists():
-        raise DataError(f"the {name} cells cannot be read: there is no file {str(path)!r}.")
-    if path.suffix == ".zarr" or path.is_dir():
-        zarr = require("zarr", extra="plot", purpose="Reading a zarr store")
-        opened = zarr.open_group(path, mode="r")
-        closing: Any = None
-    else:
-        h5py = require("h5py", extra="plot", purpose="Reading an .h5ad file")
-        try:
-            opened = closing = h5py.File(path, "r")
-        except OSError as error:
-            raise DataError(
-                f"the {name} cells cannot be read: {str(path)!r} is no .h5ad file, or is damaged "
-                f"({error})."
-            ) from error
-    try:
-        layers = opened.get("layers", {})
-        if layer is not None and layer not in layers:
-            raise DataError(
-                f"the {name} cells have no layer {layer!r}: " + near_matches(layer, list(layers))
-            )
-        if not {"X", "obs", "var"} <= set(opened):
-            raise DataError(f"the {name} cells cannot be read: {str(path)!r} holds no AnnData.")
-        obs = anndata.io.read_elem(opened["obs"])
-        var = anndata.io.read_elem(opened["var"])
-        rows = _rows(len(obs), max_cells, seed)
-        element = opened["X"] if layer is None else layers[layer]
-        encoding = dict(element.attrs).get("encoding-type", "array")
-        if rows is None or encoding == "csc_matrix":
-            X = anndata.io.read_elem(element)
-            X = X if rows is None else X.tocsr()[rows]
-        elif encoding == "csr_matrix":
-            X = anndata.io.sparse_dataset(element)[rows]
-        else:
-            X = element.oindex[rows, :] if hasattr(element, "oindex") else element[rows, :]
-    finally:
-        if closing is not None:
-            closing.close()
-    obs_shown = obs if rows is None else obs.iloc[rows]
-    return X, np.asarray(var.index, dtype=object), obs_shown, len(obs)
-
-
-def _rows(n_total: int, max_cells: int | None, seed: int) -> NDArray[np.int64] | None:
-    """Return the rows to show in rising order, or None for all."""
-    if max_cells is None or n_total <= max_cells:
-        return None
-    return np.sort(np.random.default_rng(seed).choice(n_total, max_cells, replace=False))
-
-
-def _labels(labels: Sequence[Any], n_cells: int, name: str) -> list[Any]:
-    given = list(labels)
-    if len(given) != n_cells:
-        raise DataError(f"{len(given)} labels were given for {n_cells} {name} cells.")
-    return given
+    genes = cells.genes(raw)
+    names = None if genes is None else np.asarray(genes, dtype=object)
+    return Cells(name, X, names, obs if rows is None else obs.iloc[rows], n_total)
 
 
 def _dense(X: Any) -> NDArray[np.float32]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.data.matching import Choice, matching_choice
+from vaexprs.data.open import open_cells
 from vaexprs.errors import DataError
 from vaexprs.plotting.cells import Cells, read_cells
 from vaexprs.plotting.colouring import Colouring, choose_colouring
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["plot_aug"]
+
+_log = logging.getLogger("vaexprs")
 
 _NAMES = {"TSNE": "t-SNE", "DiffusionMap": "Diffusion map"}
 _LEGEND_ROWS = 21  # as tall as the axes
@@ -117,19 +122,25 @@ def plot_aug(
     if layout == "side" and ax is not None:
         raise DataError("layout='side' draws on two axes of a new figure: leave ax out.")
     limit = MAX_CELLS[method] if max_cells is None else max_cells
-    made = read_cells(
-        generated, name="generated", max_cells=limit, seed=seed, labels=generated_labels
-    )
+    given = open_cells(generated)
+    made = read_cells(given, name="generated", max_cells=limit, seed=seed, labels=generated_labels)
+    real = open_cells(real)
+    choice = Choice(layer)
+    if layer is None and scale == "auto":
+        choice = matching_choice(real, given, made=made.X)
+        if choice.reason is not None:
+            _log.info("plot_aug: %s", choice.reason)
     true = read_cells(
-        real, name="real", max_cells=limit, seed=seed, layer=layer, labels=real_labels
+        real,
+        name="real",
+        max_cells=limit,
+        seed=seed,
+        layer=choice.layer,
+        raw=choice.raw,
+        labels=real_labels,
     )
     true = align(true, made)
     chosen = choose_scale(true, scale)
-    if scale == "auto" and chosen != "counts" and choose_scale(made, "auto") == "counts":
-        raise DataError(
-            "the generated cells are counts and the real ones are not: pass layer=... for the "
-            "layer of the real cells that holds counts, or scale=... to draw them as they are."
-        )
     true, made = rescale(true, chosen), rescale(made, chosen)
     colouring = choose_colouring(true, made, color)
     genes = _most_variable(true, n_top_genes)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.data.matching import Choice, matching_choice
+from vaexprs.data.open import open_cells
 from vaexprs.errors import DataError, near_matches, require
 from vaexprs.plotting.cells import Cells, read_cells
 from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of, shared_labels
@@ -99,7 +101,7 @@ def plot_heatmap(
     for name, value in (("max_cells", max_cells), ("n_genes", 1 if n_genes is None else n_genes)):
         if value < 1:
             raise DataError(f"{name} must be at least 1, got {value}.")
-    panels = _read(source, layer, seed)
+    panels = _read(source, layer, scale, seed)
     first = panels[0]
     if groupby == "auto":
         shared = shared_labels(panels)
@@ -166,7 +168,7 @@ def plot_heatmap(
     return figure
 
 
-def _read(source: Any, layer: str | None, seed: int) -> list[Cells]:
+def _read(source: Any, layer: str | None, scale: str, seed: int) -> list[Cells]:
     """Read the cells of each panel; one without a name is called by its ``source``."""
     if isinstance(source, Mapping):
         given = list(source.items())
@@ -176,17 +178,25 @@ def _read(source: Any, layer: str | None, seed: int) -> list[Cells]:
         given = [("cells", source)]
     if not given:
         raise DataError("plot_heatmap: there is nothing to draw, got no panel.")
-    panels = []
-    for number, (name, part) in enumerate(given):
-        has = layer is not None and (number == 0 or layer in getattr(part, "layers", {}))
+    panels: list[Cells] = []
+    opened = [open_cells(part) for _, part in given]
+    for number, ((name, _), part) in reversed(list(enumerate(zip(given, opened, strict=True)))):
+        choice = Choice(layer if number == 0 or layer in part.layers else None)
+        if layer is None and number == 0 and panels and scale == "auto":
+            choice = matching_choice(part, opened[1], made=panels[0].X)
         cells = read_cells(
-            part, name=str(name), max_cells=_LOOKED_AT, seed=seed, layer=layer if has else None
+            part,
+            name=str(name),
+            max_cells=_LOOKED_AT,
+            seed=seed,
+            layer=choice.layer,
+            raw=choice.raw,
         )
         if name is None:
             found = cells.obs["source"].astype(str).unique() if "source" in cells.obs else []
             usual = ("real", "generated", "more")[min(number, 2)]
             cells = replace(cells, name=found[0] if len(found) == 1 else usual)
-        panels.append(cells)
+        panels.insert(0, cells)
     return panels
 
 

@@ -46,6 +46,7 @@ def provenance(
         "artifact_sha256": generator.sha256,
         "format_version": spec.format_version,
         "likelihood": spec.likelihood,
+        **_matrix(spec.provenance.get("data")),
         "condition_keys": np.array(spec.conditions.names, dtype=object),
         "conditions": json.dumps(_plain(conditions), ensure_ascii=False),
         "seed": np.uint64(seed),
@@ -168,3 +169,9 @@ def _one_spelling(plain: Any) -> Any:
         else {_ANY: sorted(map(label_text, chosen))}
         for name, value in plain.items()
     }
+
+
+def _matrix(data: Any) -> dict[str, Any]:
+    """Return which matrix of the training data the model learned from, if not from X."""
+    layer, raw = (data.get("layer"), data.get("raw")) if isinstance(data, Mapping) else (None, None)
+    return ({"layer": layer} if isinstance(layer, str) else {}) | ({"raw": True} if raw else {})

@@ -35,6 +35,9 @@ def fit_vae(
     condition_keys: str | Sequence[str] | None = None,
     labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
     layer: str | None = None,
+    raw: bool = False,
+    missing: str | None = None,
+    drop_empty: bool = False,
     likelihood: str = "auto",
     n_latent: int | None = None,
     hidden: Any = (128,),
@@ -58,7 +61,8 @@ def fit_vae(
     Parameters
     ----------
     adata
-        An AnnData, or cells x genes values (array, sparse matrix, data frame). It is not changed.
+        An AnnData, the path of a file of cells (``.h5ad``, ``.zarr``, 10x ``.h5`` or folder), or
+        cells x genes values (array, sparse matrix, data frame). It is not changed.
     condition_keys
         Columns of ``obs`` to condition on, such as ``["cell_type", "batch"]``; generation can ask
         for their categories.
@@ -66,6 +70,12 @@ def fit_vae(
         In place of ``obs`` for arrays: one label per cell, or a mapping from names to labels.
     layer
         Layer of the AnnData to read instead of ``X``.
+    raw
+        Read ``raw`` of the AnnData, and its genes, instead of ``X``.
+    missing
+        Category of the cells without a label; they are refused where it is None.
+    drop_empty
+        Leave out cells whose values are all zero, which count likelihoods refuse.
     likelihood
         Law of the values: ``"bernoulli"`` (the cross-entropy of values scaled to 0..1 by each
         gene's extremes), ``"gaussian"``, ``"poisson"``, ``"nb"``, ``"zinb"``, ``"zigamma"``
@@ -137,16 +147,21 @@ def fit_vae(
     n_latent = None if n_latent is None else whole("n_latent", n_latent, 1)
     where = choose_device(device)
 
-    data = read_expression(adata, condition_keys=condition_keys, labels=labels, layer=layer)
+    reading: dict[str, Any] = {
+        "layer": layer, "raw": raw, "missing": missing, "drop_empty": drop_empty
+    }  # fmt: skip
+    data = read_expression(adata, condition_keys=condition_keys, labels=labels, **reading)
     chosen, reason = likelihood, "as asked"
     if likelihood == "auto":
         chosen, reason = choose_likelihood(data)
         _log.info("likelihood %r: %s", chosen, reason)
+        if data.advice is not None:
+            _log.warning(data.advice)
     law = training_law(chosen)
     data.check_for(law.name)
     validation = None
     if validation_data is not None:
-        validation = read_validation(validation_data, data, layer)
+        validation = read_validation(validation_data, data, **reading)
         validation.check_for(law.name)
     layers = layers_of(hidden, encoder, decoder, data.n_genes, law.row)
     plain = encoder is not None or decoder is not None
@@ -185,7 +200,7 @@ def fit_vae(
         conditions=data.conditions,
         prior=prior,
         library=library,
-        provenance=provenance(data, layer, settings),
+        provenance=provenance(data, settings),
         architecture=describe(vae.shape, law.row.outputs["mean"].function),
     )
     if calibrate:

@@ -16,15 +16,13 @@ from vaexprs.data import ExpressionData
 __all__ = ["provenance"]
 
 
-def provenance(
-    data: ExpressionData, layer: str | None, training: Mapping[str, Any]
-) -> dict[str, Any]:
+def provenance(data: ExpressionData, training: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance that an artifact stores.
 
     Parameters
     ----------
-    data, layer
-        Cells that the model was fitted to, and the layer that they came from.
+    data
+        Cells that the model was fitted to.
     training
         Settings and outcome of the training.
     """
@@ -41,7 +39,8 @@ def provenance(
         "data": {
             "n_cells": data.n_cells,
             "n_genes": data.n_genes,
-            "layer": layer,
+            "layer": data.layer,
+            **({"raw": True} if data.raw else {}),
             "sha256": data.fingerprint(),
         },
         "training": dict(training),

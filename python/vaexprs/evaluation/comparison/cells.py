@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -11,11 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from vaexprs.data import ExpressionData, read_expression
+from vaexprs.data.matching import Choice, matching_choice
+from vaexprs.data.open import open_cells
 from vaexprs.data.scale import scale_of, to_log
-from vaexprs.errors import ConditionError, DataError, require
+from vaexprs.errors import ConditionError, DataError
 from vaexprs.evaluation.arrays import Array, Matrix
 
-__all__ = ["Cells", "Evaluated", "Scale", "ScaleChoice", "open_cells", "read_cells"]
+__all__ = ["Cells", "Evaluated", "Scale", "ScaleChoice", "read_cells"]
 
 #: What the values are. Scores are computed on ``log1p`` of counts per 10,000 for ``"counts"``, on
 #: ``log1p`` of the values for ``"linear"`` (RPKM, TPM), on the values themselves for ``"log"``.
@@ -116,11 +117,17 @@ def read_cells(
     """
     notes: list[str] = []
     keys = list(dict.fromkeys(condition_keys))
-    sides = {"real_train": _read("real_train", real_train, keys, donor_key, layer)}
+    made = open_cells(generated)
+    real = open_cells(real_train)
+    own = layer if layer is not None and layer in made.layers else None
+    sides = {"generated": _read("generated", made, keys, donor_key, Choice(own))}
+    choice = Choice(layer)
+    if layer is None and scale == "auto":
+        choice = matching_choice(real, made, made=sides["generated"].X, name="real_train")
+        notes += [choice.reason] if choice.reason else []
+    sides["real_train"] = _read("real_train", real, keys, donor_key, choice)
     if real_test is not None:
-        sides["real_test"] = _read("real_test", real_test, keys, donor_key, layer)
-    own_layer = layer if layer is not None and _has_layer(generated, layer) else None
-    sides["generated"] = _read("generated", generated, keys, donor_key, own_layer)
+        sides["real_test"] = _read("real_test", real_test, keys, donor_key, choice)
 
     genes = _common_genes(sides, notes)
     data = {
@@ -141,45 +148,21 @@ def read_cells(
     )
 
 
-def open_cells(given: Any) -> Any:
-    """Read an ``.h5ad`` file where a path is given; anything else is returned as it is.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it cannot be read.
-    """
-    if not isinstance(given, (str, os.PathLike)):
-        return given
-    anndata = require("anndata", extra="anndata", purpose="Reading .h5ad files")
-    path = os.fspath(given)
-    try:
-        return anndata.read_h5ad(path)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path!r}.") from error
-    except Exception as error:  # h5py and anndata raise what they like
-        raise DataError(f"{path!r} is no readable .h5ad file: {error}") from error
-
-
 def _read(
-    name: str, data: Any, keys: Sequence[str], donor_key: str | None, layer: str | None
+    name: str, data: Any, keys: Sequence[str], donor_key: str | None, choice: Choice
 ) -> ExpressionData:
     columns = list(keys)
-    if donor_key is not None and donor_key not in columns:
-        if donor_key in getattr(data, "obs", ()):
-            columns.append(donor_key)
-        elif name == "real_train":
-            columns.append(donor_key)  # refused below, with near matches
     try:
-        return read_expression(data, condition_keys=columns, layer=layer)
+        cells = open_cells(data)
+        # a donor key that real_train lacks is refused below, with near matches
+        there = name == "real_train" or (cells.obs is not None and donor_key in cells.obs)
+        if donor_key is not None and donor_key not in columns and there:
+            columns.append(donor_key)
+        return read_expression(cells, condition_keys=columns, layer=choice.layer, raw=choice.raw)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     except ConditionError as error:
         raise ConditionError(f"{name}: {error}") from error
-
-
-def _has_layer(data: Any, layer: str) -> bool:
-    return layer in getattr(data, "layers", ())
 
 
 def _common_genes(sides: dict[str, ExpressionData], notes: list[str]) -> tuple[str, ...]:
@@ -257,7 +240,10 @@ def _cells(
         )
         given = given.maximum(0).tocsr() if sp.issparse(given) else np.maximum(given, 0)
     if scale == "counts" and not side.is_integer:
-        notes.append(f"{name} holds values that are no whole numbers, although real cells do.")
+        notes.append(
+            f"{name} holds values that are no whole numbers, although real cells do: if the model "
+            "learned from a layer, name it by layer."
+        )
     columns = {
         key.name: np.asarray(key.categories, dtype=object)[side.codes[:, index]].astype(str)
         for index, key in enumerate(side.keys)

@@ -103,13 +103,13 @@ def prepare(
     return Prepared(data, training, validation, from_data, features, components, scaling, n_latent)
 
 
-def read_validation(given: Any, data: ExpressionData, layer: str | None) -> ExpressionData:
+def read_validation(given: Any, data: ExpressionData, **reading: Any) -> ExpressionData:
     """Return the cells of ``validation_data``, an AnnData, an array, or an array with labels."""
     labels = None
     if isinstance(given, tuple):
         given, labels = given
     return read_expression(
-        given, labels=labels, layer=layer, known_keys=data.keys,
+        given, labels=labels, **reading, known_keys=data.keys,
         condition_keys=[key.name for key in data.keys], genes=data.var_names,
     )  # fmt: skip
 
