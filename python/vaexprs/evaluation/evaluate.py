@@ -172,8 +172,8 @@ def evaluate(
         steps.begin("augmentation of rare classes")
         augmented = list(
             augmentation(
-                split, keys[0], train_rows=train_rows, augment=augment, refit=refit, n_draws=n_draws,
-                real_train=None if refit is None else opened.anndata(layer),
+                split, keys[0], train_rows=train_rows, augment=augment, refit=refit,
+                n_draws=n_draws, real_train=None if refit is None else opened.anndata(layer),
             )
         )  # fmt: skip
     giveaways = giveaway_genes(*rounds.importance(len(data.genes)), data.genes, rounds.first)

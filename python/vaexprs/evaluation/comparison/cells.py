@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from vaexprs.data import ExpressionData, read_expression
 from vaexprs.data.matching import Choice, matching_choice
-from vaexprs.data.open import open_cells
+from vaexprs.data.open import OpenCells, open_cells
 from vaexprs.data.scale import scale_of, to_log
 from vaexprs.errors import ConditionError, DataError
 from vaexprs.evaluation.arrays import Array, Matrix
@@ -117,8 +117,10 @@ def read_cells(
     """
     notes: list[str] = []
     keys = list(dict.fromkeys(condition_keys))
-    made = open_cells(generated)
-    real = open_cells(real_train)
+    real = _opened("real_train", real_train)
+    if real.obs is not None and not {*keys, donor_key or ""} <= {*real.obs, ""}:
+        _read("real_train", real, keys, donor_key, Choice(layer))  # names the missing column
+    made = _opened("generated", generated)
     own = layer if layer is not None and layer in made.layers else None
     sides = {"generated": _read("generated", made, keys, donor_key, Choice(own))}
     choice = Choice(layer)
@@ -148,12 +150,18 @@ def read_cells(
     )
 
 
+def _opened(name: str, data: Any) -> OpenCells:
+    try:
+        return open_cells(data)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
 def _read(
     name: str, data: Any, keys: Sequence[str], donor_key: str | None, choice: Choice
 ) -> ExpressionData:
-    columns = list(keys)
+    cells, columns = _opened(name, data), list(keys)
     try:
-        cells = open_cells(data)
         # a donor key that real_train lacks is refused below, with near matches
         there = name == "real_train" or (cells.obs is not None and donor_key in cells.obs)
         if donor_key is not None and donor_key not in columns and there:
