@@ -50,6 +50,9 @@ def vaexprs(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
+    debug: Annotated[  # read before the commands are, by `vaexprs.cli.main`
+        bool, typer.Option("--debug", help="Print the traceback of an error.")
+    ] = False,
 ) -> None:
     """Learn the distribution of single-cell expression; generate realistic cells.
 

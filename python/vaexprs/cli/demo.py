@@ -10,6 +10,7 @@ import typer
 
 from vaexprs.cli.console import facts, note
 from vaexprs.cli.options import AsJson, Overwrite, Seed
+from vaexprs.files import check_output, whole_file
 
 __all__ = ["demo"]
 
@@ -37,11 +38,16 @@ def demo(
     Without torch, or with --no-train, cells come from a shipped artifact. Steps whose extra is
     not installed are left out, with a note.
     """
-    from vaexprs.files import check_output
-
     folder.mkdir(parents=True, exist_ok=True)
-    names = ("real.h5ad", "model.onnx", "generated.h5ad", "report.html", "scores.json")
-    for name in names:
+    figures = [f"{name}.png" for name in ("architecture", "history", "pca", "umap", "heatmap")]
+    for name in (
+        "real.h5ad",
+        "model.onnx",
+        "generated.h5ad",
+        "report.html",
+        "scores.json",
+        *figures,
+    ):
         check_output(folder / name, overwrite=overwrite)
     if train is None:
         train = _has("torch", "onnx", "safetensors", "anndata")
@@ -68,13 +74,17 @@ def _trained(folder: Path, n_cells: int, seed: int) -> dict[str, Path]:
         f"simulated {real.n_obs:,} cells x {real.n_vars:,} genes, {types} cell types, "
         f"{batches} batches, and {unseen.n_obs:,} cells to test with"
     )
-    real.write_h5ad(made["real cells"], compression="gzip")
+    with whole_file(made["real cells"], overwrite=True) as partial:
+        real.write_h5ad(partial, compression="gzip")
     note("training")
     vae = fit_vae(real, condition_keys=["cell_type", "batch"], seed=seed)
+    if vae.interrupted:
+        raise KeyboardInterrupt
     vae.export(made["artifact"], overwrite=True)
     note(f"generating {n_cells:,} cells")
     generated = gen_exprs(made["artifact"], n_cells, seed=seed)
-    generated.write_h5ad(made["generated cells"], compression="gzip")
+    with whole_file(made["generated cells"], overwrite=True) as partial:
+        generated.write_h5ad(partial, compression="gzip")
     made |= _scores(folder, real, generated, unseen, seed)
     if _has("matplotlib", "sklearn", "umap"):
         from vaexprs.plotting import plot_aug, plot_heatmap, plot_history, plot_vae
@@ -139,7 +149,8 @@ def _save(folder: Path, figures: dict[str, Any]) -> dict[str, Path]:
     made = {}
     for name, figure in figures.items():
         made[name] = folder / f"{name}.png"
-        figure.savefig(made[name], dpi=150)
+        with whole_file(made[name], overwrite=True) as partial:
+            figure.savefig(partial, dpi=150)
     return made
 
 

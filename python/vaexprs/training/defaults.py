@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vaexprs.data import ExpressionData
-from vaexprs.errors import DataError, DeviceError
+from vaexprs.errors import ArgumentError, DataError, DeviceError
 
 __all__ = ["MOST_LATENTS", "choose_device", "choose_latent", "choose_likelihood"]
 
@@ -75,7 +75,7 @@ def choose_device(device: str) -> torch.device:
     if name == "auto":
         return torch.device(next(k for k in ("cuda", "mps", "cpu") if count[k]))
     if kind not in count or (":" in name and not index.isdecimal()):
-        raise ValueError(
+        raise ArgumentError(
             f"device must be 'auto', 'cpu', 'cuda', 'mps', or one by number such as 'cuda:0', "
             f"got {name!r}."
         )

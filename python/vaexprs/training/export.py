@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaexprs.errors import VaexprsError, require
+from vaexprs.errors import ArgumentError, VaexprsError, require
 from vaexprs.export.graph import DecoderWeights, Head, build_model
 from vaexprs.export.quantization import prior_inputs, quantize
 from vaexprs.spec import GeneratorSpec
@@ -77,7 +77,7 @@ def export_bytes(
         If the precision is unknown.
     """
     if precision not in get_args(Precision):
-        raise ValueError(f"precision must be 'float32' or 'int8', not {precision!r}.")
+        raise ArgumentError(f"precision must be 'float32' or 'int8', not {precision!r}.")
     model = build_model(decoder_weights(decoder, scaling), spec)
     content: bytes = model.SerializeToString(deterministic=True)
     _check_parity(content, decoder, scaling, spec)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from vaexprs.checks import real, whole
 from vaexprs.data import read_expression
+from vaexprs.errors import ArgumentError
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.latent import fit_latent_law
 from vaexprs.training.calibration.steps import State
@@ -143,7 +144,7 @@ def fit_vae(
     )
     validation_split = real("validation_split", validation_split, 0, inclusive=True)
     if validation_split >= 1:
-        raise ValueError(f"validation_split must be in [0, 1), got {validation_split}.")
+        raise ArgumentError(f"validation_split must be in [0, 1), got {validation_split}.")
     n_latent = None if n_latent is None else whole("n_latent", n_latent, 1)
     where = choose_device(device)
 

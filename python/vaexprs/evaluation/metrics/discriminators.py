@@ -18,6 +18,7 @@ from sklearn.metrics import roc_curve
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from vaexprs.errors import ArgumentError, DataError
 from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.comparison.sides import Comparison
 from vaexprs.evaluation.registry import SHARE, ScoreKind, metric
@@ -101,7 +102,7 @@ def discriminate(
     y = np.repeat([0, 1], [len(real), len(generated)])
     folds = min(n_folds, len(real), len(generated))
     if folds < 2:
-        raise ValueError("a discriminator needs at least two real and two generated cells")
+        raise DataError("a discriminator needs at least two real and two generated cells")
     grid = np.linspace(0.0, 1.0, 101)
     aucs: list[float] = []
     curves: list[Floats] = []
@@ -201,7 +202,7 @@ def _classifier(model: str, n_trees: int, seed: int, n_jobs: int) -> Any:
         return RandomForestClassifier(n_trees, random_state=seed, n_jobs=n_jobs)
     if model == "logistic":
         return make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
-    raise ValueError(f"unknown model {model!r}, expected 'forest' or 'logistic'")
+    raise ArgumentError(f"unknown model {model!r}, expected 'forest' or 'logistic'")
 
 
 def _importance(classifier: Any, model: str) -> Floats:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
+from vaexprs.errors import DataError
 from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.comparison.sides import Side
 from vaexprs.evaluation.registry import ScoreKind, metric
@@ -109,7 +110,7 @@ def energy_distance(real: Array, generated: Array) -> float:
 
 def _distances(real: Array, generated: Array) -> tuple[Floats, Floats, Floats]:
     if min(len(real), len(generated)) < 2:
-        raise ValueError("a distance between clouds needs at least two cells in each")
+        raise DataError("a distance between clouds needs at least two cells in each")
     # In float64: squared distances are found from inner products, which cancel badly in float32.
     x, y = np.asarray(real, dtype=np.float64), np.asarray(generated, dtype=np.float64)
     return pairwise_distances(x), pairwise_distances(y), pairwise_distances(x, y)

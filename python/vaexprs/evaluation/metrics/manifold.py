@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
+from vaexprs.errors import DataError
 from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.metrics.distances import components
 from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
@@ -97,7 +98,7 @@ def manifold_scores(real: Array, generated: Array, *, k: int = 5) -> Manifold:
     """
     k = min(k, len(real) - 1, len(generated) - 1)
     if k < 1:
-        raise ValueError("neighbourhoods need at least two cells of each kind")
+        raise DataError("neighbourhoods need at least two cells of each kind")
     x, y = np.asarray(real, dtype=np.float64), np.asarray(generated, dtype=np.float64)
     across = pairwise_distances(x, y)
     in_real = across <= _radii(x, k)[:, None]

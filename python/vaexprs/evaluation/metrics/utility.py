@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from sklearn.metrics import f1_score
 
-from vaexprs.errors import require
+from vaexprs.errors import ArgumentError, require
 from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.comparison.ranges import Measured, Z
 from vaexprs.evaluation.comparison.rounds import stratified_halves
@@ -158,7 +158,7 @@ def augmented_f1(
         elif method == "generated" and generate is not None:
             extra = generate(rows, missing)
         else:
-            raise ValueError(
+            raise ArgumentError(
                 f"method {method!r} needs generate="
                 if method == "generated"
                 else f"unknown method {method!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaexprs.errors import near_matches
+from vaexprs.errors import ArgumentError, near_matches
 from vaexprs.spec import LIKELIHOODS
 from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.likelihoods.bernoulli import Bernoulli
@@ -21,7 +21,7 @@ TRAINING_LAWS: dict[str, TrainingLaw] = {}
 def register(law: TrainingLaw) -> TrainingLaw:
     """Let `fit_vae` fit a law, which must have a row in the table, and return it."""
     if law.name not in LIKELIHOODS:
-        raise ValueError(f"likelihood {law.name!r} has no row in vaexprs.spec.LIKELIHOODS.")
+        raise ArgumentError(f"likelihood {law.name!r} has no row in vaexprs.spec.LIKELIHOODS.")
     TRAINING_LAWS[law.name] = law
     return law
 
@@ -31,12 +31,12 @@ def training_law(name: str) -> TrainingLaw:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If there is none; the message names near matches.
     """
     if name not in TRAINING_LAWS:
         hint = near_matches(name, [*TRAINING_LAWS, "auto"])
-        raise ValueError(f"unknown likelihood {name!r}: {hint}")
+        raise ArgumentError(f"unknown likelihood {name!r}: {hint}")
     return TRAINING_LAWS[name]
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaexprs.checks import whole
-from vaexprs.errors import near_matches
+from vaexprs.errors import ArgumentError, near_matches
 from vaexprs.export.graph import ACTIVATIONS
 from vaexprs.spec import Likelihood
 
@@ -47,13 +47,13 @@ def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a width is not a positive whole number or an activation is not known.
     """
     if isinstance(layers, Integral) and not isinstance(layers, bool):
         layers = (layers,)
     if not isinstance(layers, Sequence) or isinstance(layers, str):
-        raise ValueError(
+        raise ArgumentError(
             f'{name} must list layers, such as (128,) or [(512, "relu")], got {layers!r}.'
         )
     parsed = []
@@ -66,7 +66,7 @@ def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
             units, function = layer, "relu"
         units = whole(f"{name}: a layer's width", units, 1)
         if function not in ACTIVATIONS:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: unknown activation {function!r}: " + near_matches(function, ACTIVATIONS)
             )
         parsed.append(Layer(units, function))
@@ -80,7 +80,7 @@ def layers_of(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the decoder names an output layer with an activation that does not fit the likelihood.
     """
     if encoder is None and decoder is None:
@@ -93,14 +93,14 @@ def layers_of(
     if decoder is not None and len(decoder_layers) and decoder_layers[-1].units == n_genes:
         wanted, given = likelihood.outputs["mean"].function, decoder_layers[-1].activation
         if given not in (wanted, "linear"):
-            raise ValueError(
+            raise ArgumentError(
                 f"the decoder's output layer has the activation {given!r}, but likelihood "
                 f"{likelihood.name!r} links its mean by {wanted!r}: leave the output layer out, "
                 f"or use likelihood={'bernoulli' if given == 'sigmoid' else 'auto'!r}."
             )
         decoder_layers = decoder_layers[:-1]
     if not decoder_layers or not encoder_layers:
-        raise ValueError("encoder and decoder need at least one hidden layer each.")
+        raise ArgumentError("encoder and decoder need at least one hidden layer each.")
     return encoder_layers, decoder_layers
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from vaexprs.errors import ArgumentError
 from vaexprs.interrupts import remembered_interrupts
 from vaexprs.training.inputs.batches import Cells
 from vaexprs.training.network.model import VAE
@@ -92,7 +93,7 @@ def train(
                     done.history[name].append(value)
                 watched = losses.get("val_loss", losses["loss"])
                 if not np.isfinite(watched):
-                    raise FloatingPointError(
+                    raise ArgumentError(
                         f"the loss is no longer finite in epoch {epoch + 1}: "
                         "try a smaller learning_rate."
                     )
