@@ -94,8 +94,8 @@ def test_limits_are_those_of_the_code(text: str) -> None:
     assert f"more than {wire.MAX_FIELDS:,} fields" in plain
     assert f"exceed {reader.MAX_METADATA // 2**20} MiB" in plain
     assert f"more than {metadata.MAX_DEPTH} levels deep" in plain
-    assert f"and {shapes.MODEST_WIDTH}, and *p*" in plain
-    assert f"more than {shapes.MAX_RESULTS} *w* values" in plain
+    assert f"and {shapes.MODEST_WIDTH}, *n* the smaller" in plain
+    assert f"of {shapes.MAX_RESULTS} *w* and {shapes.MAX_VALUES:,}, and *p*" in plain
     opsets, irs = model.OPSETS, model.IR_VERSIONS
     assert f"of version {opsets[0]} to {opsets[-1]}" in plain
     assert f"`ir_version` {irs[0]} to {irs[-1]}" in plain

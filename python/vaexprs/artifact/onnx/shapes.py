@@ -22,6 +22,8 @@ __all__ = ["check_shapes"]
 MAX_RESULTS = 64
 #: A layer this wide is no cause for suspicion, however few the genes.
 MODEST_WIDTH = 4096
+#: All results of one cell, or of all cells, at most: 64 MiB in float32.
+MAX_VALUES = 2**24
 
 
 def check_shapes(graph: Graph, spec: GeneratorSpec) -> dict[str, Shape]:
@@ -93,11 +95,9 @@ class _Budget:
         widest = max(
             MODEST_WIDTH, spec.n_genes, len(spec.conditions.n_cells), *spec.inputs.values()
         )
-        self.values = {
-            "for each cell": MAX_RESULTS * widest,
-            # Weights of 8 bits are unpacked to floats.
-            "for all cells": MAX_RESULTS * widest + n_weights,
-        }
+        n_values = min(MAX_RESULTS * widest, MAX_VALUES)
+        # Weights of 8 bits are unpacked to floats.
+        self.values = {"for each cell": n_values, "for all cells": n_values + n_weights}
         # A cell meets every weight once, or a few times where weights are shared.
         self.products = dict.fromkeys(self.values, MAX_RESULTS * widest + 4 * n_weights)
         self.allowed = dict(self.values)
