@@ -99,7 +99,11 @@ BAD: list[tuple[str, list[str], dict[str, Any], str]] = [
     ("DequantizeLinear", ["int8", "scales", "zero8"], {}, r"a scale of shape \[5\] and a zero of"),
     ("Exp", [], {}, "lacks its input 0"),
     ("Max", [], {}, "has no inputs"),
-    ("Softmax", ["z"], {"axis": 1.0}, "attribute 'axis' of the wrong kind 'f'"),
+    ("Softmax", ["z"], {"axis": 1.0}, "the attribute 'axis' of kind 'f', which is not its"),
+    ("Mul", ["z", "z"], {"alpha": 1.0}, "the attribute 'alpha' of kind 'f', which is not its"),
+    ("Mul", ["z", "z", "z"], {}, "has 3 inputs, more than it takes"),
+    ("Exp", ["z", "z"], {}, "has 2 inputs, more than it takes"),
+    ("Max", ["z"] * 65, {}, "has 65 inputs, more than it takes"),
     ("Exp", ["z"], {"n": 2}, "has 2 outputs, expected 1"),
     ("Exp", ["z"], {"n": 0}, "has 0 outputs, expected 1"),
 ]  # fmt: skip

@@ -34,6 +34,12 @@ def infer(call: Call) -> Shape:
     ArtifactError
         If the inputs do not fit the operator, or it would mix cells; the message names the node.
     """
+    known = _ATTRIBUTES.get(call.node.op_type, {})
+    for name, attribute in call.node.attributes.items():
+        if known.get(name) != attribute.kind:
+            call.refuse(f"has the attribute {name!r} of kind {attribute.kind!r}, which is not its")
+    if len(call.node.inputs) > _MOST_INPUTS.get(call.node.op_type, 1):
+        call.refuse(f"has {len(call.node.inputs)} inputs, more than it takes")
     return _RULES[call.node.op_type](call)
 
 
@@ -70,11 +76,7 @@ class Call:
     def integer(self, name: str, default: int) -> int:
         """Return an integer attribute."""
         attribute = self.node.attributes.get(name)
-        if attribute is None:
-            return default
-        if attribute.kind != "i":
-            self.refuse(f"has the attribute {name!r} of the wrong kind {attribute.kind!r}")
-        return attribute.integer
+        return default if attribute is None else attribute.integer
 
     def flag(self, name: str) -> bool:
         """Return an attribute that is 0 or 1, by default 0; runtimes differ on other values."""
@@ -195,6 +197,25 @@ _RULES: dict[str, Callable[[Call], Shape]] = {
     "Gemm": _gemm,
     "Concat": _concat,
 }  # fmt: skip
+
+#: Attributes by operator and kind: a float or an integer. Other operators have none.
+_ATTRIBUTES: dict[str, dict[str, str]] = {
+    "Concat": {"axis": "i"},
+    "DequantizeLinear": {"axis": "i"},
+    "Elu": {"alpha": "f"},
+    "Gemm": {"alpha": "f", "beta": "f", "transA": "i", "transB": "i"},
+    "LayerNormalization": {"axis": "i", "epsilon": "f"},
+    "LeakyRelu": {"alpha": "f"},
+    "QuantizeLinear": {"axis": "i"},
+    "Selu": {"alpha": "f", "gamma": "f"},
+    "Softmax": {"axis": "i"},
+}
+#: Most inputs by operator; other operators have one. 64 is beyond any decoder.
+_MOST_INPUTS: dict[str, int] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "MatMul"), 2),
+    **dict.fromkeys(("Gemm", "LayerNormalization", "QuantizeLinear", "DequantizeLinear"), 3),
+    **dict.fromkeys(("Concat", "Max", "Min"), 64),
+}
 
 #: The operators that an artifact may use.
 OPERATORS: frozenset[str] = frozenset(_RULES)

@@ -1,0 +1,1 @@
+"""Fuzz targets: hostile input, which must be served or refused with a `VaexprsError`."""
