@@ -1,7 +1,7 @@
-"""Simulated expression data, for examples, demonstrations and tests.
+"""Expression data for examples and tests: small sets that are shipped, and simulated ones.
 
-Nothing is downloaded: both data sets are drawn from the laws that their docstrings state, and
-the same arguments give the same cells.
+Nothing is downloaded. Simulated cells are drawn from the laws that the docstrings state, and the
+same arguments give the same cells.
 """
 
 from __future__ import annotations
@@ -12,14 +12,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import DataError, require
+from vaexprs.data.open import open_cells, shipped_cells
+from vaexprs.errors import DataError, near_matches, require
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["simulate_counts", "simulate_groups"]
+__all__ = ["load", "simulate_counts", "simulate_groups"]
 
 _CELLS_PER_STEP = 1024  # bounds the memory of the dense means; part of what a seed gives
+
+
+def load(name: str) -> AnnData:
+    """Return cells that come with the package.
+
+    ``"pbmc_small"``: 700 cells x 560 genes of human blood, drawn from the artifact ``pbmc_ifnb``
+    and not measured; counts, with ``obs["cell_type"]`` (8 types of 15 to 200 cells) and
+    ``obs["condition"]`` (CTRL, STIM). `vaexprs.fit_vae` and every command take the name itself.
+
+    Parameters
+    ----------
+    name
+        Name of the data set.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name.
+    """
+    known = shipped_cells()
+    if name not in known:
+        raise DataError(f"no data set is called {name!r}: " + near_matches(name, known))
+    adata: AnnData = open_cells(name).anndata()
+    return adata
 
 
 def simulate_groups(

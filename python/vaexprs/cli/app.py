@@ -15,10 +15,12 @@ from vaexprs.cli.generate import generate
 from vaexprs.cli.inspect import inspect
 from vaexprs.cli.models import models
 from vaexprs.cli.plot import plot
+from vaexprs.cli.split import split
 
 __all__ = ["EXAMPLES", "app"]
 
 EXAMPLES: dict[Callable[..., object], str] = {
+    split: "vaexprs split pbmc_small --test 0.3 --by cell_type",
     fit: "vaexprs fit train.h5ad -o model.onnx --condition-key cell_type",
     generate: "vaexprs generate pbmc_ifnb -n 99 --condition cell_type=NK -o nk.h5ad",
     inspect: "vaexprs inspect pbmc_ifnb",

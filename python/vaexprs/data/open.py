@@ -25,7 +25,7 @@ from vaexprs.errors import DataError, VaexprsError, near_matches, require
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["OpenCells", "open_cells"]
+__all__ = ["OpenCells", "open_cells", "shipped_cells"]
 
 _log = logging.getLogger("vaexprs")
 
@@ -63,8 +63,6 @@ class OpenCells:
         ``uns["vaexprs"]`` of generated cells, else empty.
     shape
         ``(n_cells, n_genes)``.
-    given
-        The object that was given, or None for a file.
     """
 
     where: str
@@ -74,8 +72,8 @@ class OpenCells:
     layers: tuple[str, ...]
     provenance: dict[str, Any]
     shape: tuple[int, int]
-    given: Any = field(repr=False)
     _element: Callable[[str], Any] = field(repr=False)
+    _whole: Callable[[], Any] = field(repr=False)
 
     @property
     def is_array(self) -> bool:
@@ -145,18 +143,15 @@ class OpenCells:
             found.append(None)
         return tuple(found)
 
-    def anndata(self, layer: str | None = None) -> Any:
-        """Return the object that was given, or an AnnData of one matrix of a file."""
-        if self.given is not None:
-            return self.given
-        anndata = require("anndata", extra="anndata", purpose="Reading cells")
-        pandas = require("pandas", extra="anndata", purpose="Reading cells")
-        adata = anndata.AnnData(
-            self.matrix(layer), obs=self.obs, var=pandas.DataFrame(index=self.var_names)
-        )
-        if layer is not None:
-            adata.layers[layer] = adata.X
-        return adata
+    def anndata(self) -> Any:
+        """Return the object that was given, or all of a file as AnnData, safe to take rows of."""
+        whole = self._whole()
+        for name in ("layers", "obsm", "obsp"):
+            for part, matrix in getattr(whole, name, {}).items():
+                if hasattr(matrix, "tocsr"):
+                    canonical(matrix, f"{name}[{part!r}]{self.where}")
+        self.matrix()
+        return whole
 
 
 def open_cells(source: Any) -> OpenCells:
@@ -165,9 +160,10 @@ def open_cells(source: Any) -> OpenCells:
     Parameters
     ----------
     source
-        A path (``.h5ad``, ``.zarr``, ``.h5`` of 10x, a folder with ``matrix.mtx``, ``.loom``), an
-        AnnData (also a view, also file-backed), or cells x genes values: an array, a sparse
-        matrix, a pandas data frame whose columns name the genes.
+        A path (``.h5ad``, ``.zarr``, ``.h5`` of 10x, a folder with ``matrix.mtx``, ``.loom``), the
+        name of cells that come with the package (``"pbmc_small"``), an AnnData (also a view, also
+        file-backed), or cells x genes values: an array, a sparse matrix, a pandas data frame whose
+        columns name the genes.
 
     Raises
     ------
@@ -177,7 +173,7 @@ def open_cells(source: Any) -> OpenCells:
     if isinstance(source, OpenCells):
         return source
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path = shipped_cells().get(os.fspath(source), Path(source))
         with _named(repr(str(path))):
             return _open_path(path)
     if hasattr(source, "adatas"):
@@ -195,15 +191,20 @@ def open_cells(source: Any) -> OpenCells:
             "first, with anndata.concat(adatas, label='batch', index_unique='-')."
         )
     if _is_anndata(source):
-        return _of_anndata(source, "", source)
+        return _of_anndata(source, "")
     return _of_array(source)
+
+
+def shipped_cells() -> dict[str, Path]:
+    """Return the paths of the cells that come with the package, by name."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.h5ad"))}
 
 
 def _is_anndata(data: Any) -> bool:
     return all(hasattr(data, name) for name in ("obs", "var_names", "obs_names", "layers"))
 
 
-def _of_anndata(adata: Any, where: str, given: Any) -> OpenCells:
+def _of_anndata(adata: Any, where: str) -> OpenCells:
     raw: Any = getattr(adata, "raw", None)
     obs = adata.obs if hasattr(adata.obs, "iloc") else adata.obs.to_memory()
     own = adata.uns.get("vaexprs", {}) if hasattr(adata, "uns") else {}
@@ -222,8 +223,8 @@ def _of_anndata(adata: Any, where: str, given: Any) -> OpenCells:
         tuple(str(name) for name in adata.layers if name is not None),
         dict(own) if hasattr(own, "keys") else {},
         (int(adata.n_obs), int(adata.n_vars)),
-        given,
         element,
+        lambda: adata,
     )
 
 
@@ -238,7 +239,7 @@ def _of_array(data: Any) -> OpenCells:
             f"{type(data).__name__} of shape {shape}."
         )
     size = (int(shape[0]), int(shape[1]))
-    return OpenCells("", None, names, None, (), {}, size, data, lambda _: matrix)
+    return OpenCells("", None, names, None, (), {}, size, lambda _: matrix, lambda: data)
 
 
 # ---- files
@@ -277,7 +278,7 @@ def _open_path(path: Path) -> OpenCells:
         raise DataError(f"{str(path)!r} holds several modalities: save one, mdata['rna'], alone.")
     if legacy:  # written before anndata 0.7; small files
         anndata = require("anndata", extra="anndata", purpose=f"Reading {path.name}")
-        return _of_anndata(anndata.read_h5ad(path), _of(path), None)
+        return _of_anndata(anndata.read_h5ad(path), _of(path))
     if {"obs", "var"} <= members:
         return _of_store(path)
     if is_10x:
@@ -354,8 +355,8 @@ def _of_store(path: Path) -> OpenCells:
         layers,
         dict(own) if hasattr(own, "keys") else {},
         (len(obs), len(names)),
-        None,
         element,
+        lambda: anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path),
     )
 
 
@@ -390,7 +391,7 @@ def _by_scanpy(path: Path, reader: str) -> OpenCells:
     if not adata.var_names.is_unique:
         _log.info("%s: names of genes that repeat get a number at their end", path.name)
         adata.var_names_make_unique()
-    return _of_anndata(adata, _of(path), None)
+    return _of_anndata(adata, _of(path))
 
 
 def _by_loompy(path: Path) -> OpenCells:
@@ -402,7 +403,7 @@ def _by_loompy(path: Path) -> OpenCells:
     anndata = require("anndata", extra="anndata", purpose=f"Reading {path.name}")
     adata = anndata.io.read_loom(path)
     adata.var_names_make_unique()
-    return _of_anndata(adata, _of(path), None)
+    return _of_anndata(adata, _of(path))
 
 
 def _refuse_links(h5py: Any, file: Any, path: Path) -> None:

@@ -173,7 +173,7 @@ def evaluate(
         augmented = list(
             augmentation(
                 split, keys[0], train_rows=train_rows, augment=augment, refit=refit,
-                n_draws=n_draws, real_train=None if refit is None else opened.anndata(layer),
+                n_draws=n_draws, real_train=None if refit is None else opened.anndata(),
             )
         )  # fmt: skip
     giveaways = giveaway_genes(*rounds.importance(len(data.genes)), data.genes, rounds.first)
