@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import numbers
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
-from vaexprs.errors import ArgumentError
+from vaexprs.errors import ArgumentError, UnknownArgumentError, near_matches
 
-__all__ = ["real", "whole"]
+__all__ = ["known_arguments", "real", "whole"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def known_arguments(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator that answers unknown keyword arguments with near matches.
+
+    Parameters
+    ----------
+    elsewhere
+        Names that other packages use, and ours.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        ours = list(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in kwargs:
+                if name not in ours:
+                    known = [elsewhere[name]] if name in elsewhere else ours
+                    hint = near_matches(known[0] if name in elsewhere else name, known)
+                    raise UnknownArgumentError(
+                        f"{function.__name__} has no argument {name!r}: {hint}"
+                    )
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def whole(name: str, value: Any, low: int) -> int:

@@ -6,6 +6,7 @@
     ├── ArtifactError(ValueError)       a file is no artifact, or one that cannot be served
     ├── DataError(ValueError)           training or evaluation data that cannot be used as asked
     ├── ArgumentError(ValueError)       an argument out of its range
+    ├── UnknownArgumentError(TypeError) an argument that a function does not have
     ├── ConditionError(ValueError)      an unknown key or category, or a plan that does not add up
     ├── DeviceError(RuntimeError)       the device asked for is not there
     ├── OutputError(OSError)            a result cannot be written where it was asked for
@@ -29,6 +30,7 @@ __all__ = [
     "DeviceError",
     "MissingExtraError",
     "OutputError",
+    "UnknownArgumentError",
     "VaexprsError",
     "near_matches",
     "require",
@@ -49,6 +51,10 @@ class DataError(VaexprsError, ValueError):
 
 class ArgumentError(VaexprsError, ValueError):
     """An argument of the wrong type or out of its range."""
+
+
+class UnknownArgumentError(VaexprsError, TypeError):
+    """A keyword argument that the function does not have."""
 
 
 class ConditionError(VaexprsError, ValueError):

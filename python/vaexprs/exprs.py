@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from vaexprs.artifact import Source
+from vaexprs.checks import known_arguments
 from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.interrupts import remembered_interrupts
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["gen_exprs", "write_exprs"]
 
 
+@known_arguments({
+    "object": "source", "x": "source", "vae": "source", "path": "source", "model": "source",
+    "n_cells": "num_samples", "n_samples": "num_samples", "n": "num_samples",
+    "batch_size": "block_size", "condition_keys": "conditions", "labels": "conditions",
+    "random_state": "seed",
+})  # fmt: skip
 def gen_exprs(
     source: Source | Generator,
     num_samples: int | None = None,

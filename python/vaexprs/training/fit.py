@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from vaexprs.checks import real, whole
-from vaexprs.data import read_expression
+from vaexprs.checks import known_arguments, real, whole
+from vaexprs.data import ExpressionData, read_expression
 from vaexprs.errors import ArgumentError
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.latent import fit_latent_law
-from vaexprs.training.calibration.steps import State
-from vaexprs.training.calibration.steps import calibrate as calibrated
+from vaexprs.training.calibration.steps import State, calibrated
+from vaexprs.training.cautions import cautions
 from vaexprs.training.defaults import choose_device, choose_likelihood
 from vaexprs.training.inputs.prepare import prepare, read_validation, together
+from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.likelihoods.registry import training_law
 from vaexprs.training.network.build import build, describe
 from vaexprs.training.network.layers import layers_of
 from vaexprs.training.network.loop import Schedule, train
+from vaexprs.training.progress import Report
 from vaexprs.training.provenance import provenance
 from vaexprs.training.result import VAEFit
 
@@ -30,6 +31,20 @@ __all__ = ["VAEFit", "fit_vae"]
 _log = logging.getLogger("vaexprs")
 
 
+#: Names of the R package VAExprs and of others, and ours.
+_ELSEWHERE = {
+    "object": "adata", "x_train": "adata", "data": "adata", "y_train": "labels",
+    "x_val": "validation_data", "y_val": "validation_data", "encoder_layers": "encoder",
+    "decoder_layers": "decoder", "latent_dim": "n_latent", "latent_size": "n_latent",
+    "regularization": "kl_weight", "beta": "kl_weight", "lr": "learning_rate",
+    "optimizer": "learning_rate", "max_epochs": "epochs", "batch_key": "condition_keys",
+    "labels_key": "condition_keys", "gene_likelihood": "likelihood", "loss": "likelihood",
+    "n_hidden": "hidden", "n_layers": "hidden", "early_stopping": "patience",
+    "random_state": "seed", "verbose": "progress",
+}  # fmt: skip
+
+
+@known_arguments(_ELSEWHERE)
 def fit_vae(
     adata: Any,
     *,
@@ -148,67 +163,73 @@ def fit_vae(
     n_latent = None if n_latent is None else whole("n_latent", n_latent, 1)
     where = choose_device(device)
 
+    plain = encoder is not None or decoder is not None
     reading: dict[str, Any] = {
         "layer": layer, "raw": raw, "missing": missing, "drop_empty": drop_empty
     }  # fmt: skip
-    data = read_expression(adata, condition_keys=condition_keys, labels=labels, **reading)
-    chosen, reason = likelihood, "as asked"
+
+    with Report(progress) as report:
+        with report.phase("reading"):
+            data = read_expression(adata, condition_keys=condition_keys, labels=labels, **reading)
+            law, reason = _law(data, likelihood)
+            validation = read_validation(validation_data, data, **reading)
+            if validation is not None:
+                validation.check_for(law.name)
+            layers = layers_of(hidden, encoder, decoder, data.n_genes, law.row)
+            for sentence in cautions(data):
+                _log.warning(sentence)
+
+        with report.phase("components"):
+            prepared = prepare(
+                data, law, n_latent=n_latent, plain=plain, validation=validation,
+                validation_split=validation_split, seed=seed,
+            )  # fmt: skip
+            vae = build(prepared, law, layers, where, seed)
+            cells, others = prepared.batches(law, where)
+
+        stops = others is not None and schedule.patience is not None
+        with report.phase("training", schedule.patience if stops else schedule.epochs) as show:
+            trained = train(vae, cells, others, schedule, law.bounds, show)
+        report.line(str(trained))
+        if trained.interrupted:
+            _log.warning("training %s: the best weights so far are kept.", trained)
+
+        with report.phase("latent law"):
+            known = [cells, others] if others is not None and prepared.from_data else [cells]
+            everything, scores = together(known)
+            prior, library = fit_latent_law(vae, known, everything, seed)
+        settings = {
+            **vars(schedule), "likelihood": likelihood, "n_latent": prepared.n_latent,
+            "validation_split": validation_split, "calibrate": calibrate,
+            "layout": "plain" if plain else "linear path",
+            "likelihood_reason": reason, "best_epoch": trained.best_epoch + 1,
+        }  # fmt: skip
+        spec = GeneratorSpec(
+            likelihood=law.name,
+            observation=law.observation(data),
+            n_latent=prepared.n_latent,
+            var_names=data.var_names,
+            conditions=data.conditions,
+            prior=prior,
+            library=library,
+            provenance=provenance(data, settings),
+            architecture=describe(vae.shape, law.row.outputs["mean"].function),
+        )
+        given = prepared.features, prepared.scaling
+        if calibrate:
+            state = State(vae.decoder, law, *given, spec, everything, scores, seed)
+            spec = calibrated(state, report).spec
+    return VAEFit(spec, trained.history, trained.interrupted, vae, *given, where)
+
+
+def _law(data: ExpressionData, likelihood: str) -> tuple[TrainingLaw, str]:
+    """Return the law of the values, as asked or chosen, and the reason."""
+    reason = "as asked"
     if likelihood == "auto":
-        chosen, reason = choose_likelihood(data)
-        _log.info("likelihood %r: %s", chosen, reason)
+        likelihood, reason = choose_likelihood(data)
+        _log.info("likelihood %r: %s", likelihood, reason)
         if data.advice is not None:
             _log.warning(data.advice)
-    law = training_law(chosen)
+    law = training_law(likelihood)
     data.check_for(law.name)
-    validation = None
-    if validation_data is not None:
-        validation = read_validation(validation_data, data, **reading)
-        validation.check_for(law.name)
-    layers = layers_of(hidden, encoder, decoder, data.n_genes, law.row)
-    plain = encoder is not None or decoder is not None
-    prepared = prepare(
-        data, law, n_latent=n_latent, plain=plain, validation=validation,
-        validation_split=validation_split, seed=seed,
-    )  # fmt: skip
-
-    vae = build(prepared, law, layers, where, seed)
-    cells, others = prepared.batches(law, where)
-    trained = train(vae, cells, others, schedule, law.bounds, progress=progress)
-    if trained.interrupted:
-        warnings.warn(
-            f"training was interrupted after {len(trained.history['loss'])} epochs; the best "
-            "weights so far are kept.",
-            stacklevel=2,
-        )
-
-    known = [cells, others] if others is not None and prepared.from_data else [cells]
-    everything, scores = together(known)
-    prior, library = fit_latent_law(vae, known, everything, seed)
-    settings = {
-        "likelihood": likelihood, "n_latent": prepared.n_latent, "kl_weight": schedule.kl_weight,
-        "kl_warmup": schedule.kl_warmup, "epochs": schedule.epochs,
-        "batch_size": schedule.batch_size, "learning_rate": schedule.learning_rate,
-        "validation_split": validation_split, "patience": schedule.patience,
-        "calibrate": calibrate, "seed": schedule.seed,
-        "layout": "plain" if plain else "linear path",
-        "likelihood_reason": reason, "best_epoch": trained.best_epoch + 1,
-    }  # fmt: skip
-    spec = GeneratorSpec(
-        likelihood=law.name,
-        observation=law.observation(data),
-        n_latent=prepared.n_latent,
-        var_names=data.var_names,
-        conditions=data.conditions,
-        prior=prior,
-        library=library,
-        provenance=provenance(data, settings),
-        architecture=describe(vae.shape, law.row.outputs["mean"].function),
-    )
-    if calibrate:
-        state = State(
-            vae.decoder, law, prepared.features, prepared.scaling, spec, everything, scores, seed
-        )
-        spec = calibrated(state)
-    return VAEFit(
-        spec, trained.history, trained.interrupted, vae, prepared.features, prepared.scaling, where
-    )
+    return law, reason

@@ -24,8 +24,9 @@ from vaexprs.training.inputs.features import Features
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.network.model import Decoder
+from vaexprs.training.progress import Report
 
-__all__ = ["State", "calibrate", "correct_decoder", "match_covariance", "match_sizes", "steps_for"]
+__all__ = ["State", "calibrated", "steps_for"]
 
 #: Corrections of the finest partition, each on what the last one left.
 _ROUNDS = 3
@@ -79,11 +80,14 @@ def steps_for(state: State) -> list[Step]:
     return [correct_decoder, match_covariance, correct_decoder]
 
 
-def calibrate(state: State) -> GeneratorSpec:
-    """Run all steps and return the spec with the calibrated latent law."""
-    for step in steps_for(state):
-        state = step(state)
-    return state.spec
+def calibrated(state: State, report: Report) -> State:
+    """Run all steps and show them."""
+    steps = steps_for(state)
+    with report.phase("calibrating", len(steps)) as show:
+        for done, step in enumerate(steps):
+            show(step.__name__.replace("_", " "), done)
+            state = step(state)
+    return state
 
 
 def correct_decoder(state: State) -> State:

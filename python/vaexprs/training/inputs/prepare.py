@@ -103,9 +103,11 @@ def prepare(
     return Prepared(data, training, validation, from_data, features, components, scaling, n_latent)
 
 
-def read_validation(given: Any, data: ExpressionData, **reading: Any) -> ExpressionData:
-    """Return the cells of ``validation_data``, an AnnData, an array, or an array with labels."""
+def read_validation(given: Any, data: ExpressionData, **reading: Any) -> ExpressionData | None:
+    """Return the cells of ``validation_data``: an AnnData, an array, or an array with labels."""
     labels = None
+    if given is None:
+        return None
     if isinstance(given, tuple):
         given, labels = given
     return read_expression(

@@ -35,7 +35,10 @@ def training_law(name: str) -> TrainingLaw:
         If there is none; the message names near matches.
     """
     if name not in TRAINING_LAWS:
-        hint = near_matches(name, [*TRAINING_LAWS, "auto"])
+        titles = {LIKELIHOODS[known].title.replace(" ", "_"): known for known in TRAINING_LAWS}
+        title = str(name).replace("-", "_").replace(" ", "_").lower()
+        close = titles.get(title, name)
+        hint = near_matches(close, [*TRAINING_LAWS, "auto"])
         raise ArgumentError(f"unknown likelihood {name!r}: {hint}")
     return TRAINING_LAWS[name]
 

@@ -1,4 +1,4 @@
-"""The training loop: epochs, early stopping, progress, and Ctrl-C."""
+"""The training loop: epochs, early stopping, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,23 +9,35 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from vaexprs.errors import ArgumentError
 from vaexprs.interrupts import remembered_interrupts
 from vaexprs.training.inputs.batches import Cells
 from vaexprs.training.network.model import VAE
+from vaexprs.training.progress import Show
 
-__all__ = ["History", "Schedule", "train"]
+__all__ = ["History", "Schedule", "Trained", "train"]
 
 History = dict[str, list[float]]
+Bounds = Mapping[str, tuple[float, float]]
+
+#: Largest norm of a gradient in nats per unit: a guard against a single wild batch.
+_LARGEST_GRADIENT = 1000.0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train."""
+    """Length and pace of a training.
+
+    Attributes
+    ----------
+    weight_decay
+        Decay of the network's weights per step, in units of the learning rate (AdamW).
+    dispersion_rate
+        Learning rate of gene-wise dispersions, in units of the others': they go far, and a few
+        hundred steps are short.
+    """
 
     epochs: int
     batch_size: int
@@ -35,16 +47,21 @@ class Schedule:
     patience: int | None
     seed: int
     weight_decay: float = 1e-4
-    dispersion_rate: float = 10.0  # times the learning rate
+    dispersion_rate: float = 10.0
 
 
 @dataclass
 class Trained:
-    """What a run of the loop leaves besides the model's weights."""
+    """Outcome of a training besides the model's weights."""
 
     history: History = field(default_factory=dict)
     best_epoch: int = 0
     interrupted: bool = False
+
+    def __str__(self) -> str:
+        n = len(self.history["loss"])
+        how = "interrupted" if self.interrupted else "stopped"
+        return f"{how} after {n} epoch{'s' if n != 1 else ''}, best {self.best_epoch + 1}"
 
 
 def train(
@@ -52,16 +69,26 @@ def train(
     cells: Cells,
     validation: Cells | None,
     schedule: Schedule,
-    bounds: Mapping[str, tuple[float, float]],
-    *,
-    progress: bool,
+    bounds: Bounds,
+    show: Show,
 ) -> Trained:
     """Train a model in place and leave it with its best weights.
+
+    Parameters
+    ----------
+    cells, validation
+        Cells to train on, and to stop by.
+    bounds
+        Bounds of the biases of some heads by name.
+    show
+        Called after each epoch with the losses, and the epochs since the best.
 
     Raises
     ------
     KeyboardInterrupt
         If it came before one epoch was finished; later it ends the training instead.
+    ArgumentError
+        If the loss is no longer finite.
     """
     # a generator on the CPU gives the same order and noise on every device
     generator = torch.Generator().manual_seed(schedule.seed)
@@ -70,13 +97,11 @@ def train(
     names = ["loss", "reconstruction", "kl"]
     names += ["val_" + name for name in names] if validation is not None else []
     done.history = {name: [] for name in [*names, "kl_weight"]}
-    fixed_noise = (
-        torch.randn(len(validation), vae.shape.n_latent, generator=generator)
-        if validation is not None
-        else None
-    )
+    noise = torch.zeros(0)
+    if validation is not None:  # the same in every epoch
+        noise = torch.randn(len(validation), vae.shape.n_latent, generator=generator)
     try:
-        with remembered_interrupts() as raise_lost, _Bar(schedule.epochs, progress) as bar:
+        with remembered_interrupts() as raise_lost:
             for epoch in range(schedule.epochs):
                 warm = min(1.0, (epoch + 1) / max(schedule.kl_warmup, 1))
                 kl_weight = schedule.kl_weight * warm
@@ -84,11 +109,8 @@ def train(
                     vae, cells, schedule, bounds, kl_weight, optimiser, generator, raise_lost
                 )
                 if validation is not None:
-                    assert fixed_noise is not None
-                    losses |= {
-                        "val_" + name: value
-                        for name, value in _evaluate(vae, validation, schedule, fixed_noise).items()
-                    }
+                    found = _evaluate(vae, validation, schedule, noise)
+                    losses |= {"val_" + name: value for name, value in found.items()}
                 for name, value in {**losses, "kl_weight": kl_weight}.items():
                     done.history[name].append(value)
                 watched = losses.get("val_loss", losses["loss"])
@@ -97,14 +119,14 @@ def train(
                         f"the loss is no longer finite in epoch {epoch + 1}: "
                         "try a smaller learning_rate."
                     )
-                # with no validation cells, the end of the training is the best there is; while
-                # the weight of the KL rises, the loss that counts is not the one that is trained
+                # without validation cells the last epoch is the best; while the weight of the KL
+                # rises, losses of two epochs cannot be compared
                 early = epoch + 1 < min(schedule.kl_warmup, schedule.epochs)
                 if validation is None or early or watched < best_loss:
                     best_loss, done.best_epoch = np.inf if early else watched, epoch
                     best_weights = copy.deepcopy(vae.state_dict()) if validation else None
-                bar.show(epoch + 1, losses)
                 stale = epoch - done.best_epoch
+                show(_described(epoch, losses, done.best_epoch, schedule), stale)
                 if schedule.patience is not None and stale >= schedule.patience:
                     break
     except KeyboardInterrupt:
@@ -120,24 +142,33 @@ def train(
     return done
 
 
+def _described(epoch: int, losses: Mapping[str, float], best: int, schedule: Schedule) -> str:
+    shown = {"loss": losses["loss"], "KL": losses["kl"]}
+    if "val_loss" in losses:
+        shown["validation"] = losses["val_loss"]
+    text = "  ".join(f"{name} {value:,.1f}" for name, value in shown.items())
+    text = f"epoch {epoch + 1}  {text}"
+    if schedule.patience is None or "val_loss" not in losses:
+        return f"{text}  of {schedule.epochs} epochs"
+    return f"{text}  best {best + 1}, patience {epoch - best} of {schedule.patience}"
+
+
 def _parameter_groups(vae: VAE, schedule: Schedule) -> list[dict[str, Any]]:
-    """Decay the network's weights; let dispersions move fast."""
+    """Return parameters by their decay and learning rate."""
     decayed, free, dispersions = [], [], []
+    gene_wise = [f"heads.{name}." for name, per_cell in vae.shape.heads.items() if not per_cell]
     for name, parameter in vae.named_parameters():
-        if "log_inverse_dispersion" in name or "log_scale" in name:
+        if any(head in name for head in gene_wise):
             dispersions.append(parameter)
         elif parameter.ndim > 1 and "heads" not in name:
             decayed.append(parameter)
         else:
             free.append(parameter)
-    groups = [
+    rate = schedule.learning_rate * schedule.dispersion_rate
+    groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": schedule.weight_decay},
         {"params": free, "weight_decay": 0.0},
-        {
-            "params": dispersions,
-            "weight_decay": 0.0,
-            "lr": schedule.learning_rate * schedule.dispersion_rate,
-        },
+        {"params": dispersions, "weight_decay": 0.0, "lr": rate},
     ]
     return [group for group in groups if group["params"]]
 
@@ -146,7 +177,7 @@ def _run_epoch(
     vae: VAE,
     cells: Cells,
     schedule: Schedule,
-    bounds: Mapping[str, tuple[float, float]],
+    bounds: Bounds,
     kl_weight: float,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
@@ -161,7 +192,7 @@ def _run_epoch(
         losses = vae.losses(batch, noise.to(cells.device), kl_weight)
         optimiser.zero_grad(set_to_none=True)
         losses.loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1000.0)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), _LARGEST_GRADIENT)
         optimiser.step()
         with torch.no_grad():
             for name, (low, high) in bounds.items():
@@ -182,33 +213,3 @@ def _evaluate(vae: VAE, cells: Cells, schedule: Schedule, noise: Tensor) -> dict
 
 def _numbers(values: Iterable[Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array([float(value.detach()) for value in values])
-
-
-class _Bar:
-    """A progress bar on stderr with the losses of the last epoch."""
-
-    def __init__(self, epochs: int, visible: bool) -> None:
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not visible,
-        )
-        self._task = self._progress.add_task("training", total=epochs, losses="")
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def show(self, epoch: int, losses: dict[str, float]) -> None:
-        shown = {"loss": losses["loss"], "KL": losses["kl"]}
-        if "val_loss" in losses:
-            shown["validation"] = losses["val_loss"]
-        text = "  ".join(f"{name} {value:,.1f}" for name, value in shown.items())
-        self._progress.update(self._task, completed=epoch, losses=text)
