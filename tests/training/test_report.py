@@ -86,7 +86,7 @@ def test_keys_that_name_cells_are_found():
 
 def test_very_few_cells_are_said():
     (sentence,) = said(counts(5))
-    assert "X holds 5 cells in all" in sentence
+    assert "the array holds 5 cells in all" in sentence
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
@@ -96,15 +96,13 @@ def test_an_absurd_value_is_named_by_gene_and_cell(form):
     X = counts(300)
     X[17, 4] = 1e7
     (sentence,) = said(X if form == "dense" else csr_matrix(X))
-    assert "X holds 1e+07 in gene '4' of cell '17'" in sentence or (
-        "X holds 1e+07 in gene 'gene_4' of cell 'cell_17'" in sentence
-    )
+    assert re.search(r"holds 1e\+07 in gene '\w*4' of cell '\w*17', and at most \d+ in", sentence)
 
 
 def test_cautions_are_logged_at_the_fit(tiny, caplog):
     with caplog.at_level(logging.INFO, logger="vaexprs"):
         fit = fit_vae(counts(20), **{**tiny, "epochs": 1})
-    assert "X holds 20 cells in all" in caplog.text
+    assert "the array holds 20 cells in all" in caplog.text
     reason = fit.spec.provenance["training"]["likelihood_reason"]
     assert f"likelihood 'nb': {reason}" in caplog.text
 
