@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+import sklearn.neighbors  # noqa: F401 - loads the libraries that `one_thread` limits
+import threadpoolctl  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 __all__ = ["Array", "Floats", "Matrix", "column_maximum", "dense", "fingerprints",
-           "mean_variance", "nonzero_share"]  # fmt: skip
+           "mean_variance", "nonzero_share", "one_thread"]  # fmt: skip
 
 #: Cells by genes: a NumPy array or a SciPy sparse matrix.
 Matrix: TypeAlias = Any
 Array: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float64]
+
+_CONTROLLER = threadpoolctl.ThreadpoolController()
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def one_thread(compute: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function so that BLAS and OpenMP run on one thread in it.
+
+    On matrices of a thousand cells more threads mostly wait: for each other, and for other
+    processes on a busy machine.
+    """
+
+    @functools.wraps(compute)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _CONTROLLER.limit(limits=1):
+            return compute(*args, **kwargs)
+
+    return limited
 
 
 def dense(X: Matrix, dtype: type[np.floating[Any]] = np.float32) -> Array:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vaexprs.evaluation.arrays import Array, Floats, Matrix, nonzero_share
+from vaexprs.evaluation.arrays import Array, Floats, Matrix, nonzero_share, one_thread
 from vaexprs.evaluation.comparison.ranges import Measured, Z, binomial_variance
 from vaexprs.evaluation.comparison.sides import Comparison, Side, Split
 from vaexprs.evaluation.registry import ANY, SHARE, SIGNED, ScoreKind, metric
@@ -36,6 +36,7 @@ __all__ = [
 LEAST_OF_A_CATEGORY = 10
 
 
+@one_thread
 def category_classifier(X: Array, labels: Array) -> Pipeline:
     """Train a classifier of categories: logistic regression on standardised features.
 

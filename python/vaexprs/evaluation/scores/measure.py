@@ -11,7 +11,7 @@ import numpy as np
 
 from vaexprs.errors import ConditionError
 from vaexprs.evaluation import metrics  # noqa: F401 - its modules declare the metrics
-from vaexprs.evaluation.arrays import Array, Floats
+from vaexprs.evaluation.arrays import Array, Floats, one_thread
 from vaexprs.evaluation.comparison.cells import Evaluated
 from vaexprs.evaluation.comparison.ranges import Overlap, Score, score_rounds
 from vaexprs.evaluation.comparison.rounds import Pool, rounds
@@ -76,6 +76,7 @@ class RoundResults:
         return found[0], found[1]
 
 
+@one_thread
 def measure_rounds(
     data: Evaluated,
     pool: Pool,
@@ -129,6 +130,7 @@ def measure_rounds(
     return results
 
 
+@one_thread
 def measure_split(split: Split, stage: Stage) -> list[Score]:
     """Compute the metrics of a stage that take all cells at once."""
     declared = {kind.key: kind for kind in kinds()}
