@@ -152,12 +152,14 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def log_axes(*axes: Any) -> None:
-    """Make axes, such as ``ax.xaxis``, logarithmic, with labels such as 0.1, 1, 10."""
+    """Make axes with data, such as ``ax.xaxis``, logarithmic, with labels such as 0.1, 1, 10."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     for axis in axes:
         axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        low, high = axis.get_view_interval()
+        narrow = high < 100 * max(low, 1e-300)  # two powers of ten are too few labels
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=6))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 

@@ -116,7 +116,7 @@ def measure_rounds(
             if number >= (n_forest_rounds if compute.few_rounds else n_rounds):
                 continue
             ours, control = (compute(side) for side in sides)
-            for key in ours.keys() & control.keys():
+            for key in (key for key in ours if key in control):
                 pair = (ours[key], control[key])
                 if isinstance(pair[0], Discrimination):
                     results.classifiers[key].append(pair)
