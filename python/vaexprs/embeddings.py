@@ -1,7 +1,7 @@
 """UMAP and diffusion maps, computed in a process of their own.
 
 Both run code compiled by numba, in which Ctrl-C can be lost or end in a crash. So one worker
-process computes them: an interrupt reaches the waiting parent at once, which stops the worker.
+process computes them: an interrupt reaches the waiting parent at once, which kills the worker.
 The worker stays for later calls, since compiling takes most of the time of the first one.
 """
 

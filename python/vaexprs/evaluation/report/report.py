@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from html import escape
 
 from vaexprs.errors import require
 from vaexprs.evaluation.report.contents import Contents
@@ -32,6 +33,13 @@ class Report(Contents):
             with whole_file(path, overwrite=overwrite) as part:
                 part.write_text(text + "\n", encoding="utf-8")
         return text
+
+    def _repr_html_(self) -> str:
+        """Return verdict and table of scores; notebooks look for this name."""
+        from vaexprs.evaluation.report.words import lines, summary
+
+        items = "".join(f"<li>{escape(text)}</li>" for text in [*self.notes, *summary(self)])
+        return f"<ul>{items}</ul><pre>{escape(chr(10).join(lines(self)))}</pre>"
 
     def to_html(
         self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
