@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from vaexprs.exprs import gen_exprs, write_exprs
     from vaexprs.generation.generator import Block, Generator
+    from vaexprs.generation.plan import Plan
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_history, plot_vae
     from vaexprs.spec import GeneratorSpec
     from vaexprs.training import VAEFit, fit_vae
@@ -43,6 +44,7 @@ _HOMES = {
     ),
     "vaexprs.exprs": ("gen_exprs", "write_exprs"),
     "vaexprs.generation.generator": ("Block", "Generator"),
+    "vaexprs.generation.plan": ("Plan",),
     "vaexprs.plotting": ("plot_aug", "plot_heatmap", "plot_history", "plot_vae"),
     "vaexprs.spec": ("GeneratorSpec",),
     "vaexprs.training": ("VAEFit", "fit_vae"),
@@ -61,6 +63,7 @@ __all__ = [
     "GeneratorSpec",
     "MissingExtraError",
     "OutputError",
+    "Plan",
     "VAEFit",
     "VaexprsError",
     "__version__",
