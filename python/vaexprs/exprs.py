@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from vaexprs.artifact import Source
 from vaexprs.checks import known_arguments
+from vaexprs.errors import ArgumentError
 from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.interrupts import remembered_interrupts
@@ -37,6 +40,7 @@ def gen_exprs(
     conditions: Any = None,
     seed: int = 0,
     first_cell: int = 0,
+    shard: tuple[int, int] | None = None,
     library: ArrayLike | None = None,
     return_mean: bool = False,
     device: Device = "cpu",
@@ -70,6 +74,9 @@ def gen_exprs(
     first_cell
         Global index of the first cell: ``gen_exprs(m, 100)`` equals ``gen_exprs(m, 60)`` and
         ``gen_exprs(m, 40, first_cell=60)`` one after the other.
+    shard
+        ``(k, n)``, counted from 1: make the kth of n near-equal parts of the run. The parts, made
+        anywhere and in any order, are the run.
     library
         Library sizes (total counts) in place of drawn ones: one for all or one for each cell.
         Count likelihoods only.
@@ -110,6 +117,7 @@ def gen_exprs(
         conditions=conditions,
         seed=seed,
         first_cell=first_cell,
+        shard=shard,
         library=library,
         return_mean=return_mean,
     ) as (run, blocks):
@@ -125,6 +133,7 @@ def write_exprs(
     conditions: Any = None,
     seed: int = 0,
     first_cell: int = 0,
+    shard: tuple[int, int] | None = None,
     library: ArrayLike | None = None,
     return_mean: bool = False,
     device: Device = "cpu",
@@ -137,7 +146,7 @@ def write_exprs(
 
     Parameters
     ----------
-    source, n_cells, conditions, seed, first_cell, library, return_mean
+    source, n_cells, conditions, seed, first_cell, shard, library, return_mean
         As in `gen_exprs`, where ``n_cells`` is called ``num_samples``.
     path
         ``.h5ad`` or ``.zarr``, which need no anndata, or the suffix of a sink of your own
@@ -167,6 +176,7 @@ def write_exprs(
         conditions=conditions,
         seed=seed,
         first_cell=first_cell,
+        shard=shard,
         library=library,
         return_mean=return_mean,
     ) as (run, blocks):
@@ -182,6 +192,19 @@ def _generator(
     return Generator(source, device=device, n_threads=n_threads, block_size=block_size)
 
 
+def _part(shard: tuple[int, int], n_cells: int) -> tuple[int, int]:
+    """Return the first and the last cell, exclusive, of the kth of n parts of a run."""
+    try:
+        k, n = map(operator.index, shard)
+    except (TypeError, ValueError):
+        k, n = 0, 0
+    if not 1 <= k <= n:
+        raise ArgumentError(
+            f"shard must be (k, n) with 1 <= k <= n, such as (3, 16), not {shard!r}."
+        )
+    return n_cells * (k - 1) // n, n_cells * k // n
+
+
 @contextlib.contextmanager
 def _run(
     generator: Generator,
@@ -190,12 +213,18 @@ def _run(
     conditions: Any,
     seed: int,
     first_cell: int,
+    shard: tuple[int, int] | None,
     library: ArrayLike | None,
     return_mean: bool,
 ) -> Iterator[tuple[Run, Iterator[Block]]]:
     """Check a request; give the run and its blocks. Afterwards no worker is left."""
     plan = generator.plan(conditions)
     seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
+    if shard is not None:
+        start, stop = _part(shard, n_cells)
+        first_cell, n_cells = first_cell + start, stop - start
+        if library is not None and np.ndim(library) == 1:
+            library = np.asarray(library)[start:stop]
     request: dict[str, Any] = {
         "n_cells": n_cells,
         "first_cell": first_cell,

@@ -55,10 +55,24 @@ def generate(
             "standard input.",
         ),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CELLS.h5ad",
+            help="Generated cells whose request is repeated; MODEL may be left out where it lies "
+            "beside them or is a shipped one.",
+        ),
+    ] = None,
     seed: Seed = 0,
     first_cell: Annotated[
         int, typer.Option(help="Global index of the first cell, to cut a run into parts.")
     ] = 0,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N", help="Make the Kth of N parts of the run; their union is the run."
+        ),
+    ] = None,
     library: Annotated[
         float | None, typer.Option(help="Total counts of every cell, in place of drawn ones.")
     ] = None,
@@ -85,17 +99,33 @@ def generate(
     from vaexprs.exprs import write_exprs
     from vaexprs.generation.generator import Generator
 
+    request: dict[str, Any] = {
+        "n_cells": n_cells,
+        "seed": seed,
+        "first_cell": first_cell,
+        "library": library,
+        "return_mean": return_mean,
+    }
     source = model if model is not None else named
+    if like is not None:
+        if any([*request.values(), condition, design]):
+            raise typer.BadParameter("--like repeats a whole request: leave the others out.")
+        request, source = _repeat(like, source)
+        n_cells, first_cell, seed = request["n_cells"], request["first_cell"], request["seed"]
+        return_mean = request["return_mean"]
     if source is None or (model is not None and named is not None):
         raise typer.BadParameter("give one model: MODEL, or --model NAME.")
     if condition and design is not None:
         raise typer.BadParameter("give --condition or --design, not both.")
     if n_cells is None and design is None:
         raise typer.BadParameter("the number of cells is missing: give -n, or --design.")
-    conditions: Any = _read_design(design) if design is not None else _parse(condition or [])
+    if like is None:
+        request["conditions"] = (
+            _read_design(design) if design is not None else _parse(condition or [])
+        )
     # Opened here too so that the total of a design is known to the progress bar.
     generator = Generator(source, device=device, n_threads=n_threads, block_size=block_size)
-    total = generator.plan(conditions).total if n_cells is None else n_cells
+    total = generator.plan(request["conditions"]).total if n_cells is None else n_cells
     if total is not None and total < 0:
         raise ConditionError(f"the number of cells must not be negative: -n {total}.")
     started = time.perf_counter()
@@ -103,12 +133,8 @@ def generate(
         path = write_exprs(
             generator,
             output,
-            n_cells,
-            conditions=conditions,
-            seed=seed,
-            first_cell=first_cell,
-            library=library,
-            return_mean=return_mean,
+            **request,
+            shard=None if shard is None else _shard(shard),
             overwrite=overwrite,
             progress=advance,
         )
@@ -129,6 +155,38 @@ def generate(
         keys = [w for name in generator.spec.conditions.names for w in ("--condition-key", name)]
         next_command("vaexprs", "evaluate", "TRAIN.h5ad", path, "--test", "TEST.h5ad", *keys,
                      "-o", "report.html")  # fmt: skip
+
+
+def _repeat(like: Path, model: str | None) -> tuple[dict[str, Any], str]:
+    """Return the request that made cells, and the model that made them."""
+    from vaexprs.artifact import load_artifact
+    from vaexprs.artifact.shipped import shipped_artifacts
+    from vaexprs.data.open import open_cells
+    from vaexprs.errors import DataError
+    from vaexprs.sinks.provenance import request_of
+
+    made_by = open_cells(like).provenance
+    request, name = request_of(made_by), Path(str(made_by.get("artifact", "")))
+    beside = [like.parent / name.name, *shipped_artifacts().values()]
+    places = [path for path in beside if path.name == name.name and path.is_file()]
+    for place in [model] if model is not None else places:
+        if load_artifact(place).sha256 == made_by["artifact_sha256"]:
+            return request, str(place)
+    raise DataError(
+        f"{str(like)!r} was made by an artifact {name.name!r} of hash "
+        f"{made_by['artifact_sha256'][:16]}..., "
+        + (f"which {model!r} is not." if model else "which is not beside it: name it as MODEL.")
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    k, slash, n = text.partition("/")
+    try:
+        return int(k), int(n if slash else "")
+    except ValueError:
+        raise typer.BadParameter(
+            f"--shard {text!r} is not of the form K/N, such as 3/16."
+        ) from None
 
 
 def _parse(pairs: list[str]) -> dict[str, set[str]]:

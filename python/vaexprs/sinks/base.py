@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,12 @@ def write_blocks(
         written.
     """
     target = check_target(path, overwrite=overwrite)
+    # A cell takes more than a byte: its name alone is longer.
+    if run.n_cells > (free := shutil.disk_usage(target.parent).free):
+        raise OutputError(
+            f"{target} was not written: {run.n_cells:,} cells do not fit on a disk with "
+            f"{free:,} free bytes: lower the number of cells or write elsewhere."
+        )
     with whole_file(target, kind=_kind(target), overwrite=overwrite) as partial:
         fill(_sink(target)(partial), run, blocks, progress)
 
