@@ -11,15 +11,38 @@ torch = pytest.importorskip("torch")
 stats = pytest.importorskip("scipy.stats")
 integrate = pytest.importorskip("scipy.integrate")
 
-from vaexprs.training.likelihoods.bernoulli import bernoulli_log_prob  # noqa: E402
-from vaexprs.training.likelihoods.gaussian import gaussian_log_prob  # noqa: E402
-from vaexprs.training.likelihoods.nb import nb_log_prob  # noqa: E402
-from vaexprs.training.likelihoods.poisson import poisson_log_prob  # noqa: E402
-from vaexprs.training.likelihoods.zigamma import zigamma_log_prob  # noqa: E402
-from vaexprs.training.likelihoods.zinb import zinb_log_prob  # noqa: E402
+from vaexprs.training.likelihoods.registry import training_law  # noqa: E402
 from vaexprs.training.network.model import kl_divergence  # noqa: E402
 
 pytestmark = pytest.mark.torch
+
+
+def bernoulli_log_prob(x, logits):
+    return training_law("bernoulli").log_prob(x, {"logits": logits}, x)
+
+
+def gaussian_log_prob(x, mean, log_scale):
+    return training_law("gaussian").log_prob(x, {"logits": mean, "log_scale": log_scale}, x)
+
+
+def poisson_log_prob(x, log_mean):
+    return training_law("poisson").log_prob_of_mean(x, log_mean, {})
+
+
+def nb_log_prob(x, log_mean, log_theta):
+    heads = {"log_inverse_dispersion": log_theta}
+    return training_law("nb").log_prob_of_mean(x, log_mean, heads)
+
+
+def zinb_log_prob(x, log_mean, log_theta, zero_logits):
+    heads = {"log_inverse_dispersion": log_theta, "zero_logits": zero_logits}
+    return training_law("zinb").log_prob_of_mean(x, log_mean, heads)
+
+
+def zigamma_log_prob(x, log_mean, log_theta, zero_logits):
+    heads = {"log_inverse_dispersion": log_theta, "zero_logits": zero_logits}
+    return training_law("zigamma").log_prob(x, {"logits": log_mean, **heads}, x)
+
 
 COUNTS = [0, 1, 2, 5, 30, 1000, 100_000]
 MEANS = [1e-8, 1e-3, 0.3, 1.0, 20.0, 1e3, 1e5]

@@ -24,20 +24,8 @@ def draw_inputs(
 ) -> dict[str, NDArray[np.float32]]:
     """Return inputs of the graph by name, drawn from the prior and the library law.
 
-    Parameters
-    ----------
-    spec
-        With a Gaussian mixture as its prior, or a standard normal law.
-    group
-        Combination of each cell, ``(n_cells,)``.
-    seed
-        The same seed gives the same inputs.
-
-    Returns
-    -------
-    dict
-        ``z (n_cells, n_latent)``; ``condition (n_cells, n_conditions)`` and ``library (n_cells,
-        1)`` where the graph takes them.
+    `group` is the combination of each cell. The inputs are ``z (n_cells, n_latent)``, and
+    ``condition (n_cells, n_conditions)`` and ``library (n_cells, 1)`` where the graph takes them.
     """
     # A plan of one cell after the other, each of its own combination.
     ends = np.arange(1, len(group) + 1, dtype=np.uint64)

@@ -47,28 +47,16 @@ def fit_prior(
 
     Parameters
     ----------
-    z
-        Draws from the posteriors of the training cells, ``(n_cells, n_latent)``.
-    log_library
-        Log library size of each cell, ``(n_cells,)``, or None.
-    group
-        Combination of each cell, ``(n_cells,)``.
-    n_groups
-        Number of combinations; each has at least one cell.
-    seed
-        Of the starting points.
-    design
-        Categories of each combination, one-hot, ``(n_groups, n_categories)``.
-    sizes
-        Number of these columns of each key.
+    z, log_library
+        Draws from the posteriors of the training cells, ``(n_cells, n_latent)``, and their log
+        library sizes, or None.
+    group, n_groups
+        Combination of each cell, and number of combinations; each has at least one cell.
+    design, sizes
+        Categories of each combination, one-hot, ``(n_groups, n_categories)``, and number of these
+        columns of each key.
     importance
-        Change of a cell's expression for a unit of each latent, ``(n_latent,)``; all alike if
-        None.
-
-    Returns
-    -------
-    Prior
-        Mixtures of kind ``"gaussian_mixture"``. Combinations with few cells share one factor.
+        Change of a cell's expression for a unit of each latent, ``(n_latent,)``; all alike if None.
     """
     y = np.asarray(z, np.float64)
     importance = np.ones(y.shape[1]) if importance is None else importance.astype(np.float64)

@@ -82,19 +82,15 @@ def fit_normal(cells: Array, given: Array, tie: float) -> Mixture:
 def choose_mixture(
     cells: Array, given: Array, tie: float, importance: Array, rng: np.random.Generator
 ) -> Mixture:
-    """Return the mixture with the highest likelihood of held-out cells.
+    """Return the mixture of cells ``(n, d)`` with the highest likelihood of held-out cells.
 
     Parameters
     ----------
-    cells
-        ``(n, d)``.
     given, tie
         Covariance that the components' are shrunk to, ``(d, d)``, and the cells it counts for.
     importance
         Change of a cell's expression for a unit of each coordinate, ``(d,)``: the leading
         directions are those in which cells vary most by it.
-    rng
-        Of folds and starting points.
     """
     n, d = cells.shape
     most = int(np.clip(n // _CELLS_OF_WHOLE, 1, _WHOLE[-1]))

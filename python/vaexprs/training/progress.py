@@ -24,13 +24,7 @@ class Show(Protocol):
 
 
 class Report:
-    """Shows the phases of a fit, one bar or line each; enter it as a context.
-
-    Parameters
-    ----------
-    visible
-        Whether to show anything.
-    """
+    """Shows the phases of a fit, one bar or line each, if `visible`; enter it as a context."""
 
     def __init__(self, visible: bool) -> None:
         self._console = Console(stderr=True, quiet=not visible, highlight=False, soft_wrap=True)
@@ -52,15 +46,7 @@ class Report:
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Show]:
-        """Show a phase while the block runs; yields a function that shows its progress.
-
-        Parameters
-        ----------
-        name
-            One or two words.
-        total
-            Size of a full bar; without it the bar only moves.
-        """
+        """Show a phase while the block runs; yields a function that shows its progress."""
         started, updates = time.perf_counter(), 0
         task = self._bars.add_task(name, total=total, text="")
 

@@ -17,15 +17,7 @@ __all__ = ["provenance"]
 
 
 def provenance(data: ExpressionData, training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the provenance that an artifact stores.
-
-    Parameters
-    ----------
-    data
-        Cells that the model was fitted to.
-    training
-        Settings and outcome of the training.
-    """
+    """Return the provenance that an artifact stores: versions, cells, settings and outcome."""
     # reproducible builds set the date: https://reproducible-builds.org/specs/source-date-epoch
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     now = datetime.datetime.now(datetime.UTC)

@@ -27,21 +27,15 @@ _TINY = 1e-12
 def shrunk_covariances(made: list[Array], n_made: NDArray[Any], real: list[Array]) -> list[Array]:
     """Return the covariance that scores should have in each combination.
 
-    The variance of each score over all cells is that of the real cells.
+    The variance of each score over all cells is that of the real cells. The result is symmetric,
+    not always positive definite.
 
     Parameters
     ----------
-    made
-        Covariance of the drawn scores of each combination, ``(n_scores, n_scores)`` each.
-    n_made
-        Number of draws of each, ``(n_combinations,)``.
+    made, n_made
+        Covariance of the drawn scores of each combination, and number of draws.
     real
         Scores of its real cells, centred, ``(n_cells, n_scores)`` each.
-
-    Returns
-    -------
-    list of arrays
-        ``(n_scores, n_scores)`` each: symmetric, not always positive definite.
     """
     n_real = np.array([max(len(cells) - 1, 0) for cells in real])
     if n_real.sum() < 2:  # nothing varies within combinations

@@ -58,27 +58,13 @@ _LEVELS, _GENES_OF_LEVEL, _MOST_KNOWLEDGE = 20, 50, 5.0
 
 @dataclass(frozen=True)
 class Dispersion:
-    """Log inverse dispersions, as a sum.
+    """Log inverse dispersions, as a sum."""
 
-    Attributes
-    ----------
-    gene
-        At the typical library size, ``(n_genes,)``.
-    key
-        The key whose categories differ, or None.
-    category
-        Addition of each of its categories, ``(n_categories, n_genes)``, or None.
-    deviation
-        Addition of each combination, ``(n_groups, n_genes)``; zeros for those not asked for.
-    exponent
-        Addition of a cell for each unit of its log library size above the typical.
-    """
-
-    gene: Array
-    key: int | None
-    category: Array | None
-    deviation: Array
-    exponent: float
+    gene: Array  # at the typical library size, (n_genes,)
+    key: int | None  # the key whose categories differ, or None
+    category: Array | None  # addition of each of its categories, (n_categories, n_genes)
+    deviation: Array  # addition of each combination, (n_groups, n_genes)
+    exponent: float  # addition for each unit of log library size above the typical
 
 
 @dataclass(frozen=True)
@@ -115,14 +101,11 @@ def marginal_dispersion(
 
     Parameters
     ----------
-    X
-        Counts, CSR, ``(n_cells, n_genes)``.
-    library, group
-        Total counts and combination of each cell.
-    rate
-        Mean share of each gene in each combination, ``(n_groups, n_genes)``.
-    variation
-        Squared coefficient of variation of that share among draws from the prior.
+    X, library, group
+        Counts, CSR, ``(n_cells, n_genes)``; total counts and combination of each cell.
+    rate, variation
+        Mean share of each gene among draws from the prior, and its squared coefficient of
+        variation, ``(n_groups, n_genes)``.
     typical_library
         Library size at which the dispersions are given.
     categories
@@ -269,14 +252,8 @@ def _log_likelihood(counts: _Counts) -> Array:
 def _net_of_latent(marginal: Array, variation: Array, deeper: Array) -> Array:
     """Turn likelihoods over the marginal theta into likelihoods over a gene's theta.
 
-    Parameters
-    ----------
-    marginal
-        ``(n_parts, grid, genes)``.
-    variation
-        Squared coefficient of variation due to z, ``(n_parts, genes)``.
-    deeper
-        Log theta of each part less the gene's, ``(n_parts,)``.
+    `marginal` is ``(n_parts, grid, genes)``, `variation` the squared coefficient of variation due
+    to z, ``(n_parts, genes)``, `deeper` the log theta of each part less the gene's.
     """
     n_parts, n_grid, n_genes = marginal.shape
     law = np.exp(-_GRID - deeper[:, None])[:, :, None]  # (n_parts, grid, 1)

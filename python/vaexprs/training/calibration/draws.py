@@ -28,27 +28,15 @@ _PER_CELL, _FEWEST, _MOST, _IN_ALL, _ALWAYS = 2, 100, 400, 12_000, 20
 
 @dataclass(frozen=True)
 class Draws:
-    """Latents and library sizes drawn from the prior, sorted by combination.
-
-    Attributes
-    ----------
-    group
-        Combination of each draw, ``(n_draws,)``.
-    z
-        ``(n_draws, n_latent)``.
-    library
-        ``(n_draws,)``; ones where the likelihood has no library size.
-    condition
-        One-hot, ``(n_draws, n_conditions)``.
-    """
+    """Latents and library sizes drawn from the prior, sorted by combination."""
 
     decoder: Decoder
     scaling: Scaling | None
     spec: GeneratorSpec
-    group: NDArray[np.int64]
-    z: NDArray[np.float32]
-    library: NDArray[np.float32]
-    condition: NDArray[np.float32]
+    group: NDArray[np.int64]  # combination of each draw
+    z: NDArray[np.float32]  # (n_draws, n_latent)
+    library: NDArray[np.float32]  # (n_draws,); ones where the likelihood has no library size
+    condition: NDArray[np.float32]  # (n_draws, n_conditions)
 
     @classmethod
     def of(

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from vaexprs.data import ExpressionData
 from vaexprs.training.calibration.draws import Draws
-from vaexprs.training.network.model import Decoder
-from vaexprs.training.network.precision import wide
+from vaexprs.training.network.model import Decoder, wide
 
 __all__ = ["Grouping", "add_to_groups", "combinations", "gene_wise", "partitions", "set_gene_wise"]
 
@@ -27,27 +26,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Grouping:
-    """A partition of cells and draws, with its block of features.
+    """A partition of cells and draws, with its block of features."""
 
-    Attributes
-    ----------
-    cells
-        Group of each cell, ``(n_cells,)``.
-    draws
-        Group of each combination, ``(n_combinations,)``.
-    weight
-        Number of cells that a draw of each combination stands for.
-    block
-        Name of the block, or None for the bias.
-    rows
-        Row of each group in the block, or -1: measured with the others, but not corrected.
-    """
-
-    cells: NDArray[np.int64]
-    draws: NDArray[np.int64]
-    weight: Array
-    block: str | None
-    rows: NDArray[np.int64]
+    cells: NDArray[np.int64]  # group of each cell
+    draws: NDArray[np.int64]  # group of each combination
+    weight: Array  # number of cells that a draw of each combination stands for
+    block: str | None  # name of the block, or None for the bias
+    rows: NDArray[np.int64]  # row of each group in the block; -1: measured, not corrected
 
     @property
     def n_groups(self) -> int:
@@ -67,17 +52,8 @@ class Grouping:
     ) -> list[Array]:
         """Return averages of functions of some heads over each group's draws.
 
-        Parameters
-        ----------
-        names
-            Heads to compute.
-        values
-            Takes heads and library sizes ``(n, 1)``, returns tensors ``(n, width)``.
-
-        Returns
-        -------
-        list of arrays
-            ``(n_groups, width)`` each.
+        `values` takes heads and library sizes ``(n, 1)`` and returns tensors ``(n, width)``; their
+        averages are ``(n_groups, width)``.
         """
         out: list[Array] = []
         total = np.zeros(self.n_groups)

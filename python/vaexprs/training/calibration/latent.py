@@ -18,18 +18,9 @@ __all__ = ["fit_latent_law"]
 def fit_latent_law(
     vae: VAE, parts: list[Cells], data: ExpressionData, seed: int
 ) -> tuple[Prior, LibraryLaw | None]:
-    """Return the prior and, for counts, the library law.
+    """Return the prior and, for counts, the library law of cells given in parts and together.
 
     The prior is fitted to one draw from the posterior of each cell.
-
-    Parameters
-    ----------
-    vae
-        A trained model.
-    parts, data
-        The cells as batches, and all of them together.
-    seed
-        Of draws and starting points.
     """
     posteriors = [posterior(vae, part) for part in parts]
     mean, log_variance = (np.concatenate(both) for both in zip(*posteriors, strict=True))

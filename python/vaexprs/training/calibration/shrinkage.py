@@ -19,17 +19,10 @@ _SPREADS = (0.005, 1.0)
 
 
 def shrinkage(difference: Array, error: Array) -> Array:
-    """Return the share of each difference to believe, from 0 to 1.
+    """Return the share of each difference to believe, from 0 to 1, ``(n_groups, n_genes)``.
 
-    True differences of a group have one variance over all genes, estimated from the genes that
-    are known well.
-
-    Parameters
-    ----------
-    difference
-        Log ratios or differences, ``(n_groups, n_genes)``.
-    error
-        Their squared standard errors.
+    `error` holds squared standard errors. True differences of a group have one variance over all
+    genes, estimated from the genes that are known well.
     """
     spread = np.full((len(difference), 1), _USUAL_SPREAD)
     for g in range(len(difference)):

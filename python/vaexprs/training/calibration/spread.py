@@ -42,17 +42,7 @@ _LEAST_RESPONSE = 0.1
 
 
 def match_spread(features: Features, data: ExpressionData, draws: Draws) -> None:
-    """Correct the inverse dispersions of a negative binomial decoder in place.
-
-    Parameters
-    ----------
-    features
-        Their transformation is the scale of the comparison.
-    data
-        Training cells.
-    draws
-        Draws from the prior.
-    """
+    """Correct the inverse dispersions of a negative binomial decoder in place."""
     n_cells = draws.spec.conditions.n_cells
     values = features.transform(data.X)
     real = _variance(values, data.group, n_cells)

@@ -38,26 +38,15 @@ _SIZE_DRAWS = 1500
 
 @dataclass(frozen=True)
 class State:
-    """A fit under calibration.
-
-    Attributes
-    ----------
-    spec
-        With the latent law as it is now.
-    data
-        All cells, of training and validation.
-    scores
-        Their scores (and log library sizes), ``(n_cells, n_scores)``, or None where the encoder
-        reads the genes.
-    """
+    """A fit under calibration."""
 
     decoder: Decoder
     law: TrainingLaw
     features: Features
     scaling: Scaling | None
-    spec: GeneratorSpec
-    data: ExpressionData
-    scores: NDArray[np.float64] | None
+    spec: GeneratorSpec  # with the latent law as it is now
+    data: ExpressionData  # all cells, of training and validation
+    scores: NDArray[np.float64] | None  # theirs (and log library sizes), if the encoder reads any
     seed: int
 
     def draws(self, seed: int = 0, **options: Any) -> Draws:

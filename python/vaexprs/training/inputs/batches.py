@@ -23,18 +23,7 @@ ROWS_PER_STEP = 512
 class Cells:
     """Cells that a model is trained on or applied to, made dense batch by batch.
 
-    Parameters
-    ----------
-    data
-        The cells.
-    features, scaling
-        What the encoder reads, and the scale of the values.
-    reads_library
-        Whether the likelihood takes the library size.
-    device
-        Where batches go.
-    scores
-        Cross-fitted scores of training cells, ``(n_cells, n_inputs)``, in place of their own.
+    `scores` are cross-fitted scores of training cells, in place of their own.
     """
 
     def __init__(

@@ -25,16 +25,7 @@ _EXACT_UP_TO = 300
 
 
 def fit_components(values: Any, n_components: int, seed: int) -> tuple[Array, Array, Array]:
-    """Return principal components of cells; a sparse matrix is not centred in memory.
-
-    Parameters
-    ----------
-    values
-        ``(n_cells, n_genes)``, sparse or dense.
-    n_components
-        Less than both sides.
-    seed
-        Of the starting vector of the iteration.
+    """Return principal components of cells, sparse or dense, without centring them in memory.
 
     Returns
     -------
@@ -77,29 +68,14 @@ class Components:
     of the cells' own scores is two to four times that of new cells. So each cell is scored by
     components of the other folds, rotated onto those of all cells. The variance of these scores
     agrees with that of new cells to a few percent.
-
-    Attributes
-    ----------
-    vectors
-        Components of all cells, ``(n_genes, n_components)``; zeros for genes left out.
-    centre
-        Means of all genes, ``(n_genes,)``.
-    scores
-        Cross-fitted scores, ``(n_cells, n_components)``.
-    total
-        Variance of the scores, ``(n_components,)``.
-    signal
-        The part of it that genes share, ``(n_components,)``; the rest is noise of single genes.
-    loadings
-        Change of each gene for one standard deviation of the signal, ``(n_genes, n_components)``.
     """
 
-    vectors: Array
-    centre: Array
-    scores: Array
-    total: Array
-    signal: Array
-    loadings: Array
+    vectors: Array  # of all cells, (n_genes, n_components); zeros for genes left out
+    centre: Array  # means of all genes, (n_genes,)
+    scores: Array  # (n_cells, n_components)
+    total: Array  # variance of the scores, (n_components,)
+    signal: Array  # the part of it that genes share; the rest is noise of single genes
+    loadings: Array  # change of each gene for one deviation of the signal, as `vectors`
 
     def n_signal(self) -> int:
         """Return the number of components before the first that is mostly noise."""
@@ -115,19 +91,10 @@ class Components:
 
 
 def cross_fit(values: Any, n_components: int, seed: int) -> Components:
-    """Return principal components and cross-fitted scores.
+    """Return at most `n_components` principal components, with cross-fitted scores.
 
     The noise of single genes adds up along a component v as ``sum_g v_g^2 psi_g``, as in factor
     analysis, with psi the variance of each gene that the cross-fitted scores leave unexplained.
-
-    Parameters
-    ----------
-    values
-        ``(n_cells, n_genes)``, sparse or dense.
-    n_components
-        At most; fewer where there are fewer cells or genes.
-    seed
-        Of folds and starting vectors.
     """
     n_cells, n_genes = values.shape
     centre = np.asarray(values.mean(axis=0), np.float64).ravel()

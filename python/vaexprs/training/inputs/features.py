@@ -31,28 +31,16 @@ class Features:
     """A fixed map from expression values to the encoder's input.
 
     ``(f(x) - gene_shift) * gene_scale``, or, where there are `components`, scores of unit
-    variance: ``(f(x) * gene_scale @ components - offset) / score_scale``.
-
-    Attributes
-    ----------
-    kind
-        ``f``: ``"log_normalised"``, log1p of counts per 10,000; ``"log1p"``; ``"identity"``.
-    gene_shift, gene_scale
-        ``(n_genes,)``.
-    components
-        ``(n_genes, n_components)``, or None where the encoder reads the genes themselves.
-    offset
-        Scores of the mean cell, ``(n_components,)``.
-    score_scale
-        Standard deviation of each score over the training cells, ``(n_components,)``.
+    variance: ``(f(x) * gene_scale @ components - offset) / score_scale``. ``f`` is log1p of
+    counts per 10,000 (``"log_normalised"``), ``"log1p"`` or ``"identity"``.
     """
 
     kind: FeatureKind
-    gene_shift: Array
-    gene_scale: Array
-    components: Array | None = None
-    offset: Array | None = None
-    score_scale: Array | None = None
+    gene_shift: Array  # (n_genes,)
+    gene_scale: Array  # (n_genes,)
+    components: Array | None = None  # (n_genes, n_components)
+    offset: Array | None = None  # scores of the mean cell, (n_components,)
+    score_scale: Array | None = None  # deviation of each score over the training cells
 
     @property
     def n_inputs(self) -> int:
@@ -85,18 +73,12 @@ def features_of(
     *,
     at_most: int | None = None,
 ) -> tuple[Features, Components | None]:
-    """Return the encoder's features, with components and cross-fitted scores if it reads scores.
+    """Return the encoder's features, with components and scores if it reads scores.
 
     Parameters
     ----------
-    data
-        Training cells.
-    kind, scaling
-        As the likelihood wants them.
     n_components
         Number of components, or None for an encoder that reads the genes.
-    seed
-        Of folds and starting vectors.
     at_most
         Take up to this number of components where the last of `n_components` is still signal.
     """

@@ -22,30 +22,14 @@ __all__ = ["Prepared", "prepare", "read_validation", "together"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Cells ready to train on.
+    """Cells ready to train on."""
 
-    Attributes
-    ----------
-    data
-        All cells that were given to train on.
-    training, validation
-        Cells to train on and to stop by; `validation` may be None.
-    from_data
-        Whether the validation cells are a part of `data`.
-    features, components
-        Input of the encoder, and its principal components if it reads scores.
-    scaling
-        Scale of the values, or None.
-    n_latent
-        Size of the latent space.
-    """
-
-    data: ExpressionData
+    data: ExpressionData  # all cells that were given to train on
     training: ExpressionData
     validation: ExpressionData | None
-    from_data: bool
+    from_data: bool  # whether the validation cells are a part of `data`
     features: Features
-    components: Components | None
+    components: Components | None  # None where the encoder reads genes
     scaling: Scaling | None
     n_latent: int
 
@@ -71,18 +55,8 @@ def prepare(
 ) -> Prepared:
     """Return cells ready to train on.
 
-    Parameters
-    ----------
-    data
-        Cells to train on.
-    n_latent
-        Size of the latent space, or None to choose it by the data.
-    plain
-        Whether the encoder reads genes rather than scores.
-    validation
-        Cells to validate on, or None to hold out the share `validation_split` of `data`.
-    seed
-        Of the split and the cross-fitting.
+    Without `validation`, the share `validation_split` of `data` is held out. Without `n_latent` the
+    data choose it. In a `plain` layout the encoder reads genes rather than scores.
     """
     training, from_data = data, False
     if validation is None:

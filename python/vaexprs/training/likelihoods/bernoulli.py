@@ -19,7 +19,7 @@ from vaexprs.training.inputs.moments import column_means, group_sums
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import Start, TrainingLaw
 
-__all__ = ["Bernoulli", "bernoulli_log_prob"]
+__all__ = ["Bernoulli"]
 
 
 class Bernoulli(TrainingLaw):
@@ -28,8 +28,8 @@ class Bernoulli(TrainingLaw):
     name = "bernoulli"
 
     def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
-        """Return the log-probability of each cell."""
-        return bernoulli_log_prob(x, heads["logits"])
+        """Return the negative cross-entropy of values in [0, 1], summed over genes."""
+        return (x * heads["logits"] - F.softplus(heads["logits"])).sum(-1)
 
     def scaling(self, data: ExpressionData) -> Scaling:
         """Scale by minimum and range."""
@@ -58,8 +58,3 @@ class Bernoulli(TrainingLaw):
         step = limited(logit((n_cells * real + expected) / (n_cells + 1)) - logit(expected))
         step = np.where(draws.scaling.varies, step, 0)
         add_to_groups(draws.decoder, "logits", grouping, step)
-
-
-def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
-    """Return the negative cross-entropy of values in [0, 1], summed over genes, ``(n_cells,)``."""
-    return (x * logits - F.softplus(logits)).sum(-1)

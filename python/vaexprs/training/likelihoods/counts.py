@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,8 @@ from vaexprs.training.inputs.features import FeatureKind, Features
 from vaexprs.training.inputs.moments import group_sums, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS, Array, Start, TrainingLaw
-from vaexprs.training.network.precision import wide
 
-__all__ = ["CountLaw", "log_factorial", "log_mean", "simulated_shares"]
+__all__ = ["CountLaw", "add_up", "simulated_shares"]
 
 #: Log share of genes that were never seen: one count in 1e13.
 _NEVER = -30.0
@@ -44,7 +44,15 @@ _TINY = 1e-12
 
 
 class CountLaw(TrainingLaw):
-    """Counts with mean ``library * softmax(logits)``."""
+    """Counts with mean ``library * softmax(logits)``; a subclass gives `log_prob_of_mean`."""
+
+    def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
+        """Return the log-probability of each cell."""
+        return self.log_prob_of_mean(x, torch.log_softmax(heads["logits"], -1) + log_library, heads)
+
+    def log_prob_of_mean(self, x: Tensor, log_mean: Tensor, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-probability of counts with a log mean, summed over genes."""
+        raise NotImplementedError
 
     def feature_kind(self, data: ExpressionData) -> FeatureKind:
         """Return log1p of counts per 10,000."""
@@ -124,17 +132,6 @@ def simulated_shares(draws: Draws, grouping: Grouping) -> tuple[Array, Array]:
     size, weighted, first, second = grouping.moments(draws, names, values)
     variation = second / np.maximum(first**2, _TINY**2) - 1
     return weighted / size, np.clip(variation, 0, _MOST_VARIATION)
-
-
-def log_mean(heads: Any, log_library: Tensor) -> Tensor:
-    """Return the log mean of counts, ``(n_cells, n_genes)``."""
-    return torch.log_softmax(heads["logits"], -1) + log_library
-
-
-def log_factorial(x: Tensor) -> Tensor:
-    """Return log x!, summed over genes, ``(n_cells,)``."""
-    row, column = torch.nonzero(x, as_tuple=True)
-    return add_up(torch.lgamma(wide(x[row, column]) + 1.0), row, x)
 
 
 def add_up(terms: Tensor, row: Tensor, x: Tensor) -> Tensor:

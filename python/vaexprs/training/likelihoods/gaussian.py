@@ -17,7 +17,7 @@ from vaexprs.training.inputs.moments import group_sums, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import Array, Start, TrainingLaw
 
-__all__ = ["Gaussian", "gaussian_log_prob"]
+__all__ = ["Gaussian"]
 
 #: Least share of a gene's variance that is left to the law where z explains nearly all of it.
 _LEAST_SHARE = 0.05
@@ -30,7 +30,9 @@ class Gaussian(TrainingLaw):
 
     def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
         """Return the log-probability of each cell."""
-        return gaussian_log_prob(x, heads["logits"], heads["log_scale"])
+        log_scale = heads["log_scale"]
+        deviation = (x - heads["logits"]) * (-log_scale).exp()
+        return (-0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def scaling(self, data: ExpressionData) -> Scaling:
         """Scale by mean and standard deviation."""
@@ -75,12 +77,6 @@ class Gaussian(TrainingLaw):
         variance = within / freedom / draws.scaling.divisor**2
         left = np.maximum(variance - latent, _LEAST_SHARE * variance + 1e-8)
         set_gene_wise(draws.decoder, "log_scale", 0.5 * np.log(left))
-
-
-def gaussian_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Return the log-probability of normal values, summed over genes, ``(n_cells,)``."""
-    deviation = (x - mean) * (-log_scale).exp()
-    return (-0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
 def _moments(draws: Draws, grouping: Grouping) -> list[Array]:

@@ -22,10 +22,10 @@ from vaexprs.training.calibration.groups import (
 from vaexprs.training.calibration.spread import match_spread
 from vaexprs.training.inputs.features import Features
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
-from vaexprs.training.likelihoods.counts import CountLaw, add_up, log_mean, simulated_shares
-from vaexprs.training.network.precision import wide
+from vaexprs.training.likelihoods.counts import CountLaw, add_up, simulated_shares
+from vaexprs.training.network.model import wide
 
-__all__ = ["NegativeBinomial", "dense_terms", "gamma_terms", "nb_log_prob"]
+__all__ = ["NegativeBinomial", "dense_terms", "gamma_terms"]
 
 #: Smallest share of a gene.
 _TINY = 1e-12
@@ -37,9 +37,14 @@ class NegativeBinomial(CountLaw):
     name = "nb"
     bounds = {"log_inverse_dispersion": DISPERSION_BOUNDS}  # noqa: RUF012
 
-    def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
-        """Return the log-probability of each cell."""
-        return nb_log_prob(x, log_mean(heads, log_library), heads["log_inverse_dispersion"])
+    def log_prob_of_mean(self, x: Tensor, log_mean: Tensor, heads: Mapping[str, Tensor]) -> Tensor:
+        r"""Return the log-probability of counts with a log mean, summed over genes.
+
+        .. math:: \log\Gamma(x + \theta) - \log\Gamma(\theta) - \log x!
+                  - \theta \log(1 + \mu / \theta) + x \log \frac{\mu}{\theta + \mu}
+        """
+        log_theta = heads["log_inverse_dispersion"]
+        return dense_terms(x, log_mean, log_theta).sum(-1) + gamma_terms(x, log_theta)
 
     def correct_dispersions(
         self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
@@ -75,17 +80,6 @@ class NegativeBinomial(CountLaw):
     def match_spread(self, features: Features, data: ExpressionData, draws: Draws) -> None:
         """Correct the variance of log counts; see `vaexprs.training.calibration.spread`."""
         match_spread(features, data, draws)
-
-
-def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
-    r"""Return the log-probability of negative binomial counts, summed over genes, ``(n_cells,)``.
-
-    .. math:: \log\Gamma(x + \theta) - \log\Gamma(\theta) - \log x!
-              - \theta \log(1 + \mu / \theta) + x \log \frac{\mu}{\theta + \mu}
-
-    with :math:`Var = \mu + \mu^2 / \theta`.
-    """
-    return dense_terms(x, log_mean, log_theta).sum(-1) + gamma_terms(x, log_theta)
 
 
 def dense_terms(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from vaexprs.training.likelihoods.counts import CountLaw, log_factorial, log_mean
+from vaexprs.training.likelihoods.counts import CountLaw, add_up
+from vaexprs.training.network.model import wide
 
-__all__ = ["Poisson", "poisson_log_prob"]
+__all__ = ["Poisson"]
 
 
 class Poisson(CountLaw):
@@ -16,11 +18,8 @@ class Poisson(CountLaw):
 
     name = "poisson"
 
-    def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
-        """Return the log-probability of each cell."""
-        return poisson_log_prob(x, log_mean(heads, log_library))
-
-
-def poisson_log_prob(x: Tensor, log_mean: Tensor) -> Tensor:
-    """Return the log-probability of Poisson counts, summed over genes, ``(n_cells,)``."""
-    return (x * log_mean - log_mean.exp()).sum(-1) - log_factorial(x)
+    def log_prob_of_mean(self, x: Tensor, log_mean: Tensor, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-probability of counts with a log mean, summed over genes."""
+        row, column = torch.nonzero(x, as_tuple=True)
+        log_factorial = add_up(torch.lgamma(wide(x[row, column]) + 1.0), row, x)
+        return (x * log_mean - log_mean.exp()).sum(-1) - log_factorial

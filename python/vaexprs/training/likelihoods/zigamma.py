@@ -23,7 +23,7 @@ from vaexprs.training.inputs.moments import column_extremes, group_sums, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS, Array, Start, TrainingLaw
 
-__all__ = ["ZeroInflatedGamma", "gamma_dispersion", "zigamma_log_prob"]
+__all__ = ["ZeroInflatedGamma", "gamma_dispersion"]
 
 #: A mean may reach twice the largest value of its gene.
 _ABOVE_LARGEST = 2.0
@@ -50,9 +50,13 @@ class ZeroInflatedGamma(TrainingLaw):
     bounds = {"log_inverse_dispersion": DISPERSION_BOUNDS}  # noqa: RUF012
 
     def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
-        """Return the log-probability of each cell."""
+        r"""Return the log-probability of each cell, with :math:`Var = \mu^2 / \theta`."""
         log_theta, zero_logits = heads["log_inverse_dispersion"], heads["zero_logits"]
-        return zigamma_log_prob(x, heads["logits"], log_theta, zero_logits)
+        theta = log_theta.exp()
+        log_x = torch.log(torch.where(x > 0, x, torch.ones_like(x)))
+        log_ratio = log_x - heads["logits"]
+        gamma = theta * (log_theta + log_ratio - _exp(log_ratio)) - log_x - torch.lgamma(theta)
+        return (torch.where(x > 0, gamma, zero_logits) - F.softplus(zero_logits)).sum(-1)
 
     def feature_kind(self, data: ExpressionData) -> FeatureKind:
         """Log values unless they are logged already."""
@@ -140,19 +144,6 @@ class ZeroInflatedGamma(TrainingLaw):
         set_gene_wise(draws.decoder, "log_inverse_dispersion", gene)
 
 
-def zigamma_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, zero_logits: Tensor) -> Tensor:
-    r"""Return the log-probability of zero-inflated gamma values, summed over genes, ``(n_cells,)``.
-
-    The gamma law has the mean ``exp(log_mean)`` and the shape :math:`\theta`, so
-    :math:`Var = \mu^2 / \theta`.
-    """
-    theta = log_theta.exp()
-    log_x = torch.log(torch.where(x > 0, x, torch.ones_like(x)))
-    log_ratio = log_x - log_mean
-    gamma = theta * (log_theta + log_ratio - _exp(log_ratio)) - log_x - torch.lgamma(theta)
-    return (torch.where(x > 0, gamma, zero_logits) - F.softplus(zero_logits)).sum(-1)
-
-
 def _exp(x: Tensor) -> Tensor:
     return x.clamp(max=_LARGEST_LOG).exp()
 
@@ -164,13 +155,6 @@ def gamma_dispersion(X: Any, group: NDArray[np.int64], n_groups: int, variation:
     logarithms by :math:`s = \log \theta - \psi(\theta)`; the inverse is Minka's (2002)
     approximation of the maximum-likelihood shape. ``s`` is pooled over groups and shrunk towards
     the trend over genes of similar mean.
-
-    Parameters
-    ----------
-    X, group
-        Values, ``(n_cells, n_genes)``, and the group of each cell.
-    variation
-        Squared coefficient of variation of the mean among draws, ``(n_groups, n_genes)``.
     """
     n_genes = X.shape[1]
     coo = sparse.coo_matrix(X)

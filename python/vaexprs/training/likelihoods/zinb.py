@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
-from vaexprs.training.likelihoods.counts import CountLaw, log_mean
+from vaexprs.training.likelihoods.counts import CountLaw
 from vaexprs.training.likelihoods.nb import dense_terms, gamma_terms
 
-__all__ = ["ZeroInflatedNegativeBinomial", "zinb_log_prob"]
+__all__ = ["ZeroInflatedNegativeBinomial"]
 
 
 class ZeroInflatedNegativeBinomial(CountLaw):
@@ -21,14 +21,9 @@ class ZeroInflatedNegativeBinomial(CountLaw):
     name = "zinb"
     bounds = {"log_inverse_dispersion": DISPERSION_BOUNDS}  # noqa: RUF012
 
-    def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
-        """Return the log-probability of each cell."""
+    def log_prob_of_mean(self, x: Tensor, log_mean: Tensor, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-probability of counts with a log mean, summed over genes."""
         log_theta, zero_logits = heads["log_inverse_dispersion"], heads["zero_logits"]
-        return zinb_log_prob(x, log_mean(heads, log_library), log_theta, zero_logits)
-
-
-def zinb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, zero_logits: Tensor) -> Tensor:
-    """Return the log-probability of zero-inflated counts, summed over genes, ``(n_cells,)``."""
-    dense = dense_terms(x, log_mean, log_theta)
-    dense = torch.where(x > 0, dense, torch.logaddexp(zero_logits, dense))
-    return (dense - F.softplus(zero_logits)).sum(-1) + gamma_terms(x, log_theta)
+        dense = dense_terms(x, log_mean, log_theta)
+        dense = torch.where(x > 0, dense, torch.logaddexp(zero_logits, dense))
+        return (dense - F.softplus(zero_logits)).sum(-1) + gamma_terms(x, log_theta)

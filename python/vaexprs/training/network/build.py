@@ -34,12 +34,7 @@ def build(
 ) -> VAE:
     """Return a VAE for prepared cells, on a device, at its starting weights.
 
-    Parameters
-    ----------
-    layers
-        Hidden layers of encoder and decoder.
-    seed
-        Of random weights. Torch's global generator is left as it was.
+    `layers` are the hidden layers of encoder and decoder. Torch's global generator stays as it was.
     """
     data = cells.data
     member = _members(data.conditions)

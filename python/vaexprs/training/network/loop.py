@@ -28,16 +28,7 @@ _LARGEST_GRADIENT = 1000.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and pace of a training.
-
-    Attributes
-    ----------
-    weight_decay
-        Decay of the network's weights per step, in units of the learning rate (AdamW).
-    dispersion_rate
-        Learning rate of gene-wise dispersions, in units of the others': they go far, and a few
-        hundred steps are short.
-    """
+    """Length and pace of a training."""
 
     epochs: int
     batch_size: int
@@ -46,8 +37,8 @@ class Schedule:
     kl_warmup: int
     patience: int | None
     seed: int
-    weight_decay: float = 1e-4
-    dispersion_rate: float = 10.0
+    weight_decay: float = 1e-4  # of the network's weights, in units of the learning rate (AdamW)
+    dispersion_rate: float = 10.0  # times the learning rate: dispersions go far in few steps
 
 
 @dataclass
@@ -72,16 +63,7 @@ def train(
     bounds: Bounds,
     show: Show,
 ) -> Trained:
-    """Train a model in place and leave it with its best weights.
-
-    Parameters
-    ----------
-    cells, validation
-        Cells to train on, and to stop by.
-    bounds
-        Bounds of the biases of some heads by name.
-    show
-        Called after each epoch with the losses, and the epochs since the best.
+    """Train a model in place, show each epoch, and leave the model with its best weights.
 
     Raises
     ------

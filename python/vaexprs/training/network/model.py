@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vaexprs.training.network.layers import Layer, Stack
 
-__all__ = ["VAE", "Architecture", "Batch", "Decoder", "Head", "Losses", "kl_divergence"]
+__all__ = ["VAE", "Architecture", "Batch", "Decoder", "Head", "Losses", "kl_divergence", "wide"]
 
 #: Bounds of the log-variance of a posterior: a standard deviation of 0.002 is exact beside a prior
 #: of 1, one of 7 says nothing.
@@ -36,18 +36,10 @@ LogProb = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes and layers of a model.
-
-    Attributes
-    ----------
-    heads
-        Names of the decoder's heads, and whether each differs between cells.
-    typical_library
-        Library size at which dispersions are given.
-    """
+    """Sizes and layers of a model."""
 
     likelihood: str
-    heads: Mapping[str, bool]
+    heads: Mapping[str, bool]  # by name, and whether each differs between cells
     n_genes: int
     n_latent: int
     n_inputs: int
@@ -59,7 +51,7 @@ class Architecture:
     linear_path: bool
     embedding: int = 0
     reads_library: bool = False
-    typical_library: float = 1.0
+    typical_library: float = 1.0  # at which dispersions are given
 
 
 @dataclass
@@ -257,3 +249,8 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     (Kingma and Welling 2014, appendix B), summed over the latents: ``(n_cells,)``, nats.
     """
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(-1)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return a tensor in float64, on the CPU if its device has no float64, as Apple's MPS."""
+    return (x.cpu() if x.device.type == "mps" else x).double()

@@ -26,13 +26,7 @@ def decoder_outputs(
     condition: Array | None = None,
     library: Array | None = None,
 ) -> dict[str, Array]:
-    """Return the outputs of the graph by name, computed with torch.
-
-    Parameters
-    ----------
-    z, condition, library
-        Inputs of the graph: ``(n, n_latent)``, ``(n, n_conditions)``, ``(n, 1)``.
-    """
+    """Return the outputs of the graph by name for its inputs, computed with torch."""
     device = decoder.member.device
     condition = np.zeros((len(z), 0), np.float32) if condition is None else condition
     library = np.ones((len(z), 1), np.float32) if library is None else library
