@@ -4,7 +4,6 @@ from vaexprs.spec.conditions import ConditionKey, Conditions
 from vaexprs.spec.generator import FORMAT_VERSION, PREFIX, GeneratorSpec
 from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import (
-    COUNT_LIKELIHOODS,
     LIKELIHOODS,
     OUTPUTS,
     Likelihood,
@@ -16,7 +15,6 @@ from vaexprs.spec.likelihoods import (
 from vaexprs.spec.metadata import read_metadata, write_metadata
 
 __all__ = [
-    "COUNT_LIKELIHOODS",
     "FORMAT_VERSION",
     "LIKELIHOODS",
     "OUTPUTS",

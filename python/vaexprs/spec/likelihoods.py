@@ -17,7 +17,7 @@ from vaexprs import _core
 from vaexprs.errors import ArgumentError, near_matches
 
 __all__ = [
-    "COUNT_LIKELIHOODS", "LIKELIHOODS", "OUTPUTS", "Function", "Likelihood", "Observation",
+    "LIKELIHOODS", "OUTPUTS", "Function", "Likelihood", "Observation",
     "Output", "likelihood_named", "register",
 ]  # fmt: skip
 
@@ -181,8 +181,6 @@ LIKELIHOODS: dict[str, Likelihood] = {
     )
 }  # fmt: skip
 
-#: Likelihoods whose graph takes ``library``, the total counts of each cell.
-COUNT_LIKELIHOODS = frozenset(name for name, law in LIKELIHOODS.items() if law.reads_library)
 #: Names of the outputs of each likelihood's graph, in order.
 OUTPUTS = {name: tuple(law.outputs) for name, law in LIKELIHOODS.items()}
 
