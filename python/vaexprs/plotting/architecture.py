@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_vae"]
 
-_LIKELIHOODS = {
-    "bernoulli": "Bernoulli",
-    "gaussian": "Gaussian",
-    "poisson": "Poisson",
-    "nb": "negative binomial",
-    "zinb": "zero-inflated negative binomial",
-    "zigamma": "zero-inflated gamma",
-}
 _OUTPUTS = {
     "mean": "mean μ",
     "scale": "scale σ",
@@ -231,12 +223,11 @@ class _Diagram:
 
     def _headline(self) -> None:
         spec, top = self.spec, self.height
-        likelihood = _LIKELIHOODS.get(spec.likelihood, spec.likelihood)
         facts = " · ".join(
             (
                 _number(spec.n_genes, "gene", "genes"),
                 _number(spec.n_latent, "latent dimension", "latent dimensions"),
-                f"{likelihood} likelihood",
+                f"{spec.law.title} likelihood",
             )
         )
         self._text(_MARGIN, top - 0.3, self.title, 12, ha="left", weight="bold", colour=INK)
