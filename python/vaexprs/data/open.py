@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -387,7 +388,9 @@ def _by_scanpy(path: Path, reader: str) -> OpenCells:
     options: dict[str, Any] = {}
     if path.is_dir():  # files of GEO have a prefix: GSM123_matrix.mtx.gz
         options["prefix"] = next(path.glob("*matrix.mtx*")).name.partition("matrix.mtx")[0]
-    adata = getattr(scanpy, reader)(path, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Variable names are not unique")
+        adata = getattr(scanpy, reader)(path, **options)
     if not adata.var_names.is_unique:
         _log.info("%s: names of genes that repeat get a number at their end", path.name)
         adata.var_names_make_unique()

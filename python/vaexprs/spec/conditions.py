@@ -100,7 +100,7 @@ class ConditionKey:
             yield _TRUTH.get(text.strip().casefold(), text)
         if self.dtype in ("int", "float") and isinstance(category, str):
             with contextlib.suppress(ValueError):
-                yield label_text(float(text))
+                yield label_text(float(text.replace(",", ".")))  # decimal commas of spreadsheets
         if isinstance(category, str):
             yield self._without_blanks.get(text.strip(), text)
 
