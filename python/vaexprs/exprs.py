@@ -205,6 +205,10 @@ def _part(shard: tuple[int, int], n_cells: int) -> tuple[int, int]:
     return n_cells * (k - 1) // n, n_cells * k // n
 
 
+#: Cells of one output: the row pointers alone would take 8 TB.
+_MAX_RUN = 2**40
+
+
 @contextlib.contextmanager
 def _run(
     generator: Generator,
@@ -225,6 +229,11 @@ def _run(
         first_cell, n_cells = first_cell + start, stop - start
         if library is not None and np.ndim(library) == 1:
             library = np.asarray(library)[start:stop]
+    if n_cells > _MAX_RUN:
+        raise ArgumentError(
+            f"{n_cells} cells are more than one output can hold ({_MAX_RUN}): make them in parts, "
+            "with first_cell."
+        )
     request: dict[str, Any] = {
         "n_cells": n_cells,
         "first_cell": first_cell,

@@ -239,32 +239,6 @@ def test_a_shell_completes_models_keys_and_categories() -> None:
     assert "UMAP" in completed("plot", "x.h5ad", "--method", "U")
 
 
-@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
-def test_the_same_cells_again(
-    model: Path, tmp_path: Path, printed: Callable[..., str], refused: Callable[..., str],
-    suffix: str, tiny_artifact: Any,
-) -> None:  # fmt: skip
-    anndata = pytest.importorskip("anndata")
-    first, again = tmp_path / f"first.{suffix}", tmp_path / "again.h5ad"
-    printed(
-        "generate", model, "-n", 40, "--seed", 7, "--first-cell", 5, "--library", 500,
-        "--condition", "cell_type=T", "--condition", "cell_type=B", "-o", first,
-    )  # fmt: skip
-    out = printed("generate", model, "--like", first, "-o", again, "--json")
-    assert (json.loads(out)["n_cells"], json.loads(out)["seed"]) == (40, 7)
-    read = anndata.read_zarr if suffix == "zarr" else anndata.read_h5ad
-    a, b = read(first), anndata.read_h5ad(again)
-    assert np.array_equal(a.X.toarray(), b.X.toarray())
-    assert a.obs.equals(b.obs)
-    other = tiny_artifact(seed=1)
-    assert "made by another artifact" in refused(
-        "generate", other, "--like", first, "-o", tmp_path / "x.h5ad"
-    )
-    assert "leave -n out" in refused(
-        "generate", model, "--like", first, "-n", 3, "-o", tmp_path / "x.h5ad"
-    )
-
-
 def test_ends_point_on(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "made.h5ad"
     command = ["generate", str(model), "-n", "2", "-o", str(target), "--json"]
