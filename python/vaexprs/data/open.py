@@ -388,9 +388,7 @@ def _by_scanpy(path: Path, reader: str) -> OpenCells:
     options: dict[str, Any] = {}
     if path.is_dir():  # files of GEO have a prefix: GSM123_matrix.mtx.gz
         options["prefix"] = next(path.glob("*matrix.mtx*")).name.partition("matrix.mtx")[0]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Variable names are not unique")
-        adata = getattr(scanpy, reader)(path, **options)
+    adata = getattr(scanpy, reader)(path, **options)
     if not adata.var_names.is_unique:
         _log.info("%s: names of genes that repeat get a number at their end", path.name)
         adata.var_names_make_unique()
@@ -412,7 +410,7 @@ def _by_loompy(path: Path) -> OpenCells:
 def _refuse_links(h5py: Any, file: Any, path: Path) -> None:
     """Refuse an HDF5 file whose contents lie in other files, which it could read from anywhere."""
 
-    def check(name: str, link: Any) -> None:
+    def elsewhere(name: str, link: Any) -> str | None:
         where = None
         if isinstance(link, h5py.ExternalLink):
             where = link.filename
@@ -425,20 +423,25 @@ def _refuse_links(h5py: Any, file: Any, path: Path) -> None:
                 elif thing.is_virtual:
                     others = [v.file_name for v in thing.virtual_sources() if v.file_name != "."]
                     where = others[0] if others else None
-        if where is not None:
-            raise DataError(
-                f"{str(path)!r} keeps {name!r} in another file, {where!r}, which is not followed: "
-                "save it as one file."
-            )
+        return None if where is None else f"{name!r} in another file, {where!r}"
 
-    file.visititems_links(check)
+    # an exception in the callback would be lost in h5py
+    found = file.visititems_links(elsewhere)
+    if found is not None:
+        raise DataError(f"{str(path)!r} keeps {found}, which is not followed: save it as one file.")
 
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Turn whatever a reader raises into a `DataError` that names what was read."""
+    """Turn whatever a reader raises into a `DataError` that names what was read.
+
+    Old files and names that repeat are read all the same: their warnings are left out.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            for words in ("Variable names", ".*without encoding metadata", ".*very old version"):
+                warnings.filterwarnings("ignore", words)
+            yield
     except (VaexprsError, MemoryError):
         raise
     except Exception as error:  # h5py, zarr, anndata and scanpy each have errors of their own
