@@ -1,0 +1,53 @@
+"""How values were made from counts: scaled to a common sum, then perhaps logged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["Normalisation"]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The map from counts to the values of the data.
+
+    A count ``k`` of a cell with ``n`` counts in all becomes ``s = k * sum / n``, and then
+    ``log(s + pseudocount) / log(log_base)`` where there is a base. Zeros stay zeros.
+
+    Attributes
+    ----------
+    log_base
+        Base of the logarithm, or None where values were not logged.
+    pseudocount
+        1 for ``log1p``; 0 for the logarithm of positive values alone. 0 where not logged.
+    log_sum
+        Natural logarithm of the sum of a cell's values before the logarithm. Where genes were
+        left out after scaling, sums vary: then the mean over cells.
+    slope, deviation
+        For sums that vary: the log sum is ``log_sum + slope * (log n - centre)`` plus normal noise
+        of this standard deviation. Both 0 where the sum is the same in all cells.
+    centre
+        Mean of ``log n`` over the training cells.
+    """
+
+    log_base: float | None
+    pseudocount: float
+    log_sum: float
+    slope: float = 0.0
+    deviation: float = 0.0
+    centre: float = 0.0
+
+    @property
+    def varies(self) -> bool:
+        """Whether the sum differs between cells."""
+        return self.slope != 0 or self.deviation != 0
+
+    def describe(self) -> str:
+        """Return the map in a few words, as ``log1p of counts scaled to 10,000``."""
+        about = "about " if self.varies else ""
+        scaled = f"counts scaled to {about}{math.exp(self.log_sum):,.6g} per cell"
+        if self.log_base is None:
+            return scaled
+        base = "" if math.isclose(self.log_base, math.e) else f" to base {self.log_base:.6g}"
+        return f"{'log1p' if self.pseudocount else 'log'}{base} of {scaled}"
