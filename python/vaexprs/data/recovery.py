@@ -1,8 +1,8 @@
 """Counts recovered from normalised values.
 
-Values made from counts lie on a lattice. With ``s`` the sum that cells were scaled to and ``n`` the
-counts of a cell, each value is ``k s / n`` or a logarithm of it, for a whole number k. The
-smallest value of a cell gives the step ``s / n``, and the two smallest give the base of a logarithm:
+Values made from counts lie on a lattice. With ``s`` the sum that cells were scaled to and ``n``
+the counts of a cell, each value is ``k s / n`` or a logarithm of it, for a whole number k. The
+smallest value of a cell gives the step ``s / n``. The two smallest give the base of a logarithm:
 they belong to the counts 1 and 2 in most cells.
 """
 
@@ -120,9 +120,7 @@ def _usual(base: float) -> float:
     return next((usual for usual in _USUAL_BASES if abs(base / usual - 1) < 1e-4), base)
 
 
-def _on_lattice(
-    X: Any, linear: Callable[[Array], Array]
-) -> tuple[sparse.csr_matrix, Array] | None:
+def _on_lattice(X: Any, linear: Callable[[Array], Array]) -> tuple[sparse.csr_matrix, Array] | None:
     """Return counts and the step of each cell if every value is a whole number of steps."""
     with np.errstate(over="ignore"):
         values = linear(X.data.astype(np.float64))

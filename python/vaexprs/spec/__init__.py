@@ -13,6 +13,7 @@ from vaexprs.spec.likelihoods import (
     register,
 )
 from vaexprs.spec.metadata import read_metadata, write_metadata
+from vaexprs.spec.normalisation import Normalisation
 
 __all__ = [
     "FORMAT_VERSION",
@@ -24,6 +25,7 @@ __all__ = [
     "GeneratorSpec",
     "LibraryLaw",
     "Likelihood",
+    "Normalisation",
     "Observation",
     "Output",
     "Prior",

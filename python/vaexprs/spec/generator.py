@@ -16,6 +16,7 @@ from vaexprs.errors import ArtifactError
 from vaexprs.spec.conditions import Conditions, name_problem
 from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import Likelihood, Observation, likelihood_named
+from vaexprs.spec.normalisation import Normalisation
 
 __all__ = ["FORMAT_VERSION", "PREFIX", "GeneratorSpec"]
 
@@ -37,6 +38,9 @@ class GeneratorSpec:
         whole number, a positive one to at least 1; ``zigamma`` models of read counts. ``"mean"``:
         the mean itself is the value, for ``bernoulli`` models of data that are not binary, whose
         cross-entropy is no law of the values.
+    normalisation
+        How drawn counts become values, for models that were trained on normalised values, or
+        how draws >= 0 are scaled to a common sum; None where draws are the values.
     n_latent
         Size of the latent space.
     var_names
@@ -63,6 +67,7 @@ class GeneratorSpec:
     prior: Prior
     library: LibraryLaw | None
     observation: Observation = "draw"
+    normalisation: Normalisation | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     architecture: Mapping[str, Any] = field(default_factory=dict)
     precision: Mapping[str, Any] = field(default_factory=lambda: {"kind": "float32"})
@@ -76,6 +81,8 @@ class GeneratorSpec:
         if self.prior.kind != "standard_normal":
             _check_mixture(self.prior, self.n_latent, n_groups)
         _check_library(self, n_groups)
+        if self.normalisation is not None:
+            _check_normalisation(self.normalisation, self.law)
 
     def __repr__(self) -> str:
         """Return one line: the fields in full would show thousands of gene names."""
@@ -226,3 +233,19 @@ def _check_library(spec: GeneratorSpec, n_groups: int) -> None:
     ordered = (library.minimum >= 0).all() and (library.maximum >= library.minimum).all()
     _require(ordered, "library", "bounds must satisfy 0 <= minimum <= maximum")
     _require((library.scale >= 0).all(), "library.scale", "must not be negative")
+
+
+def _check_normalisation(normalisation: Normalisation, law: Likelihood) -> None:
+    _require(law.support != "real", "normalisation", f"does not go with {law.name!r}")
+    base = normalisation.log_base
+    _require(base is None or base > 1, "normalisation.log_base", f"must exceed 1, not {base}")
+    _require(
+        normalisation.pseudocount in (0.0, 1.0),
+        "normalisation.pseudocount",
+        f"must be 0 or 1, not {normalisation.pseudocount}",
+    )
+    # Beyond these a float32 value overflows or is zero.
+    for name in ("log_sum", "slope", "deviation", "centre"):
+        value = getattr(normalisation, name)
+        _require(abs(value) <= 80, f"normalisation.{name}", f"must lie in [-80, 80], not {value}")
+    _require(normalisation.deviation >= 0, "normalisation.deviation", "must not be negative")

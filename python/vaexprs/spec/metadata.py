@@ -11,6 +11,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from vaexprs.spec.conditions import ConditionKey, Conditions
 from vaexprs.spec.generator import FORMAT_VERSION, PREFIX, GeneratorSpec
 from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import LIKELIHOODS
+from vaexprs.spec.normalisation import Normalisation
 
 __all__ = ["MAX_CONDITIONS", "MAX_DEPTH", "MAX_GENES", "MAX_LATENT", "read_metadata",
            "write_metadata"]  # fmt: skip
@@ -94,6 +96,8 @@ def write_metadata(spec: GeneratorSpec) -> dict[str, str]:
         "architecture": dict(spec.architecture),
         "precision": dict(spec.precision),
     }
+    if spec.normalisation is not None:
+        values["normalisation"] = asdict(spec.normalisation)
     if spec.quality is not None:
         values["quality"] = dict(spec.quality)
     return {
@@ -137,6 +141,7 @@ def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
         conditions=_conditions(_entry(metadata, "conditions", dict)),
         prior=_prior(_entry(metadata, "prior", dict)),
         library=None if library is None else _library(library),
+        normalisation=_normalisation(metadata),
         provenance=_entry(metadata, "provenance", dict),
         architecture=_entry(metadata, "architecture", dict),
         precision=_entry(metadata, "precision", dict),
@@ -228,7 +233,7 @@ _JSON_NAMES: dict[type, str] = {
 }  # fmt: skip
 
 
-def _member(value: dict[str, Any], key: str, part: str, kind: type[T]) -> T:
+def _member(value: dict[str, Any], key: str, part: str, kind: type[T] | tuple[type[T], ...]) -> T:
     if key not in value:
         _refuse(f"{part}.{key}", "is missing")
     return _typed(value[key], f"{part}.{key}", kind)
@@ -289,6 +294,20 @@ def _library(value: dict[str, Any]) -> LibraryLaw:
     kind: Any = _member(value, "kind", "library", str)
     arrays = {name: _decode(value, name, "library", np.float32) for name in _LIBRARY_FIELDS}
     return LibraryLaw(kind, **arrays)
+
+
+def _normalisation(metadata: Mapping[str, str]) -> Normalisation | None:
+    if PREFIX + "normalisation" not in metadata:
+        return None
+    value = _entry(metadata, "normalisation", dict)
+    numbers: dict[str, Any] = {}
+    for field in fields(Normalisation):
+        kinds: Any = (int, float) + ((type(None),) if field.name == "log_base" else ())
+        number = _member(value, field.name, "normalisation", kinds)
+        if number is not None and abs(number) > 1e6:
+            _refuse(f"normalisation.{field.name}", "must lie in [-1e6, 1e6]")
+        numbers[field.name] = None if number is None else float(number)
+    return Normalisation(**numbers)
 
 
 def _encode(array: NDArray[Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ __all__ = ["Normalisation"]
 class Normalisation:
     """The map from counts to the values of the data.
 
-    A count ``k`` of a cell with ``n`` counts in all becomes ``s = k * sum / n``, and then
+    A count ``k`` of a cell with ``n`` counts in all (or another value >= 0 and the sum of them)
+    becomes ``s = k * sum / n``, and then
     ``log(s + pseudocount) / log(log_base)`` where there is a base. Zeros stay zeros.
 
     Attributes
@@ -46,7 +47,9 @@ class Normalisation:
     def describe(self) -> str:
         """Return the map in a few words, as ``log1p of counts scaled to 10,000``."""
         about = "about " if self.varies else ""
-        scaled = f"counts scaled to {about}{math.exp(self.log_sum):,.6g} per cell"
+        total = math.exp(self.log_sum)
+        size = f"{total:,.0f}" if total >= 100 else f"{total:.3g}"
+        scaled = f"counts scaled to {about}{size} per cell"
         if self.log_base is None:
             return scaled
         base = "" if math.isclose(self.log_base, math.e) else f" to base {self.log_base:.6g}"
