@@ -244,6 +244,26 @@ def means(
     than exp(-87) of a row's largest are taken for that.
     """
 
+def normalise(
+    data: _Float32,
+    indptr: NDArray[np.int64],
+    *,
+    seed: SupportsIndex,
+    first_cell: SupportsIndex = 0,
+    streams: NDArray[np.uint32] | None = None,
+    log_base: float,
+    pseudocount: float,
+    log_sum: float,
+    slope: float,
+    deviation: float,
+    centre: float,
+) -> None:
+    """Scale the rows of a CSR matrix to a common sum and log them, in place.
+
+    See `vaexprs.spec.Normalisation`; a `log_base` of 0 stands for no logarithm. Raises ValueError
+    where `indptr` does not rise from 0 to the length of `data`, or a number is not finite.
+    """
+
 class _Sampler(Protocol):
     """Draws from one likelihood; parameters and options as in `observe`."""
 

@@ -23,6 +23,7 @@ enum class Purpose : std::uint32_t {
     gamma = 6,        ///< attempts at a gamma variate
     poisson = 7,      ///< attempts at a Poisson variate
     condition = 8,    ///< where the sequence of conditions starts
+    normalisation = 9,  ///< noise of the sum that a cell is scaled to
 };
 
 /// Stream of cells without conditions, and of what belongs to no cell: "vaex".

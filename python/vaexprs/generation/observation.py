@@ -118,7 +118,8 @@ def draw(
     """Draw the values of consecutive cells from the likelihood.
 
     Where ``spec.observation`` is ``"mean"`` the mean is the value and nothing is drawn; where it is
-    ``"rounded"``, draws are rounded to whole numbers, positive ones to at least 1.
+    ``"rounded"``, draws are rounded to whole numbers, positive ones to at least 1. Counts of a
+    model with a normalisation become values by it.
 
     Raises
     ------
@@ -131,13 +132,17 @@ def draw(
         parameters.arrays, seed=seed, first_cell=first_cell, streams=streams,
         rounded=spec.observation == "rounded", library=parameters.library, bias=parameters.bias,
     )  # fmt: skip
+    if spec.normalisation is not None:
+        options = {"seed": seed, "first_cell": first_cell, "streams": streams}
+        _core.normalise(data, indptr, **options, **spec.normalisation.numbers())
     return CSR(data, indices, indptr, (len(parameters.arrays["mean"]), spec.n_genes))
 
 
 def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]:
     """Return the expected values of the cells, ``(n_cells, n_genes)``, float32.
 
-    Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean. Raises as `draw` does.
+    Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean. Where there is a normalisation,
+    it is applied to expected counts. Raises as `draw` does.
     """
     outputs = [parameters.arrays[name] for name in spec.outputs]
     given: dict[str, Any] = {"library": parameters.library, "bias": parameters.bias}
@@ -147,4 +152,11 @@ def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]
         mean = _core.means("poisson", outputs[:1], **given)
     else:
         mean = outputs[0].copy()
-    return spec.law.expected({**parameters.arrays, "mean": mean})
+    mean = spec.law.expected({**parameters.arrays, "mean": mean})
+    if spec.normalisation is not None:
+        # Of the expected count; the noise of the cell's sum is left out.
+        numbers = spec.normalisation.numbers() | {"deviation": 0.0}
+        rows = np.arange(len(mean) + 1, dtype=np.int64) * spec.n_genes
+        mean = np.ascontiguousarray(mean)
+        _core.normalise(mean.reshape(-1), rows, seed=0, **numbers)
+    return mean

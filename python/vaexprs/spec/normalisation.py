@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 __all__ = ["Normalisation"]
 
@@ -43,6 +43,10 @@ class Normalisation:
     def varies(self) -> bool:
         """Whether the sum differs between cells."""
         return self.slope != 0 or self.deviation != 0
+
+    def numbers(self) -> dict[str, float]:
+        """Return the fields as numbers, a base of 0 for no logarithm."""
+        return asdict(self) | {"log_base": self.log_base or 0.0}
 
     def describe(self) -> str:
         """Return the map in a few words, as ``log1p of counts scaled to 10,000``."""

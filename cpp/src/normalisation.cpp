@@ -1,0 +1,47 @@
+#include "vaexprs/normalisation.hpp"
+
+#include <algorithm>
+
+#include "vaexprs/float_math.hpp"
+#include "vaexprs/normal.hpp"
+
+namespace vaexprs {
+
+namespace {
+
+/// log(1 + s) for s >= 0, accurate for small s too: the rounding of 1 + s cancels in the ratio
+/// (D. Goldberg, "What every computer scientist should know about floating-point arithmetic", ACM
+/// Computing Surveys 23 (1991), theorem 4).
+float log_one_plus(float s) {
+    const float sum = 1.0f + s;
+    return sum == 1.0f ? s : log_float(sum) * (s / (sum - 1.0f));
+}
+
+}  // namespace
+
+void normalise(std::span<float> data, std::span<const std::int64_t> indptr,
+               const Normalisation& law, const Run& run) {
+    const float rate = law.log_base > 0.0f ? 1.0f / log_float(law.log_base) : 0.0f;
+    for (std::size_t i = 0; i + 1 < indptr.size(); ++i) {
+        const auto first = static_cast<std::size_t>(indptr[i]);
+        const auto row = data.subspan(first, static_cast<std::size_t>(indptr[i + 1]) - first);
+        double sum = 0.0;
+        for (const float value : row)
+            sum += value;
+        const auto n = static_cast<float>(sum);
+        if (!(n > 0.0f)) continue;
+        float log_sum = law.log_sum;
+        if (law.slope != 0.0f) log_sum += law.slope * (log_float(n) - law.centre);
+        if (law.deviation != 0.0f)
+            log_sum += law.deviation * tiled_normal({run.cell(i), 0}, Purpose::normalisation);
+        const float step = exp_float(std::clamp(log_sum, -80.0f, 80.0f)) / n;
+        for (float& value : row) {
+            if (value == 0.0f) continue;
+            value *= step;
+            if (rate == 0.0f) continue;
+            value = rate * (law.pseudocount == 1.0f ? log_one_plus(value) : log_float(value));
+        }
+    }
+}
+
+}  // namespace vaexprs
