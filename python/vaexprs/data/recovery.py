@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from vaexprs.data.expression import ExpressionData
+from vaexprs.errors import DataError
 from vaexprs.spec.normalisation import Normalisation
 
-__all__ = ["normalised_counts", "recover_counts"]
+__all__ = ["common_sum", "counts_of", "recover_counts", "with_counts"]
 
 Array = NDArray[np.float64]
 
@@ -67,15 +70,41 @@ def recover_counts(X: Any) -> tuple[sparse.csr_matrix, Normalisation] | None:
     return None
 
 
-def normalised_counts(counts: Any, normalisation: Normalisation, log_sum: Array) -> Any:
-    """Map counts to values: the inverse of `recover_counts`, for given log sums of the cells."""
-    out = sparse.csr_matrix(counts, dtype=np.float64, copy=True)
-    total = np.asarray(out.sum(axis=1)).ravel()
-    step = np.exp(log_sum) / np.maximum(total, 1)
-    out.data *= np.repeat(step, np.diff(out.indptr))
-    if normalisation.log_base is not None:
-        out.data = np.log(out.data + normalisation.pseudocount) / math.log(normalisation.log_base)
-    return out.astype(np.float32)
+def with_counts(data: ExpressionData) -> tuple[ExpressionData, Normalisation] | None:
+    """Return the same cells with the counts that their values were made from; None if none were."""
+    found = None if data.is_integer else recover_counts(data.X)
+    if found is None or found[0].max() <= 1:
+        return None
+    counts, normalisation = found
+    return replace(data, X=counts, source=f"the counts behind {data.source}"), normalisation
+
+
+def counts_of(data: ExpressionData, normalisation: Normalisation | None) -> ExpressionData:
+    """Return cells for a model that was fitted to counts behind values, if it was: their counts.
+
+    Raises
+    ------
+    DataError
+        If the values are not counts and come from none.
+    """
+    if normalisation is None or data.is_integer:
+        return data
+    found = with_counts(data)
+    if found is None:
+        raise DataError(
+            f"the model was trained on {normalisation.describe()}, but {data.source} holds values "
+            "that do not come from counts in such a way: pass counts, or values made alike."
+        )
+    return found[0]
+
+
+def common_sum(data: ExpressionData) -> Normalisation | None:
+    """Return the scaling of values, such as TPM, whose sum is the same in all cells; or None."""
+    if data.minimum < 0 or data.is_integer or data.n_cells < 2 or not data.library.min() > 0:
+        return None
+    log_sum = np.log(data.library)
+    same = np.std(log_sum) < _SAME_SUM
+    return Normalisation(None, 0.0, float(np.median(log_sum))) if same else None
 
 
 def _hypotheses(X: Any) -> list[tuple[float | None, float, Callable[[Array], Array]]]:

@@ -133,8 +133,7 @@ def draw(
         rounded=spec.observation == "rounded", library=parameters.library, bias=parameters.bias,
     )  # fmt: skip
     if spec.normalisation is not None:
-        options = {"seed": seed, "first_cell": first_cell, "streams": streams}
-        _core.normalise(data, indptr, **options, **spec.normalisation.numbers())
+        spec.normalisation.apply(data, indptr, seed=seed, first_cell=first_cell, streams=streams)
     return CSR(data, indices, indptr, (len(parameters.arrays["mean"]), spec.n_genes))
 
 
@@ -153,10 +152,4 @@ def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]
     else:
         mean = outputs[0].copy()
     mean = spec.law.expected({**parameters.arrays, "mean": mean})
-    if spec.normalisation is not None:
-        # Of the expected count; the noise of the cell's sum is left out.
-        numbers = spec.normalisation.numbers() | {"deviation": 0.0}
-        rows = np.arange(len(mean) + 1, dtype=np.int64) * spec.n_genes
-        mean = np.ascontiguousarray(mean)
-        _core.normalise(mean.reshape(-1), rows, seed=0, **numbers)
-    return mean
+    return mean if spec.normalisation is None else spec.normalisation.of_means(mean)

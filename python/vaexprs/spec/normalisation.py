@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs import _core
 
 __all__ = ["Normalisation"]
 
@@ -44,9 +49,28 @@ class Normalisation:
         """Whether the sum differs between cells."""
         return self.slope != 0 or self.deviation != 0
 
-    def numbers(self) -> dict[str, float]:
-        """Return the fields as numbers, a base of 0 for no logarithm."""
-        return asdict(self) | {"log_base": self.log_base or 0.0}
+    def apply(
+        self,
+        data: NDArray[np.float32],
+        indptr: NDArray[np.int64],
+        *,
+        seed: int,
+        first_cell: int = 0,
+        streams: NDArray[np.uint32] | None = None,
+    ) -> None:
+        """Map the draws of consecutive cells, rows of a CSR matrix, to values in place."""
+        _core.normalise(
+            data, indptr, seed=seed, first_cell=first_cell, streams=streams,
+            log_base=self.log_base or 0.0, pseudocount=self.pseudocount, log_sum=self.log_sum,
+            slope=self.slope, deviation=self.deviation, centre=self.centre,
+        )  # fmt: skip
+
+    def of_means(self, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the values of expected counts, ``(n_cells, n_genes)``, without noise of sums."""
+        values = np.array(mean, np.float32, order="C")
+        bounds = np.arange(len(values) + 1, dtype=np.int64) * values.shape[1]
+        replace(self, deviation=0.0).apply(values.reshape(-1), bounds, seed=0)
+        return values
 
     def describe(self) -> str:
         """Return the map in a few words, as ``log1p of counts scaled to 10,000``."""

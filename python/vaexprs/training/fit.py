@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from vaexprs.checks import known_arguments, real, whole
 from vaexprs.data import ExpressionData, read_expression
+from vaexprs.data.recovery import common_sum, counts_of, with_counts
 from vaexprs.errors import ArgumentError
-from vaexprs.spec import GeneratorSpec
+from vaexprs.spec import GeneratorSpec, Normalisation
 from vaexprs.training.calibration.latent import fit_latent_law
 from vaexprs.training.calibration.steps import State, calibrated
 from vaexprs.training.cautions import cautions
@@ -96,7 +97,9 @@ def fit_vae(
         Law of the values: ``"bernoulli"`` (the cross-entropy of values scaled to 0..1 by each
         gene's extremes), ``"gaussian"``, ``"poisson"``, ``"nb"``, ``"zinb"``, ``"zigamma"``
         (non-negative with exact zeros: RPKM, TPM, log-normalised; counts of reads, whose draws are
-        rounded to whole numbers), or ``"auto"``, which chooses by the values. The reason is
+        rounded to whole numbers), or ``"auto"``, which chooses by the values. Values
+        that were made from counts (scaled to a sum per cell, perhaps logged) are fitted as counts,
+        and generated cells are on the scale of the data. The reason is
         logged and kept in ``spec.provenance["training"]["likelihood_reason"]``.
     n_latent
         Size of the latent space. By default one for 8 cells, at most 30, or up to 64 where
@@ -171,9 +174,14 @@ def fit_vae(
     with Report(progress) as report:
         with report.phase("reading"):
             data = read_expression(adata, condition_keys=condition_keys, labels=labels, **reading)
+            data, recovered = _counts_behind(data, likelihood)
             law, reason = _law(data, likelihood)
+            normalisation = recovered
+            if recovered is None and law.row.support == "nonnegative":
+                normalisation = common_sum(data)
             validation = read_validation(validation_data, data, **reading)
             if validation is not None:
+                validation = counts_of(validation, recovered)
                 validation.check_for(law.name)
             layers = layers_of(hidden, encoder, decoder, data.n_genes, law.row)
             for sentence in cautions(data):
@@ -207,6 +215,7 @@ def fit_vae(
         spec = GeneratorSpec(
             likelihood=law.name,
             observation=law.observation(data),
+            normalisation=normalisation,
             n_latent=prepared.n_latent,
             var_names=data.var_names,
             conditions=data.conditions,
@@ -220,6 +229,19 @@ def fit_vae(
             state = State(vae.decoder, law, *given, spec, everything, scores, seed)
             spec = calibrated(state, report).spec
     return VAEFit(spec, trained.history, trained.interrupted, vae, *given, where)
+
+
+def _counts_behind(
+    data: ExpressionData, likelihood: str
+) -> tuple[ExpressionData, Normalisation | None]:
+    """Return the counts behind normalised values, and the normalisation, for laws of counts."""
+    found = None
+    if likelihood == "auto" or training_law(likelihood).row.reads_library:
+        found = with_counts(data)
+    if found is None:
+        return data, None
+    _log.info("%s holds %s: the counts are fitted", data.source, found[1].describe())
+    return found
 
 
 def _law(data: ExpressionData, likelihood: str) -> tuple[TrainingLaw, str]:

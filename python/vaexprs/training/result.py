@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vaexprs import _core
 from vaexprs.data import read_expression
+from vaexprs.data.recovery import counts_of
 from vaexprs.errors import require
 from vaexprs.files import whole_file
 from vaexprs.spec import GeneratorSpec
@@ -130,7 +131,8 @@ class VAEFit:
                 condition=cells.condition[rows].cpu().numpy(),
                 library=cells.log_library[rows].exp().cpu().numpy(),
             )  # fmt: skip
-            blocks.append(law.expected(outputs).astype(np.float32))
+            mean, scaled = law.expected(outputs).astype(np.float32), self.spec.normalisation
+            blocks.append(mean if scaled is None else scaled.of_means(mean))
         columns: dict[str, Any] = {
             key.name: pandas.Categorical.from_codes(
                 cells.data.codes[:, index], key.values(), ordered=key.ordered
@@ -210,9 +212,11 @@ class VAEFit:
             known_keys=known,
             genes=self.spec.var_names,
         )
+        law, normalisation = self.spec.law, self.spec.normalisation
+        if normalisation is not None and (law.reads_library or self.spec.observation == "rounded"):
+            expression = counts_of(expression, normalisation)
         expression.check_for(self.spec.likelihood)
-        reads_library = self.spec.law.reads_library
-        return Cells(expression, self.features, self.scaling, reads_library, self.device)
+        return Cells(expression, self.features, self.scaling, law.reads_library, self.device)
 
     def _latents(self, cells: Cells, sample: bool, seed: int) -> NDArray[np.float32]:
         mean, log_variance = posterior(self.vae, cells)
