@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import signal
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
+
+# Before NumPy is imported: pytest's workers take the cores, and threads of BLAS would only wait for
+# each other.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 with contextlib.suppress(ImportError):
     from anndata import settings as anndata_settings
