@@ -13,8 +13,8 @@ from scipy import sparse
 
 pytest.importorskip("torch")
 
-from vaexprs import fit_vae, gen_exprs  # noqa: E402
-from vaexprs.errors import DataError  # noqa: E402
+from vaexprs import fit_vae, gen_exprs
+from vaexprs.errors import DataError
 
 pytestmark = pytest.mark.torch
 
