@@ -168,8 +168,8 @@ try:
         time.sleep({more})
         raise_lost()
 except KeyboardInterrupt:
+    interrupts.ignore_signals()
     print("raised", interrupts.signal_that_came(), flush=True)
-interrupts.ignore_signals()
 print("done", flush=True)
 time.sleep(0.2)
 """

@@ -6,12 +6,14 @@ a process that only generates never imports torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from vaexprs._version import __version__
 
+# Not from `typing`, whose import takes longer than all of this: the command line is deaf to
+# signals until it has begun.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from vaexprs.artifact import Artifact, load_artifact
     from vaexprs.errors import (
         ArgumentError,
@@ -81,6 +83,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'vaexprs' has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

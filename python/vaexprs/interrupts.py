@@ -18,8 +18,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # `typing` is slow to import, and signals are not heard meanwhile
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, NoReturn
 
 __all__ = [
     "at_signal",

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from vaexprs.interrupts import guard_process, ignore_signals, signal_that_came
+
+TYPE_CHECKING = False  # `typing` is slow to import, and signals are not heard meanwhile
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 __all__ = ["main", "run"]
 
