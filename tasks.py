@@ -10,6 +10,9 @@
     The tests longer than twenty seconds, in the environment that ``test`` made.
 ``python tasks.py lint``
     Format, lint, spelling and types, in that environment.
+``python tasks.py sanitize``
+    The C++ core under AddressSanitizer and UBSan, its threads under ThreadSanitizer, with the tests
+    of the core, generation and sinks, in that environment; Linux with GCC.
 ``python tasks.py fuzz [--minutes N]``
     Damaged and hostile files against the checks, in that environment; by default a short run.
 ``python tasks.py wheel [PYTHON]``
@@ -36,7 +39,7 @@ TORCH = "torch==2.13.0"
 
 def main() -> None:
     """Run the task that the command line names."""
-    tasks = {task.__name__: task for task in (demo, test, slow, lint, fuzz, wheel)}
+    tasks = {task.__name__: task for task in (demo, test, slow, lint, sanitize, fuzz, wheel)}
     if len(sys.argv) < 2 or sys.argv[1] not in tasks:
         sys.exit(__doc__)
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before pip could refuse
@@ -85,6 +88,53 @@ def lint() -> None:
     run(python, "-m", "mypy.stubtest", "vaexprs._core", cwd=ENVIRONMENTS)
 
 
+def sanitize() -> None:
+    """Run tests with a core that stops at bad addresses, undefined behaviour and data races.
+
+    Left out are the tests that measure time or memory, which sanitizers change.
+    """
+    python = environment_python(ENVIRONMENTS / "test")
+    folder = ENVIRONMENTS / "sanitize"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, flags in {"thread": "thread", "address": "address,undefined"}.items():
+        options = [
+            f"-DVAEXPRS_SANITIZE={flags}",
+            "-DCMAKE_BUILD_TYPE=None",
+            "-DCMAKE_CXX_FLAGS=-O1",
+            "-DVAEXPRS_WERROR=OFF",  # code for sanitizers brings warnings of its own
+        ]
+        cpp_tests(python, folder / name, *options, tests="inputs|kernels|random")
+    package = folder / "python" / "vaexprs"
+    shutil.copytree(ROOT / "python" / "vaexprs", package, ignore=shutil.ignore_patterns("*.so"))
+    found = subprocess.check_output([python, "-m", "pybind11", "--cmakedir"], text=True).strip()
+    cmake, build = python.parent / "cmake", folder / "address"
+    options = [
+        "-DVAEXPRS_BUILD_PYTHON=ON",
+        f"-Dpybind11_DIR={found}",
+        f"-DPython_EXECUTABLE={python}",
+    ]
+    run(cmake, "-S", ROOT, "-B", build, *options)
+    run(cmake, "--build", build, "--parallel", "2", "--target", "_core")
+    shutil.copy(next(build.glob("_core*.so")), package)
+    libraries = [
+        subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
+    settings = {
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",  # those of Python and its packages
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "PYTHONPATH": package.parent,
+    }
+    left_out = ["--deselect=tests/core/test_speed.py", "--deselect=tests/generation/test_memory.py"]
+    places = ["tests/core", "tests/generation", "tests/sinks"]
+    # Python's capture, so that a report reaches the terminal though the process ends.
+    run(
+        "env", *(f"{name}={value}" for name, value in settings.items()),
+        python, "-m", "pytest", "-q", "--capture=sys", *left_out, *places, cwd=ROOT,
+    )  # fmt: skip
+
+
 def wheel(base: str = sys.executable) -> None:
     """Build a wheel with a given Python and test it where torch was never installed."""
     name = f"wheel-{version_of(base)}"
@@ -111,15 +161,16 @@ def wheel(base: str = sys.executable) -> None:
         run(python, "-m", "pytest", "-n", "2", "-m", "not torch and not slow", cwd=place)
 
 
-def cpp_tests(python: Path) -> None:
+def cpp_tests(
+    python: Path, build: Path = ENVIRONMENTS / "cpp-tests", *more: str, tests: str = ""
+) -> None:
     """Build and run the C++ tests, which know no Python, with warnings as errors."""
-    build = ENVIRONMENTS / "cpp-tests"
     shutil.rmtree(build, ignore_errors=True)
     cmake, ctest = python.parent / "cmake", python.parent / "ctest"
     options = ["-DVAEXPRS_BUILD_TESTS=ON", "-DVAEXPRS_BUILD_PYTHON=OFF", "-DVAEXPRS_WERROR=ON"]
-    run(cmake, "-S", ROOT, "-B", build, "-DCMAKE_BUILD_TYPE=Release", *options)
+    run(cmake, "-S", ROOT, "-B", build, "-DCMAKE_BUILD_TYPE=Release", *options, *more)
     run(cmake, "--build", build, "--parallel", "2")
-    run(ctest, "--test-dir", build, "--output-on-failure")
+    run(ctest, "--test-dir", build, "--output-on-failure", "--tests-regex", tests)
 
 
 def fresh_environment(name: str, base: str = sys.executable) -> Path:

@@ -1,7 +1,8 @@
 // The table of likelihoods: everything that bindings and sampling need to know of each.
 //
-// A new one is a row here, its meaning in reference.hpp, and a kernel sample_<name> in
-// src/kernels/ that makes the same draws by vectors.
+// A new one is a row here, its meaning as a function of reference.hpp, and a header with a kernel
+// sample_<name>, which makes the same draws by vectors: included by src/kernels/counts.cpp, or by
+// table.cpp where its values must be the same bits on every machine.
 
 #pragma once
 

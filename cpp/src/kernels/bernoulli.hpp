@@ -5,12 +5,12 @@
 #include "vaexprs/reference.hpp"
 
 #include "filter.hpp"
+#include "kernels_of_isa.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 
 /// The first byte of v decides unless it is the one in which the mean lies; then all bits do.
-static inline std::size_t draw_bernoulli(const ObservationRow& row, SparseRow out,
-                                         std::uint32_t* scratch) {
+std::size_t sample_bernoulli(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     constexpr float kJustAboveOne = 0x1.000002p0f;
     auto* means = reinterpret_cast<float*>(scratch + row.n_genes + kPadding);
     const std::size_t n_candidates = filter_candidates(row, kJustAboveOne, scratch, means);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "counts.hpp"
+#include "kernels_of_isa.hpp"
 #include "weight.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
@@ -84,5 +85,17 @@ struct ZeroInflatedLaw {
                                row.parameters[2][gene]);
     }
 };
+
+std::size_t sample_poisson(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_counts<PoissonLaw>(row, out, scratch);
+}
+
+std::size_t sample_nb(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_counts<NegativeBinomialLaw>(row, out, scratch);
+}
+
+std::size_t sample_zinb(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return draw_counts<ZeroInflatedLaw>(row, out, scratch);
+}
 
 }  // namespace vaexprs::VAEXPRS_ISA

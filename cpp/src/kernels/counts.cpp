@@ -4,24 +4,3 @@
 
 #include "bernoulli.hpp"
 #include "count_laws.hpp"
-#include "kernels_of_isa.hpp"
-
-namespace vaexprs::VAEXPRS_ISA {
-
-std::size_t sample_bernoulli(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return draw_bernoulli(row, out, scratch);
-}
-
-std::size_t sample_poisson(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return draw_counts<PoissonLaw>(row, out, scratch);
-}
-
-std::size_t sample_nb(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return draw_counts<NegativeBinomialLaw>(row, out, scratch);
-}
-
-std::size_t sample_zinb(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return draw_counts<ZeroInflatedLaw>(row, out, scratch);
-}
-
-}  // namespace vaexprs::VAEXPRS_ISA

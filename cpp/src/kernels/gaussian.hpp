@@ -7,11 +7,11 @@
 #include "check.hpp"
 #include "compaction.hpp"
 #include "fill.hpp"
+#include "kernels_of_isa.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 
-static inline std::size_t draw_gaussian(const ObservationRow& row, SparseRow out,
-                                        std::uint32_t* scratch) {
+std::size_t sample_gaussian(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     const float *mean = row.parameters[0], *scale = row.parameters[1];
     if (!all_within(mean, row.n_genes, -kLargest, kLargest)) return kBadMean;
     auto* values = reinterpret_cast<float*>(scratch);

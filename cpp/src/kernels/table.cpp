@@ -12,14 +12,6 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-std::size_t sample_gaussian(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return draw_gaussian(row, out, scratch);
-}
-
-std::size_t sample_zigamma(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
-    return draw_zigamma(row, out, scratch);
-}
-
 #define VAEXPRS_KERNEL(name, ...) sample_##name,
 const Kernels kKernels = {VAEXPRS_ISA_NAME, {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)},
                           fill_uniform,     fill_normal,

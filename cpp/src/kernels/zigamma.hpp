@@ -12,6 +12,7 @@
 
 #include "check.hpp"
 #include "filter.hpp"
+#include "kernels_of_isa.hpp"
 #include "weight.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
@@ -122,8 +123,7 @@ static inline void attempt_round(const ObservationRow& row, GammaState& s, std::
     }
 }
 
-static inline std::size_t draw_zigamma(const ObservationRow& row, SparseRow out,
-                                       std::uint32_t* scratch) {
+std::size_t sample_zigamma(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     if (!all_within(row.parameters[0], row.n_genes, 0.0f, 0x1.fffffep62f)) return kBadMean;
     const auto words = [&](std::size_t i) { return scratch + i * (row.n_genes + kPadding); };
     GammaState s{words(0), reinterpret_cast<float*>(words(1)), words(2), words(3), words(4)};
