@@ -15,7 +15,11 @@ from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, 
 
 __all__ = ["fit"]
 
-_LikelihoodChoice = Literal["auto", "bernoulli", "gaussian", "poisson", "nb", "zinb", "zigamma"]
+
+def _likelihoods(incomplete: str) -> list[str]:
+    from vaexprs.spec import LIKELIHOODS
+
+    return [name for name in ("auto", *LIKELIHOODS) if name.startswith(incomplete)]
 
 
 def fit(
@@ -32,7 +36,11 @@ def fit(
         bool, typer.Option("--drop-empty", help="Leave out cells without any counts.")
     ] = False,
     likelihood: Annotated[
-        _LikelihoodChoice, typer.Option(help="Law of the values; auto looks at the data.")
+        str,
+        typer.Option(
+            help="Law of the values, such as nb or zigamma; auto looks at the data.",
+            autocompletion=_likelihoods,
+        ),
     ] = "auto",
     n_latent: Annotated[
         int | None, typer.Option(help="Size of the latent space; by default from the data.")
@@ -53,7 +61,7 @@ def fit(
     ] = 15,
     seed: Seed = 0,
     device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
+        str, typer.Option(help="Where to train: auto, cpu, cuda, cuda:0 or mps.")
     ] = "auto",
     precision: Annotated[
         Literal["float32", "int8"],
@@ -78,6 +86,7 @@ def fit(
     from vaexprs.export.quantization import NARROW
     from vaexprs.files import check_output, whole_files
     from vaexprs.training import fit_vae
+    from vaexprs.training.progress import Report
 
     for path, suffix in ((output, ".onnx"), (save, ".safetensors"), (history, ".json")):
         if path is not None:
@@ -115,7 +124,12 @@ def fit(
         (history, lambda p: p.write_text(json.dumps(vae.history, indent=1), encoding="utf-8")),
     ]
     wanted = [(path, write) for path, write in writers if path is not None]
-    with whole_files([path for path, _ in wanted], overwrite=overwrite) as partials:
+    paths = [path for path, _ in wanted]
+    with (
+        Report(not quiet) as report,
+        report.phase("writing"),
+        whole_files(paths, overwrite=overwrite) as partials,
+    ):
         for (_, write), partial in zip(wanted, partials, strict=True):
             write(partial)
     spec = vae.spec

@@ -45,9 +45,9 @@ def cautions(data: ExpressionData) -> Iterator[str]:
             small = small[np.argsort(sizes[small], kind="stable")]
             named = ", ".join(f"{key.categories[c]!r} ({sizes[c]})" for c in small[:_NAMED])
             yield (
-                f"{small.size} of {len(sizes)} categories of {key.name!r} have fewer than "
-                f"{_SMALL_CLASS} cells: {named}{', ...' if small.size > _NAMED else ''}; "
-                "generated cells of these borrow most of their variation from the others."
+                f"categories of {key.name!r} with fewer than {_SMALL_CLASS} cells, {small.size} of "
+                f"{len(sizes)}: {named}{', ...' if small.size > _NAMED else ''}; their generated "
+                "cells borrow most of their variation from the others."
             )
     yield from _absurd_value(data)
 

@@ -165,6 +165,8 @@ def fit_vae(
         raise ArgumentError(f"validation_split must be in [0, 1), got {validation_split}.")
     n_latent = None if n_latent is None else whole("n_latent", n_latent, 1)
     where = choose_device(device)
+    if likelihood != "auto":
+        training_law(likelihood)  # a wrong name is answered before anything is read
 
     plain = encoder is not None or decoder is not None
     reading: dict[str, Any] = {

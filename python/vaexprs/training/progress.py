@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 __all__ = ["Report", "Show"]
 
@@ -29,8 +30,8 @@ class Report:
     def __init__(self, visible: bool) -> None:
         self._console = Console(stderr=True, quiet=not visible, highlight=False, soft_wrap=True)
         self._bars = Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=20),
+            TextColumn("{task.description:<11}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12),
             TimeElapsedColumn(),
             TextColumn("{task.fields[text]}"),
             console=self._console,

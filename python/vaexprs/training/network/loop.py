@@ -108,7 +108,9 @@ def train(
                     best_loss, done.best_epoch = np.inf if early else watched, epoch
                     best_weights = copy.deepcopy(vae.state_dict()) if validation else None
                 stale = epoch - done.best_epoch
-                show(_described(epoch, losses, done.best_epoch, schedule), stale)
+                stops = validation is not None and schedule.patience is not None
+                text = _described(epoch, losses, done.best_epoch, schedule)
+                show(text, stale if stops else epoch + 1)
                 if schedule.patience is not None and stale >= schedule.patience:
                     break
     except KeyboardInterrupt:
@@ -125,14 +127,11 @@ def train(
 
 
 def _described(epoch: int, losses: Mapping[str, float], best: int, schedule: Schedule) -> str:
-    shown = {"loss": losses["loss"], "KL": losses["kl"]}
-    if "val_loss" in losses:
-        shown["validation"] = losses["val_loss"]
-    text = "  ".join(f"{name} {value:,.1f}" for name, value in shown.items())
-    text = f"epoch {epoch + 1}  {text}"
+    watched = losses.get("val_loss", losses["loss"])
     if schedule.patience is None or "val_loss" not in losses:
-        return f"{text}  of {schedule.epochs} epochs"
-    return f"{text}  best {best + 1}, patience {epoch - best} of {schedule.patience}"
+        return f"epoch {epoch + 1}/{schedule.epochs}  loss {watched:,.1f}"
+    patience = f"{epoch - best}/{schedule.patience}"
+    return f"epoch {epoch + 1}  loss {watched:,.1f}  best {best + 1}  patience {patience}"
 
 
 def _parameter_groups(vae: VAE, schedule: Schedule) -> list[dict[str, Any]]:
