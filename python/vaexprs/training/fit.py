@@ -164,7 +164,7 @@ def fit_vae(
     if validation_split >= 1:
         raise ArgumentError(f"validation_split must be in [0, 1), got {validation_split}.")
     n_latent = None if n_latent is None else whole("n_latent", n_latent, 1)
-    where = choose_device(device)
+    seed, where = schedule.seed, choose_device(device)
     if likelihood != "auto":
         training_law(likelihood)  # a wrong name is answered before anything is read
 
