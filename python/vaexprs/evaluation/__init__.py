@@ -1,4 +1,4 @@
-"""Real beside generated cells, and beside every score its real-vs-real control.
+"""Scores of generated cells, each beside its real-vs-real control.
 
 `evaluate` measures and returns a `Report`; `run_report` does so from files to files. The scores
 themselves are pure functions on arrays in `vaexprs.evaluation.metrics`.

@@ -1,4 +1,4 @@
-"""Measure generated cells beside real ones: `evaluate`."""
+"""`evaluate`: read cells, draw rounds, compute scores, return a report."""
 
 from __future__ import annotations
 

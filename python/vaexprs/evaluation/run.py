@@ -1,4 +1,4 @@
-"""What the command line calls: from files to a page, a JSON, and scores inside an artifact."""
+"""`run_report`: evaluate files; write a page, a JSON, and scores into an artifact."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_report(
     overwrite: bool = False,
     **options: Any,
 ) -> Report:
-    """Evaluate generated cells in files, and write what was asked for.
+    """Evaluate generated cells in files, and write the outputs that are named.
 
     Outputs and the artifact are checked before any work starts.
 

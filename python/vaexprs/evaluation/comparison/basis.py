@@ -1,4 +1,4 @@
-"""Axes on which cells are compared: variable genes and principal components."""
+"""Variable genes and principal components in which cells are compared."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vaexprs.evaluation.arrays import Array, Matrix, dense, mean_variance, nonze
 
 __all__ = ["Basis"]
 
-#: Genes that principal components are found in.
-N_PCA_GENES = 2000
-N_COMPONENTS = 50
+#: The customary numbers of variable genes and of components.
+N_PCA_GENES, N_COMPONENTS = 2000, 50
+#: Cells that are dense at once: 32 MB.
 ROWS_AT_A_TIME = 4096
 
 

@@ -1,4 +1,4 @@
-"""The range in which a score of real cells would fall, and the verdict on a generated one.
+"""Ranges of scores of real cells, and verdicts on those of generated cells.
 
 Generated score and control are compared within a round, where they share basis and test cells:
 let d be their difference. Rounds come in pairs whose controls share no cell, nor do their
@@ -10,8 +10,8 @@ generated cells where there are enough. Write d as a part that depends on single
 - the mean within a pair has (almost) no linear part left to vary, since it uses the cells of both
   rounds: its variance over pairs is M.
 
-So D - M is what the choice of cells contributes to the mean over all rounds, as if other training
-and generated cells had been there, and M / (number of pairs) what the remainder contributes. The
+So the choice of cells contributes D - M to the mean over all rounds, as if other training and
+generated cells had been there, and the remainder contributes M / (number of pairs). The
 range is the control plus and minus the 97.5 % point of Student's t, with as many degrees of freedom
 as pairs, times the root of
 
@@ -78,7 +78,7 @@ class Score:
     Attributes
     ----------
     kind
-        What the score is.
+        Declaration of the score.
     key
         Its key in the JSON: that of the kind, and where it has one the condition key or donor.
     value
@@ -107,12 +107,12 @@ class Score:
 
     @property
     def low(self) -> float:
-        """Lower end of the range, not below what the score can be."""
+        """Lower end of the range, not below the bound of the score."""
         return max(self.control - self.width, self.kind.bounds[0])
 
     @property
     def high(self) -> float:
-        """Upper end of the range, not above what the score can be."""
+        """Upper end of the range, not above the bound of the score."""
         return min(self.control + self.width, self.kind.bounds[1])
 
     def judged(self) -> Score:
@@ -137,7 +137,7 @@ class Score:
 
 
 def judge(value: float, low: float, high: float, direction: Direction) -> Verdict:
-    """Say where a value lies; a value that could not be computed has no verdict."""
+    """Return the verdict on a value; one that could not be computed has none."""
     if math.isnan(value) or math.isnan(low) or math.isnan(high):
         return "none"
     if low <= value <= high:
@@ -165,7 +165,7 @@ class Overlap:
 
     @property
     def kappa(self) -> float:
-        """What D - M is to be multiplied by.
+        """Factor of D - M.
 
         With σ² the variance of the linear part of a score of m cells, the mean over all rounds
         has σ² (ρ + ρ'). D holds σ² (1 - q / 2) of it, and M holds what is left of the linear
@@ -173,12 +173,12 @@ class Overlap:
         """
         held = self._in_d - (0.5 - self.control)
         held -= max(0.0, 0.5 + self.repeated / 2 - self.generated)
-        # Never above what D alone bounds, and never below 1.
+        # At most the bound by D alone, and at least 1.
         return max(1.0, (self.control + self.generated) / held) if held > 0 else math.inf
 
     @property
     def ceiling(self) -> float:
-        """What the choice of cells contributes, over D, where D has no remainder at all."""
+        """Contribution of the choice of cells over D, where D has no remainder."""
         return (self.control + self.generated) / self._in_d
 
     @property
@@ -231,16 +231,16 @@ def score_rounds(
     Parameters
     ----------
     kind
-        What the score is.
+        Declaration of the score.
     generated, control
         Values of each round.
     overlap
         As for `half_width`.
     standard_errors
-        Of the control in each round, for areas under ROC curves of which few rounds can be
-        afforded. Then the range is the usual one of a single round, the control plus and minus
-        1.96 standard errors; that the scores are means over rounds leaves room for what the
-        standard error does not know, the choice of the training folds.
+        Of the control in each round, for areas under ROC curves that are too slow for many
+        rounds. The range is then that of a single round, the control plus and minus 1.96
+        standard errors; the scores are means over rounds, which leaves room for the choice of
+        the training folds, which the standard error does not contain.
     of
         The condition key or donor that the score is for.
     """

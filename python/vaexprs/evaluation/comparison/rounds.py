@@ -1,17 +1,17 @@
-"""Who is compared with whom: rounds of basis, control, test and generated cells.
+"""Draw the rounds of an evaluation: cells for basis, control, test and generated side.
 
 In each round the training cells are cut into two stratified halves. One fits the bases (gene
-choice, principal components) and is compared with nothing that would give it away; from the other
-comes the control. Control and generated cells, as many of each, are then compared with the same
-test cells by the same code. Every side holds as many cells of each combination of conditions, so
-that no score says only that the composition differs.
+choice, principal components), in which it is compared only as training cells. The other gives the
+control. Equally many control and generated cells are then compared with the same test cells by the
+same code. Every side holds the same number of cells of each combination of conditions, so that no
+score reflects only a different composition.
 
 Rounds come in pairs: in the second of a pair the halves change places, and other generated cells
-are drawn. What differs between the two then says how much a score depends on which cells were
-drawn (see `vaexprs.evaluation.comparison.ranges`).
+are drawn. The difference between the two measures how much a score depends on the draw of cells
+(see `vaexprs.evaluation.comparison.ranges`).
 
 A basis fitted on the very cells that are compared shows them with a variance that is too large,
-and a classifier finds that; hence the half that is kept apart.
+and a classifier finds that; hence the half for the basis alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vaexprs.evaluation.comparison.ranges import Overlap
 
 __all__ = ["LEAST_CELLS", "Pool", "Round", "make_pool", "rounds", "stratified_halves"]
 
-#: Fewest cells that a side may have.
+#: Fewest cells of a side: half a fold of 5 for classifiers.
 LEAST_CELLS = 10
 #: A cell with fewer genes detected may equal another one by chance, so it is no duplicate.
 LEAST_GENES_OF_A_DUPLICATE = 50
@@ -44,8 +44,8 @@ class Round:
     basis
         Half of the training cells, which fits the bases.
     control, test, generated
-        As many real training cells of the other half, real test cells and generated cells, with
-        the same composition.
+        Equally many real training cells of the other half, real test cells and generated cells,
+        with the same composition.
     """
 
     basis: Array
@@ -71,7 +71,7 @@ class Pool:
     matched_by
         Condition keys by which compositions are made equal.
     notes
-        What was found and done on the way, in plain sentences.
+        Sentences for the reader.
     """
 
     train: Array
@@ -90,7 +90,7 @@ class Pool:
 
 
 def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int) -> Pool:
-    """Find which cells can be compared fairly.
+    """Return the cells that can be compared fairly.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int
 
 
 def _overlap(pool: Pool, drawn: Round) -> Overlap:
-    """Shares of the cells that a round compares, each combination by its number of cells."""
+    """Return the shares of cells that a round compares, weighted by combination."""
     names, counts = np.unique(pool.real_groups[drawn.test], return_counts=True)
     weights = counts / counts.sum()
     train = counts / _counts_of(pool.real_groups[pool.train], names)
@@ -161,7 +161,7 @@ def rounds(pool: Pool, n_rounds: int, *, seed: int) -> Iterator[Round]:
 
 
 def stratified_halves(rows: Array, groups: Array, rng: Generator) -> tuple[Array, Array]:
-    """Cut rows in two halves with as equal a composition as can be."""
+    """Cut rows in two halves whose composition is equal up to single cells."""
     order = rng.permutation(len(rows))
     order = order[np.argsort(groups[order], kind="stable")]
     # Every second cell of the sorted order: odd group sizes even out over the groups.
@@ -207,7 +207,7 @@ def _draw_pair(pool: Pool, rng: Generator, max_cells: int) -> tuple[Round, Round
 
 
 def _common_composition(groups: list[Array], max_cells: int, rng: Generator) -> tuple[Array, Array]:
-    """Cells of each combination that every side has, at most ``max_cells`` in all."""
+    """Return the cells of each combination that every side has, ``max_cells`` at most in all."""
     names = np.unique(np.concatenate(groups))
     counts = np.stack([_counts(side, names) for side in groups])
     wanted = counts.min(axis=0)
@@ -250,7 +250,7 @@ def _matching_keys(data: Evaluated, keys: Sequence[str], notes: list[str]) -> tu
 
 
 def _without_duplicates(data: Evaluated, notes: list[str]) -> tuple[Array, Array]:
-    """Rows of the real cells without repeated cells, which may not stand on two sides."""
+    """Return rows of the real cells without repeats, which must not be on two sides."""
     prints = [fingerprints(data.train.given)]
     detected = [np.asarray((data.train.given != 0).sum(axis=1)).ravel()]
     if data.test is not None:

@@ -1,4 +1,4 @@
-"""Whether cells match the condition they were made for, and conditions differ as they should."""
+"""Agreement of cells with their condition, and differences between conditions."""
 
 from __future__ import annotations
 
@@ -116,18 +116,12 @@ def categories_of(split: Split, key: str) -> list[CategoryRow]:
 
 
 @metric(
-    ScoreKind(
-        "condition_agreement",
-        "conditions",
-        "Agreement with the condition",
-        "match",
+    ScoreKind("condition_agreement", "conditions", "Agreement with the condition", "match",
         "Share of generated cells that a classifier trained on training cells puts in the "
         "requested category, categories weighted as in the test cells; the control is its accuracy "
-        "on test cells. Above the control: cells are more clear-cut than real ones.",
-        SHARE,
-    ),
+        "on test cells. Above the control: cells are more clear-cut than real ones.", SHARE),
     stage="whole",
-)
+)  # fmt: skip
 def agreement(split: Split) -> dict[str, Measured]:
     """Ask a classifier trained on real training cells for the category of each cell.
 
@@ -237,33 +231,15 @@ def contrasts_of(side: Side, key: str) -> dict[str, Contrast]:
 
 
 @metric(
-    ScoreKind(
-        "fold_change_slope",
-        "conditions",
-        "Fold changes: slope",
-        "match",
+    ScoreKind("fold_change_slope", "conditions", "Fold changes: slope", "match",
         "Slope through the origin of generated on test log2 fold changes, category against rest, "
-        "mean over categories. Noise in the test cells pulls it below 1, in the control too.",
-        ANY,
-    ),
-    ScoreKind(
-        "fold_change_correlation",
-        "conditions",
-        "Fold changes: correlation",
-        "higher",
-        "Pearson correlation over genes of these fold changes, mean over categories.",
-        SIGNED,
-    ),
-    ScoreKind(
-        "markers_kept",
-        "conditions",
-        "Top 100 markers kept",
-        "higher",
+        "mean over categories. Noise in the test cells pulls it below 1, in the control too.", ANY),
+    ScoreKind("fold_change_correlation", "conditions", "Fold changes: correlation", "higher",
+        "Pearson correlation over genes of these fold changes, mean over categories.", SIGNED),
+    ScoreKind("markers_kept", "conditions", "Top 100 markers kept", "higher",
         "Share of the 100 strongest markers (Welch's t) in test cells that are so in generated "
-        "cells, mean over categories.",
-        SHARE,
-    ),
-)
+        "cells, mean over categories.", SHARE),
+)  # fmt: skip
 def fold_changes(compared: Comparison) -> dict[str, float]:
     """Compare the contrasts of all categories of each condition key."""
     found = {}

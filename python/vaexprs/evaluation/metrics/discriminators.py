@@ -1,8 +1,8 @@
-"""Whether a classifier can tell generated from real cells.
+"""Classifiers that separate generated from real cells.
 
 The score is the area under the ROC curve on held-out folds: 0.5 when the classifier does no
-better than a coin, 1.0 when it never errs. It is unbounded in the sense that the forest's trees
-grow until their leaves are pure.
+better than a coin, 1.0 when it never errs. The forest's trees grow
+until their leaves are pure.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vaexprs.errors import ArgumentError, DataError
-from vaexprs.evaluation.arrays import Array, Floats
+from vaexprs.evaluation.arrays import Array, Floats, openmp_threads
 from vaexprs.evaluation.comparison.sides import Comparison
 from vaexprs.evaluation.registry import SHARE, ScoreKind, metric
 
-__all__ = ["N_GENES", "Discrimination", "discriminate", "forests", "logistic", "mann_whitney_auc"]
+__all__ = ["N_GENES", "Discrimination", "boosting", "discriminate", "forests", "logistic",
+           "mann_whitney_auc"]  # fmt: skip
 
 #: Most variable genes that classifiers see.
 N_GENES = 500
@@ -44,8 +45,9 @@ class Discrimination:
     roc
         Mean true positive rate over the folds at 101 evenly spaced false positive rates.
     importance
-        What each feature contributes: mean decrease in impurity of a forest, or the absolute
-        standardised coefficient of a logistic regression; mean over folds, ``(n_features,)``.
+        Contribution of each feature: mean decrease in impurity of a forest, or the absolute
+        standardised coefficient of a logistic regression; zeros of boosting, which has none.
+        Mean over folds, ``(n_features,)``.
     """
 
     auc: float
@@ -65,7 +67,7 @@ def discriminate(
     real: Array,
     generated: Array,
     *,
-    model: Literal["forest", "logistic"] = "forest",
+    model: Literal["forest", "boosting", "logistic"] = "forest",
     n_trees: int = 300,
     n_folds: int = 5,
     strata: tuple[Array, Array] | None = None,
@@ -84,7 +86,9 @@ def discriminate(
         cells each.
     model
         ``"forest"``: `sklearn.ensemble.RandomForestClassifier`, trees grown in full, a square
-        root of the features tried at each split. ``"logistic"``: logistic regression with an L2
+        root of the features tried at each split. ``"boosting"``:
+        `sklearn.ensemble.HistGradientBoostingClassifier`, 100 trees of 8 leaves that each split
+        on one of a fifth of the features. ``"logistic"``: logistic regression with an L2
         penalty (C = 1) on features standardised by the training folds.
     n_trees
         Trees of the forest.
@@ -134,25 +138,13 @@ def discriminate(
 
 
 @metric(
-    ScoreKind(
-        "forest_auc_components",
-        "classifiers",
-        "Random forest, 50 components (AUC)",
-        "lower",
+    ScoreKind("forest_auc_components", "classifiers", "Random forest, 50 components (AUC)", "lower",
         "Random forest of full-grown trees on principal-component scores, generated against test "
-        "cells, 5 stratified folds; 0.5 is a coin toss, 1 never errs.",
-        SHARE,
-    ),
-    ScoreKind(
-        "forest_auc_genes",
-        "classifiers",
-        "Random forest, 500 genes (AUC)",
-        "lower",
-        "The same on the most variable genes.",
-        SHARE,
-    ),
+        "cells, 5 stratified folds; 0.5 is a coin toss, 1 never errs.", SHARE),
+    ScoreKind("forest_auc_genes", "classifiers", "Random forest, 500 genes (AUC)", "lower",
+        "The same on the most variable genes.", SHARE),
     few_rounds=True,
-)
+)  # fmt: skip
 def forests(compared: Comparison) -> dict[str, Discrimination]:
     """Random forests on components and on genes."""
     test, side = compared.test, compared.side
@@ -169,16 +161,31 @@ def forests(compared: Comparison) -> dict[str, Discrimination]:
 
 
 @metric(
-    ScoreKind(
-        "logistic_auc_genes",
-        "classifiers",
-        "Logistic regression, 500 genes (AUC)",
-        "lower",
+    ScoreKind("boosting_auc", "classifiers", "Gradient boosting (AUC)", "lower",
+        "Gradient boosting on the most variable genes, the components and the library size "
+        "together; mostly the strictest of the classifiers.", SHARE),
+    few_rounds=True,
+)  # fmt: skip
+def boosting(compared: Comparison) -> dict[str, Discrimination]:
+    """Gradient boosting on genes, components and the logged library size."""
+    features = []
+    for side in (compared.test, compared.side):
+        library = np.asarray(side.cells.given.sum(axis=1), dtype=np.float64).reshape(-1, 1)
+        logged = np.log1p(np.maximum(library, 0.0))
+        features.append(np.hstack([side.block[:, :N_GENES], side.components, logged]))
+    strata = (compared.test.groups, compared.side.groups)
+    with openmp_threads(compared.n_jobs):
+        found = discriminate(
+            features[0], features[1], model="boosting", strata=strata, seed=compared.seed
+        )
+    return {"boosting_auc": found}
+
+
+@metric(
+    ScoreKind("logistic_auc_genes", "classifiers", "Logistic regression, 500 genes (AUC)", "lower",
         "Logistic regression on the most variable genes, standardised; sees shifts of means, not "
-        "of spread.",
-        SHARE,
-    )
-)
+        "of spread.", SHARE),
+)  # fmt: skip
 def logistic(compared: Comparison) -> Discrimination:
     """Logistic regression on genes."""
     test, side = compared.test, compared.side
@@ -200,14 +207,20 @@ def _deal(groups: Array, n_folds: int, rng: np.random.Generator) -> Array:
 def _classifier(model: str, n_trees: int, seed: int, n_jobs: int) -> Any:
     if model == "forest":
         return RandomForestClassifier(n_trees, random_state=seed, n_jobs=n_jobs)
+    if model == "boosting":  # small trees and few bins: a third of the defaults' time, same AUC
+        return HistGradientBoostingClassifier(
+            max_iter=100, max_leaf_nodes=8, max_bins=63, max_features=0.2, random_state=seed
+        )
     if model == "logistic":
         return make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
-    raise ArgumentError(f"unknown model {model!r}, expected 'forest' or 'logistic'")
+    raise ArgumentError(f"unknown model {model!r}, expected 'forest', 'boosting' or 'logistic'")
 
 
 def _importance(classifier: Any, model: str) -> Floats:
     if model == "forest":
         return np.asarray(classifier.feature_importances_, dtype=np.float64)
+    if model == "boosting":
+        return np.zeros(classifier.n_features_in_)
     return np.abs(np.asarray(classifier[-1].coef_[0], dtype=np.float64))
 
 

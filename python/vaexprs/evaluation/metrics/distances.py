@@ -30,16 +30,11 @@ def components(side: Side) -> Array:
 
 
 @metric(
-    ScoreKind(
-        "mmd",
-        "distances",
-        "Maximum mean discrepancy (squared)",
-        "lower",
+    ScoreKind("mmd", "distances", "Maximum mean discrepancy (squared)", "lower",
         "Unbiased squared MMD on components, mean of Gaussian kernels at 1/4, 1/2, 1, 2 and 4 "
-        "times the median distance of test cells; 0 in expectation for one law.",
-    ),
+        "times the median distance of test cells; 0 in expectation for one law."),
     view=components,
-)
+)  # fmt: skip
 def mmd(
     real: Array,
     generated: Array,
@@ -84,15 +79,10 @@ def mmd(
 
 
 @metric(
-    ScoreKind(
-        "energy_distance",
-        "distances",
-        "Energy distance",
-        "lower",
-        "2 E|x-y| - E|x-x'| - E|y-y'| on components, unbiased; 0 in expectation for one law.",
-    ),
+    ScoreKind("energy_distance", "distances", "Energy distance", "lower",
+        "2 E|x-y| - E|x-x'| - E|y-y'| on components, unbiased; 0 in expectation for one law."),
     view=components,
-)
+)  # fmt: skip
 def energy_distance(real: Array, generated: Array) -> float:
     """Energy distance, 2 E|x - y| - E|x - x'| - E|y - y'|, unbiased.
 

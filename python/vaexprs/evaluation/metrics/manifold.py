@@ -1,4 +1,4 @@
-"""Whether generated cells lie where real cells lie, reach everywhere they do, and mix."""
+"""Overlap of the regions of real and generated cells: precision, recall, mixing."""
 
 from __future__ import annotations
 
@@ -40,43 +40,19 @@ class Manifold:
 
 
 @metric(
-    ScoreKind(
-        "precision",
-        "manifold",
-        "Precision",
-        "match",
+    ScoreKind("precision", "manifold", "Precision", "match",
         "Share of generated cells within the 5-nearest-neighbour ball of some test cell. Above "
-        "the control: cells keep to the middle of the crowd.",
-        SHARE,
-    ),
-    ScoreKind(
-        "recall",
-        "manifold",
-        "Recall",
-        "higher",
+        "the control: cells keep to the middle of the crowd.", SHARE),
+    ScoreKind("recall", "manifold", "Recall", "higher",
         "Share of test cells within the 5-nearest-neighbour ball of some generated cell. Low: "
-        "part of the real diversity is missing.",
-        SHARE,
-    ),
-    ScoreKind(
-        "density",
-        "manifold",
-        "Density",
-        "match",
+        "part of the real diversity is missing.", SHARE),
+    ScoreKind("density", "manifold", "Density", "match",
         "Mean number of test balls a generated cell lies in, over 5. Above the control: cells "
-        "crowd where real cells are densest.",
-        POSITIVE,
-    ),
-    ScoreKind(
-        "coverage",
-        "manifold",
-        "Coverage",
-        "higher",
-        "Share of test cells whose 5-nearest-neighbour ball holds a generated cell.",
-        SHARE,
-    ),
+        "crowd where real cells are densest.", POSITIVE),
+    ScoreKind("coverage", "manifold", "Coverage", "higher",
+        "Share of test cells whose 5-nearest-neighbour ball holds a generated cell.", SHARE),
     view=components,
-)
+)  # fmt: skip
 def neighbourhoods(real: Array, generated: Array) -> dict[str, float]:
     """Return `manifold_scores` by key."""
     return vars(manifold_scores(real, generated))
@@ -118,17 +94,11 @@ def _radii(X: Floats, k: int) -> Floats:
 
 
 @metric(
-    ScoreKind(
-        "mixing_lisi",
-        "manifold",
-        "Mixing (iLISI)",
-        "higher",
+    ScoreKind("mixing_lisi", "manifold", "Mixing (iLISI)", "higher",
         "Integration local inverse Simpson index of test and generated cells on components, from "
-        "1 (apart) to 2 (perfectly mixed).",
-        (1.0, 2.0),
-    ),
+        "1 (apart) to 2 (perfectly mixed).", (1.0, 2.0)),
     view=components,
-)
+)  # fmt: skip
 def integration_lisi(real: Array, generated: Array, *, perplexity: float = 30.0) -> float:
     """Mixing of real and generated cells: mean local inverse Simpson index (iLISI).
 

@@ -1,4 +1,4 @@
-"""Each gene by itself, each cell by itself, and trends over genes."""
+"""Statistics of single genes, of single cells, and trends over genes."""
 
 from __future__ import annotations
 
@@ -75,65 +75,25 @@ def cells_of(side: Side) -> tuple[Floats, Floats]:
 
 
 @metric(
-    ScoreKind(
-        "gene_mean_error",
-        "genes",
-        "Mean: absolute error",
-        "lower",
-        "Mean over genes of the absolute difference of mean expression.",
-        POSITIVE,
-    ),
-    ScoreKind(
-        "gene_mean_correlation",
-        "genes",
-        "Mean: rank correlation",
-        "higher",
-        "Spearman correlation over genes of mean expression.",
-        SIGNED,
-    ),
-    ScoreKind(
-        "gene_variance_log_ratio",
-        "genes",
-        "Variance: absolute log2 ratio",
-        "lower",
-        "Mean over genes of |log2(generated variance / test variance)|.",
-        POSITIVE,
-    ),
-    ScoreKind(
-        "gene_variance_ratio",
-        "genes",
-        "Variance: median ratio",
-        "match",
+    ScoreKind("gene_mean_error", "genes", "Mean: absolute error", "lower",
+        "Mean over genes of the absolute difference of mean expression.", POSITIVE),
+    ScoreKind("gene_mean_correlation", "genes", "Mean: rank correlation", "higher",
+        "Spearman correlation over genes of mean expression.", SIGNED),
+    ScoreKind("gene_variance_log_ratio", "genes", "Variance: absolute log2 ratio", "lower",
+        "Mean over genes of |log2(generated variance / test variance)|.", POSITIVE),
+    ScoreKind("gene_variance_ratio", "genes", "Variance: median ratio", "match",
         "Median over genes of generated over test variance. Below the control: cells are too much "
-        "alike.",
-        POSITIVE,
-    ),
-    ScoreKind(
-        "gene_variance_correlation",
-        "genes",
-        "Variance: rank correlation",
-        "higher",
-        "Spearman correlation over genes of the variance.",
-        SIGNED,
-    ),
-    ScoreKind(
-        "zero_fraction_error",
-        "genes",
-        "Zero fraction: absolute error",
-        "lower",
+        "alike.", POSITIVE),
+    ScoreKind("gene_variance_correlation", "genes", "Variance: rank correlation", "higher",
+        "Spearman correlation over genes of the variance.", SIGNED),
+    ScoreKind("zero_fraction_error", "genes", "Zero fraction: absolute error", "lower",
         "Mean over genes of the absolute difference of the share of cells without the gene.",
-        SHARE,
-    ),
-    ScoreKind(
-        "gene_maximum_log_ratio",
-        "genes",
-        "Maximum: absolute log2 ratio",
-        "lower",
+        SHARE),
+    ScoreKind("gene_maximum_log_ratio", "genes", "Maximum: absolute log2 ratio", "lower",
         "Mean over genes of the absolute log2 ratio of the largest value: tails too long or cut.",
-        POSITIVE,
-    ),
+        POSITIVE),
     view=genes_of,
-)
+)  # fmt: skip
 def genes(real: GeneStatistics, generated: GeneStatistics) -> dict[str, float]:
     """Return `compare_genes` by key."""
     found = compare_genes(real, generated)
@@ -212,24 +172,13 @@ def trends_of(side: Side) -> tuple[Floats, Floats, Floats]:
 
 
 @metric(
-    ScoreKind(
-        "mean_variance_trend",
-        "genes",
-        "Mean-variance trend",
-        "lower",
+    ScoreKind("mean_variance_trend", "genes", "Mean-variance trend", "lower",
         "Mean absolute gap of the median log10 variance along log10 mean, values as given.",
-        POSITIVE,
-    ),
-    ScoreKind(
-        "mean_zero_trend",
-        "genes",
-        "Mean-zero trend",
-        "lower",
-        "Mean absolute gap of the median zero fraction along log10 mean, values as given.",
-        SHARE,
-    ),
+        POSITIVE),
+    ScoreKind("mean_zero_trend", "genes", "Mean-zero trend", "lower",
+        "Mean absolute gap of the median zero fraction along log10 mean, values as given.", SHARE),
     view=trends_of,
-)
+)  # fmt: skip
 def trends(real: tuple[Floats, ...], generated: tuple[Floats, ...]) -> dict[str, float]:
     """Return `trend_difference` of variances and of zero fractions."""
     (x0, variance0, zeros0), (x1, variance1, zeros1) = real, generated
@@ -282,24 +231,13 @@ def cell_statistics(X: Matrix) -> tuple[Floats, Floats]:
 
 
 @metric(
-    ScoreKind(
-        "library_ks",
-        "cells",
-        "Library size (KS)",
-        "lower",
-        "Kolmogorov-Smirnov statistic of the total of each cell's values, as given.",
-        SHARE,
-    ),
-    ScoreKind(
-        "genes_detected_ks",
-        "cells",
-        "Genes detected (KS)",
-        "lower",
+    ScoreKind("library_ks", "cells", "Library size (KS)", "lower",
+        "Kolmogorov-Smirnov statistic of the total of each cell's values, as given.", SHARE),
+    ScoreKind("genes_detected_ks", "cells", "Genes detected (KS)", "lower",
         "Kolmogorov-Smirnov statistic of the number of genes that are not zero in each cell.",
-        SHARE,
-    ),
+        SHARE),
     view=cells_of,
-)
+)  # fmt: skip
 def compare_cells(
     real: tuple[Floats, Floats], generated: tuple[Floats, Floats]
 ) -> dict[str, float]:

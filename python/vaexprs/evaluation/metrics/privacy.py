@@ -1,8 +1,9 @@
-"""Whether generated cells reveal training cells."""
+"""Attacks that recover training cells, or membership among them, from generated cells."""
 
 from __future__ import annotations
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from vaexprs.evaluation.arrays import Array, Floats, fingerprints
@@ -23,6 +24,7 @@ __all__ = [
     "nearest",
     "nearest_distance",
     "share_nearer",
+    "span_auc",
     "train_distances",
 ]
 
@@ -88,42 +90,51 @@ def copies_of(split: Split) -> tuple[int, int]:
 
 
 @metric(
-    ScoreKind(
-        "exact_copies",
-        "privacy",
-        "Exact copies of training cells",
-        "lower",
-        "Generated cells equal to a training cell in every value; must be 0.",
-        POSITIVE,
-    ),
+    ScoreKind("exact_copies", "privacy", "Exact copies of training cells", "lower",
+        "Generated cells equal to a training cell in every value; must be 0.", POSITIVE),
     stage="whole",
-)
+)  # fmt: skip
 def copies(split: Split) -> dict[str, Measured]:
     """Count exact copies of training cells."""
     return {"exact_copies": Measured(float(split.once(copies_of)[0]), 0.0, 0.0)}
 
 
+def span_auc(generated: Array, train: Array, test: Array, *, n_components: int = 30) -> float:
+    """How well the span of the generated cells separates training from test cells.
+
+    The attack of an outsider who holds a cell and the generated cells: a generator that has
+    learned directions of noise from few training cells spans more of these cells than of others.
+    Compared is the share of a cell's squared distance to the mean of the generated cells that
+    lies in their principal components. 0.5 when nothing is revealed.
+
+    Parameters
+    ----------
+    generated, train, test
+        Values of genes, ``(n_cells, n_genes)`` each.
+    """
+    n_components = min(n_components, min(generated.shape) - 1)
+    pca = PCA(n_components, svd_solver="randomized", random_state=0).fit(generated)
+
+    def share(cells: Array) -> Floats:
+        centred = cells - pca.mean_
+        inside = ((centred @ pca.components_.T) ** 2).sum(axis=1)
+        return inside / np.maximum((centred**2).sum(axis=1), 1e-12)
+
+    return mann_whitney_auc(share(test), share(train))
+
+
 @metric(
-    ScoreKind(
-        "share_nearer_train",
-        "privacy",
-        "Share nearer to training than test cells",
-        "match",
+    ScoreKind("share_nearer_train", "privacy", "Share nearer to training than test cells", "match",
         "Share of generated cells nearer to a training cell than to any of equally many test "
-        "cells; 0.5 when nothing is memorised. The control: real cells that are neither.",
-        SHARE,
-    ),
-    ScoreKind(
-        "membership_auc",
-        "privacy",
-        "Membership inference (AUC)",
-        "match",
+        "cells; 0.5 when nothing is memorised. The control: real cells that are neither.", SHARE),
+    ScoreKind("membership_auc", "privacy", "Membership inference (AUC)", "match",
         "How well the distance to the nearest generated cell tells training from test cells; 0.5 "
-        "when nothing is revealed.",
-        SHARE,
-    ),
+        "when nothing is revealed.", SHARE),
+    ScoreKind("span_auc", "privacy", "Span attack (AUC)", "match",
+        "How well the share of a cell in the span of the generated cells' components tells "
+        "training from test cells; 0.5 when nothing is revealed.", SHARE),
     needs_test=True,
-)
+)  # fmt: skip
 def membership(compared: Comparison) -> dict[str, float]:
     """Privacy of training cells that the basis has not seen: those of the control's half."""
     queries, train, test = (
@@ -132,6 +143,9 @@ def membership(compared: Comparison) -> dict[str, float]:
     return {
         "share_nearer_train": share_nearer(queries, train, test),
         "membership_auc": membership_auc(queries, train, test),
+        "span_auc": span_auc(
+            compared.queries.block, compared.round.control.block, compared.test.block
+        ),
     }
 
 
@@ -141,25 +155,14 @@ def from_training_cells(side: Side, fitted: Side) -> Floats:
 
 
 @metric(
-    ScoreKind(
-        "train_distance_ratio",
-        "privacy",
-        "Distance to nearest training cell",
-        "match",
+    ScoreKind("train_distance_ratio", "privacy", "Distance to nearest training cell", "match",
         "Median distance of generated cells to the nearest training cell over that of test cells; "
-        "1 is as far as test cells. Below: too near, memorised or too smooth.",
-        POSITIVE,
-    ),
-    ScoreKind(
-        "train_distance_ratio_low",
-        "privacy",
-        "Distance to nearest training cell, 5 %",
+        "1 is as far as test cells. Below: too near, memorised or too smooth.", POSITIVE),
+    ScoreKind("train_distance_ratio_low", "privacy", "Distance to nearest training cell, 5 %",
         "match",
-        "Ratio of the 5th percentiles of these distances: copies would show here first.",
-        POSITIVE,
-    ),
+        "Ratio of the 5th percentiles of these distances: copies would show here first.", POSITIVE),
     needs_test=True,
-)
+)  # fmt: skip
 def train_distances(compared: Comparison) -> dict[str, float]:
     """Distances to the half of the training cells that fitted the basis, over those of test."""
     fitted = compared.round.fitted
@@ -173,16 +176,10 @@ def train_distances(compared: Comparison) -> dict[str, float]:
 
 
 @metric(
-    ScoreKind(
-        "donor_membership_auc",
-        "privacy",
-        "Membership inference within donor",
-        "match",
-        "Area under the ROC curve of membership inference on the cells of one donor.",
-        SHARE,
-    ),
+    ScoreKind("donor_membership_auc", "privacy", "Membership inference within donor", "match",
+        "Area under the ROC curve of membership inference on the cells of one donor.", SHARE),
     needs_test=True,
-)
+)  # fmt: skip
 def donor_membership(compared: Comparison) -> dict[str, float]:
     """Return `membership_auc` of the cells of each donor, where a donor column is there."""
     train, test = compared.round.control, compared.test

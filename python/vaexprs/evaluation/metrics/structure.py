@@ -1,6 +1,8 @@
-"""How genes go together: correlations, and spread along the axes of variation."""
+"""Gene-gene correlations, and spread along principal components."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -14,6 +16,7 @@ __all__ = [
     "N_CORRELATED_GENES",
     "compare_correlations",
     "component_spread",
+    "correlation_kept",
     "correlations",
     "correlations_of",
     "spearman_matrix",
@@ -24,6 +27,8 @@ __all__ = [
 
 #: Most variable genes whose correlations are compared: 4,950 pairs.
 N_CORRELATED_GENES = 100
+#: A correlation beyond this is strong; with 50 cells its standard error is 0.14.
+STRONG, LEAST_STRONG = 0.2, 50
 
 
 def spearman_matrix(X: Array) -> Floats:
@@ -89,20 +94,58 @@ def within_condition_difference(
         ``agreement`` and ``difference`` as `compare_correlations` gives them, averaged over
         conditions by their number of real cells; nan where no condition has enough cells.
     """
+    matrices = [
+        _matrices(values, labels, least_cells)
+        for values, labels in ((real, real_labels), (generated, generated_labels))
+    ]
+    return _compare_within(*matrices)
+
+
+def _matrices(values: Array, labels: Array, least_cells: int) -> dict[Any, tuple[int, Floats]]:
+    """Return number of cells and correlations of each label that has enough cells."""
+    names, counts = np.unique(labels, return_counts=True)
+    return {
+        name: (int(n), spearman_matrix(values[labels == name]))
+        for name, n in zip(names.tolist(), counts, strict=True)
+        if n >= least_cells
+    }
+
+
+def _compare_within(
+    real: dict[Any, tuple[int, Floats]], generated: dict[Any, tuple[int, Floats]]
+) -> dict[str, float]:
     total, agreement, difference = 0, 0.0, 0.0
-    for label in np.unique(real_labels):
-        a, b = real[real_labels == label], generated[generated_labels == label]
-        if min(len(a), len(b)) < least_cells:
-            continue
-        scores = compare_correlations(spearman_matrix(a), spearman_matrix(b))
+    for label in (label for label in real if label in generated):
+        n, matrix = real[label]
+        scores = compare_correlations(matrix, generated[label][1])
         if np.isnan(scores["agreement"]):
             continue
-        total += len(a)
-        agreement += len(a) * scores["agreement"]
-        difference += len(a) * scores["difference"]
+        total += n
+        agreement += n * scores["agreement"]
+        difference += n * scores["difference"]
     if not total:
         return {"agreement": float("nan"), "difference": float("nan")}
     return {"agreement": agreement / total, "difference": difference / total}
+
+
+def correlation_kept(
+    real: dict[Any, tuple[int, Floats]], generated: dict[Any, tuple[int, Floats]]
+) -> float:
+    """Share of the strength of within-condition correlations that generated cells keep.
+
+    Over the pairs of genes with a correlation beyond `STRONG` in the real cells of a condition
+    of `LEAST_STRONG` cells: sum of the generated correlations along their sign, over the sum of
+    the real ones. Choosing strong pairs favours those whose noise is on their side, so a second
+    real sample keeps less than 1.
+    """
+    kept = strength = 0.0
+    for label in (label for label in real if label in generated):
+        (n, a), (_, b) = real[label], generated[label]
+        if n >= LEAST_STRONG:
+            pairs = np.triu(np.abs(a) > STRONG, 1)
+            kept += float((b * np.sign(a))[pairs].sum())
+            strength += float(np.abs(a)[pairs].sum())
+    return kept / strength if strength > 0 else float("nan")
 
 
 def component_spread(real: Array, generated: Array) -> Floats:
@@ -126,74 +169,50 @@ def correlations_of(side: Side) -> Floats:
 
 
 @metric(
-    ScoreKind(
-        "correlation_agreement",
-        "structure",
-        "Gene-gene correlation: agreement",
-        "higher",
+    ScoreKind("correlation_agreement", "structure", "Gene-gene correlation: agreement", "higher",
         "Pearson correlation, over gene pairs, of the Spearman correlations among the 100 most "
-        "variable genes.",
-        SIGNED,
-    ),
-    ScoreKind(
-        "correlation_difference",
-        "structure",
-        "Gene-gene correlation: difference",
-        "lower",
-        "Mean absolute difference of these correlations.",
-        POSITIVE,
-    ),
+        "variable genes.", SIGNED),
+    ScoreKind("correlation_difference", "structure", "Gene-gene correlation: difference", "lower",
+        "Mean absolute difference of these correlations.", POSITIVE),
     view=correlations_of,
-)
+)  # fmt: skip
 def correlations(real: Floats, generated: Floats) -> dict[str, float]:
     """Return `compare_correlations` by key."""
     found = compare_correlations(real, generated)
     return {f"correlation_{name}": value for name, value in found.items()}
 
 
+def _matrices_of(side: Side) -> dict[Any, tuple[int, Floats]]:
+    """View of a side: correlations within each combination of conditions."""
+    return _matrices(side.block[:, :N_CORRELATED_GENES], side.groups, least_cells=20)
+
+
 @metric(
-    ScoreKind(
-        "within_correlation_agreement",
-        "structure",
-        "Within conditions: agreement",
-        "higher",
+    ScoreKind("within_correlation_agreement", "structure", "Within conditions: agreement", "higher",
         "The same inside each combination of conditions with at least 20 cells on both sides, "
-        "averaged.",
-        SIGNED,
-    ),
-    ScoreKind(
-        "within_correlation_difference",
-        "structure",
-        "Within conditions: difference",
+        "averaged.", SIGNED),
+    ScoreKind("within_correlation_difference", "structure", "Within conditions: difference",
         "lower",
-        "Mean absolute difference of the correlations inside each combination.",
-        POSITIVE,
-    ),
-)
+        "Mean absolute difference of the correlations inside each combination.", POSITIVE),
+    ScoreKind("within_correlation_kept", "structure", "Within conditions: strength kept", "match",
+        "Strength that pairs of genes keep which correlate beyond 0.2 in the test cells of a "
+        "combination of at least 50; the control shows how much other real cells keep."),
+)  # fmt: skip
 def within_conditions(compared: Comparison) -> dict[str, float]:
-    """Return `within_condition_difference` by key; nothing without condition keys."""
+    """Compare correlations within conditions; nothing without condition keys."""
     if not compared.round.keys:
         return {}
-    test, side = compared.test, compared.side
-    found = within_condition_difference(
-        test.block[:, :N_CORRELATED_GENES], test.groups,
-        side.block[:, :N_CORRELATED_GENES], side.groups,
-    )  # fmt: skip
+    test, side = (each.once(_matrices_of) for each in (compared.test, compared.side))
+    found = _compare_within(test, side) | {"kept": correlation_kept(test, side)}
     return {f"within_correlation_{name}": value for name, value in found.items()}
 
 
 @metric(
-    ScoreKind(
-        "component_spread_error",
-        "structure",
-        "Spread along components",
-        "lower",
+    ScoreKind("component_spread_error", "structure", "Spread along components", "lower",
         "Mean over components of |log2(generated / test standard deviation)|: weak programs that "
-        "collapse show here.",
-        POSITIVE,
-    ),
+        "collapse show here.", POSITIVE),
     view=components,
-)
+)  # fmt: skip
 def spread_error(real: Array, generated: Array) -> float:
     """Mean absolute log2 ratio of standard deviations; a collapsed component counts 5."""
     ratio = component_spread(real, generated)

@@ -1,4 +1,4 @@
-"""Whether generated cells are worth training on."""
+"""Classifiers trained on generated cells, or on real ones with generated ones added."""
 
 from __future__ import annotations
 
@@ -48,17 +48,11 @@ def transfer_f1(
 
 
 @metric(
-    ScoreKind(
-        "transfer_f1",
-        "utility",
-        "Train on generated, test on real (F1)",
-        "higher",
+    ScoreKind("transfer_f1", "utility", "Train on generated, test on real (F1)", "higher",
         "Macro F1 on test cells of a classifier trained on generated cells; the control is trained "
-        "on equally many real cells.",
-        SHARE,
-    ),
+        "on equally many real cells.", SHARE),
     stage="whole",
-)
+)  # fmt: skip
 def transfer(split: Split) -> dict[str, Measured]:
     """Train on generated and test on real cells, for each condition key.
 

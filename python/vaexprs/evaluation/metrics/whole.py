@@ -39,17 +39,11 @@ def _neighbours(split: Split) -> tuple[Cells, Floats, Array, Floats, Array]:
 
 
 @metric(
-    ScoreKind(
-        "nearest_real_agreement",
-        "whole",
-        "Nearest training cell has the condition",
-        "match",
+    ScoreKind("nearest_real_agreement", "whole", "Nearest training cell has the condition", "match",
         "Share of generated cells whose nearest training cell (2,000 genes) is of the requested "
-        "category; the control is each training cell's nearest other training cell.",
-        SHARE,
-    ),
+        "category; the control is each training cell's nearest other training cell.", SHARE),
     stage="small",
-)
+)  # fmt: skip
 def nearest_real_agreement(split: Split) -> dict[str, Measured]:
     """Share of cells whose nearest training cell has their category, for each key."""
     generated, _, neighbour, _, other = split.once(_neighbours)
@@ -64,18 +58,12 @@ def nearest_real_agreement(split: Split) -> dict[str, Measured]:
 
 
 @metric(
-    ScoreKind(
-        "leave_one_out_ratio",
-        "whole",
-        "All cells: nearest training cell",
-        "match",
+    ScoreKind("leave_one_out_ratio", "whole", "All cells: nearest training cell", "match",
         "Median distance of generated cells to the nearest training cell over the median distance "
         "of a training cell to its nearest other; the control puts test cells in the place of "
-        "generated ones, or, without any, training cells left out one by one.",
-        POSITIVE,
-    ),
+        "generated ones, or, without any, training cells left out one by one.", POSITIVE),
     stage="small",
-)
+)  # fmt: skip
 def leave_one_out_ratio(split: Split) -> dict[str, Measured]:
     """Median distance to the nearest training cell, over that of training cells left out."""
     _, distance, _, alone, _ = split.once(_neighbours)
@@ -97,27 +85,15 @@ def leave_one_out_ratio(split: Split) -> dict[str, Measured]:
 
 
 @metric(
-    ScoreKind(
-        "whole_variance_ratio",
-        "whole",
-        "All cells: median variance ratio",
-        "match",
+    ScoreKind("whole_variance_ratio", "whole", "All cells: median variance ratio", "match",
         "Median over genes of the variance in all generated cells over that in all training "
-        "cells; the control draws training cells with return for both sides.",
-        POSITIVE,
-    ),
-    ScoreKind(
-        "whole_zero_fraction_error",
-        "whole",
-        "All cells: zero fraction error",
-        "lower",
+        "cells; the control draws training cells with return for both sides.", POSITIVE),
+    ScoreKind("whole_zero_fraction_error", "whole", "All cells: zero fraction error", "lower",
         "Mean over genes of the absolute difference of the share of cells without the gene, all "
         "generated against all training cells; the control draws training cells with return for "
-        "both sides.",
-        SHARE,
-    ),
+        "both sides.", SHARE),
     stage="small",
-)
+)  # fmt: skip
 def gene_scores(split: Split) -> dict[str, Measured]:
     """Variances and zeros of genes.
 

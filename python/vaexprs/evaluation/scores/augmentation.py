@@ -1,4 +1,4 @@
-"""Whether generated cells help a classifier where real cells of a class are few."""
+"""Augmentation of classes that are made rare, by generated cells and by other methods."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vaexprs.evaluation.metrics.utility import Method, augmented_f1
 
 __all__ = ["Augment", "AugmentationRow", "Refit", "augmentation"]
 
-#: Given a category and a number, makes as many cells of it (an AnnData, or an array).
+#: Given a category and a number of cells, makes them (an AnnData, or an array).
 Augment: TypeAlias = Callable[[str, int], Any]
 #: Given some of the real training cells, trains a generator and returns its `Augment`.
 Refit: TypeAlias = Callable[[Any], Augment]
 
-N_REAL = (5, 10, 25)
-N_CATEGORIES = 3
-#: Fewest test cells for an F1 worth printing, fewest generated cells that can be lent.
+#: Real cells that are kept of a class, and classes that are made rare: the rarest.
+N_REAL, N_CATEGORIES = (5, 10, 25), 3
+#: Fewest test cells for an F1, and fewest generated cells to draw from.
 LEAST_TEST_CELLS = 5
 
 
@@ -64,7 +64,7 @@ def augmentation(
 ) -> Iterator[AugmentationRow]:
     """Make the rarest categories rarer, top them up by each method, and score the class.
 
-    With neither ``augment`` nor ``refit`` the generated cells at hand are lent.
+    With neither ``augment`` nor ``refit`` the generated cells at hand are drawn from.
     """
     labels, test_labels = split.train.labels[key], split.test.labels[key]
     for category in _rare_categories(labels, test_labels):

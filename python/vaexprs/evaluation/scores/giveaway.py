@@ -30,7 +30,7 @@ class GiveawayGene:
     auc
         Area under the ROC curve of this gene alone, below 0.5 where generated values are smaller.
     mean, deviation, detected, maximum
-        Of (test, generated) cells, on the scale of the scores.
+        Statistics of (test, generated) cells, on the scale of the scores.
     what
         Differences in words: only those that exceed two standard errors.
     """
@@ -93,7 +93,7 @@ def giveaway_genes(
 
 
 def _what(test: Floats, generated: Floats) -> list[str]:
-    """Name what differs by more than two standard errors, largest differences first."""
+    """Name the differences that exceed two standard errors, largest first."""
     n = min(len(test), len(generated))
     words: list[tuple[float, str]] = []
 
