@@ -298,7 +298,8 @@ def test_panels_side_by_side_show_the_same_plane(real, made):
     overlay = plot_aug(made, real=real)
     left, right = figure.axes
     assert figure.get_size_inches().tolist() == [9, 4]
-    assert left.texts[0].get_text() == "Mine"
+    assert figure.get_suptitle() == "Mine"
+    assert figure.get_supxlabel().startswith("log1p of counts per 10,000, 80 genes")
     assert left.get_xlim() == right.get_xlim()
     assert left.get_ylim() == right.get_ylim()
     assert [ax.get_title(loc="left") for ax in (left, right)] == [

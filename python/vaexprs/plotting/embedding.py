@@ -16,7 +16,7 @@ from vaexprs.plotting.cells import Cells, read_cells
 from vaexprs.plotting.colouring import Colouring, choose_colouring
 from vaexprs.plotting.projection import MAX_CELLS, Method, Projection, method_named, project
 from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
-from vaexprs.style import INK, MISSING, figure_of, new_figure, short, styled
+from vaexprs.style import INK, MISSING, MUTED, figure_of, new_figure, short, styled
 from vaexprs.style import title as draw_title
 
 if TYPE_CHECKING:
@@ -162,6 +162,10 @@ def plot_aug(
         if method not in ("PCA", "NMF", "MDS"):  # elsewhere distances have no unit
             each.set(xticks=[], yticks=[])
     axes[0].set_ylabel(plane.axes[1])
+    which = " of the largest variance" if len(genes) < made.n_genes else ""
+    fitted = "on the real cells" if plane.basis == "real" else "on both together"
+    title = title or f"{_NAMES.get(method, method)} of real and generated cells"
+    note = f"{SCALES[chosen]}, {len(genes):,} genes{which}; fitted {fitted}"
     if layout == "side":
         axes[1].sharex(axes[0])
         axes[1].sharey(axes[0])
@@ -169,16 +173,12 @@ def plot_aug(
         axes[0].autoscale()
         for each, cells in zip(axes, (true, made), strict=True):
             each.set_title(f"{cells.name} ({cells.count()})", fontsize=9, fontweight="normal")
-    else:
-        _source_legend(axes[0], true, made, colouring)
-    which = " of the largest variance" if len(genes) < made.n_genes else ""
-    fitted = "on the real cells" if plane.basis == "real" else "on both together"
-    draw_title(
-        axes[0],
-        title or f"{_NAMES.get(method, method)} of real and generated cells",
-        f"{SCALES[chosen]}, {len(genes):,} genes{which}; fitted {fitted}",
-        pad=24,
-    )
+        figure = figure_of(axes[0])
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED)
+        return figure
+    _source_legend(axes[0], true, made, colouring)
+    draw_title(axes[0], title, note, pad=24)
     return figure_of(axes[0])
 
 
