@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vaexprs.errors import DataError, OutputError
 from vaexprs.evaluation import evaluate, run_report
-from vaexprs.evaluation.comparison.ranges import Measured
+from vaexprs.evaluation.comparison.ranges import Measured, Score
 from vaexprs.evaluation.registry import COMPUTATIONS, FAMILIES, ScoreKind, kinds, metric
 from vaexprs.evaluation.report.page import augmentation_caption
 from vaexprs.evaluation.report.words import format_number, lines, summary, uses
@@ -165,6 +166,19 @@ def test_the_verdict_does_not_flatter(reports):
     assert "separates generated from real cells with an AUC of" in words
     assert "Farthest outside" in words
     assert "could not show a difference, not that there is none" in words
+
+
+def test_uses_follow_from_the_scores(reports):
+    good = {use: answer for use, answer, _ in uses(reports["good"])}
+    bad = {use: (answer, why) for use, answer, why in uses(reports["bad"])}
+    assert good["New findings, p-values, more statistical power"] == "no"
+    assert bad["Benchmarking methods in place of real cells"][0] == "with care"
+    sharing = "Sharing them where the real cells may not be shared"
+    kind = next(kind for kind in kinds() if kind.key == "membership_auc")
+    for value, answer in ((0.9, "no"), (0.1, "with care")):
+        score = Score(kind, kind.key, value, control=0.5, width=0.05).judged()
+        report = replace(reports["good"], scores=(score,))
+        assert (sharing, answer) in [found[:2] for found in uses(report)]
 
 
 def test_copies_are_found(simulate, quick):

@@ -127,79 +127,82 @@ def _name(score: Score) -> str:
 
 def uses(report: Contents) -> list[tuple[str, str, str]]:
     """Return what the cells may be used for: use, answer (yes, with care, no, unknown), reason."""
-    by_family: dict[str, list[Score]] = {}
-    for score in report.scores:
-        by_family.setdefault(score.kind.family, []).append(score)
-
-    def bad(*families: str) -> list[str]:
-        return [
-            score.kind.title + (f" ({score.of})" if score.of else "")
-            for family in families
-            for score in by_family.get(family, ())
-            if score.verdict in ("worse", "off")
-        ]
-
-    answers = [
+    return [
         (
             "Trying out and timing software, teaching, examples",
             "yes",
             "Nothing depends on how real the cells are. Say that they are generated.",
-        )
-    ]
-    training = "More cells of a rare class, or training data for a classifier"
-    if not by_family.get("utility"):
-        answers.append((training, "unknown", "No condition key was given to measure it by."))
-    elif not report.held_out:
-        answers.append((training, "unknown", "It takes held-out test cells to say."))
-    else:
-        problems = bad("utility", "conditions")
-        answers.append(
-            (
-                training,
-                "with care" if problems else "yes",
-                f"Outside the range of real cells: {', '.join(problems)}."
-                if problems
-                else "A classifier trained on them does as well on real cells as one trained on "
-                "equally many real cells. Test yours on real cells all the same.",
-            )
-        )
-    judges = bad("classifiers", "distances", "manifold", "genes", "cells", "structure")
-    answers.append(
-        (
-            "Benchmarking methods in place of real cells",
-            "unknown" if not report.held_out else "with care" if judges else "yes",
-            "It takes held-out test cells to say."
-            if not report.held_out
-            else f"{len(judges)} scores lie outside the range of real cells; a method that depends "
-            "on one of these properties may rank differently."
-            if judges
-            else "No score of their distribution lies outside the range of real cells.",
-        )
-    )
-    answers.append(
+        ),
+        ("More cells of a rare class, or training data for a classifier", *_training(report)),
+        ("Benchmarking methods in place of real cells", *_benchmarking(report)),
         (
             "New findings, p-values, more statistical power",
             "no",
             "Generated cells hold no information beyond the training cells; counting them as "
             "observations makes every test too sure.",
-        )
+        ),
+        ("Sharing them where the real cells may not be shared", *_sharing(report)),
+    ]
+
+
+_UNKNOWN = ("unknown", "It takes held-out test cells to say.")
+
+
+def _outside(report: Contents, *families: str) -> list[str]:
+    """Return the scores of some families that are worse than, or unlike, those of real cells."""
+    return [
+        score.kind.title + (f" ({score.of})" if score.of else "")
+        for score in report.scores
+        if score.kind.family in families and score.verdict in ("worse", "off")
+    ]
+
+
+def _training(report: Contents) -> tuple[str, str]:
+    if not any(score.kind.family == "utility" for score in report.scores):
+        return "unknown", "No condition key was given to measure it by."
+    if not report.held_out:
+        return _UNKNOWN
+    if problems := _outside(report, "utility", "conditions"):
+        return "with care", f"Outside the range of real cells: {', '.join(problems)}."
+    return (
+        "yes",
+        "A classifier trained on them does as well on real cells as one trained on equally many "
+        "real cells. Test yours on real cells all the same.",
     )
-    privacy, n_copies = bad("privacy"), _copies(report)
-    answers.append(
-        (
-            "Sharing them where the real cells may not be shared",
-            "no" if n_copies or privacy else "with care" if report.held_out else "unknown",
-            f"{n_copies:,.0f} are exact copies of training cells."
-            if n_copies
-            else f"Outside the range of real cells: {', '.join(privacy)}."
-            if privacy
-            else "No attack of this report succeeds, which proves nothing about others. Ask who is "
-            "responsible for the data."
-            if report.held_out
-            else "It takes held-out test cells to measure privacy.",
+
+
+def _benchmarking(report: Contents) -> tuple[str, str]:
+    if not report.held_out:
+        return _UNKNOWN
+    families = ("classifiers", "distances", "manifold", "genes", "cells", "structure")
+    if problems := _outside(report, *families):
+        return (
+            "with care",
+            f"{len(problems)} scores lie outside the range of real cells; a method that depends "
+            "on one of these properties may rank differently.",
         )
+    return "yes", "No score of their distribution lies outside the range of real cells."
+
+
+def _sharing(report: Contents) -> tuple[str, str]:
+    if n_copies := _copies(report):
+        return "no", f"{n_copies:,.0f} are exact copies of training cells."
+    if not report.held_out:
+        return _UNKNOWN
+    found = [score for score in report.scores if score.kind.family == "privacy"]
+    if attacks := [score.kind.title for score in found if _reveals(score)]:
+        return "no", f"An attack succeeds beyond chance: {', '.join(attacks)}."
+    return (
+        "with care",
+        "No attack of this report succeeds, which proves nothing about others. Ask the person "
+        "responsible for the data.",
     )
-    return answers
+
+
+def _reveals(score: Score) -> bool:
+    """Return whether a score of privacy lies outside its range on the side of a leak."""
+    near = "distance" in score.kind.key  # elsewhere more is worse
+    return score.value < score.low if near else score.value > score.high
 
 
 def lines(report: Contents, *, width: int = 80) -> list[str]:
@@ -215,7 +218,7 @@ def lines(report: Contents, *, width: int = 80) -> list[str]:
         if not math.isnan(score.low + score.high):
             ends = f"{format_number(score.low)} to {format_number(score.high)}"
         numbers = (format_number(score.value), format_number(score.control), ends)
-        title = score.kind.title + (f", {score.of}" if score.of else "")
+        title = score.kind.title.removesuffix(" (AUC)") + (f", {score.of}" if score.of else "")
         rows.append((title, *numbers, _SHORT_WORDS[score.verdict]))
     table = [head, *(row for row in rows if len(row) > 1)]
     widths = [max(len(row[column]) for row in table) for column in range(1, 5)]
