@@ -14,7 +14,7 @@ import threadpoolctl  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 __all__ = ["Array", "Floats", "Matrix", "column_maximum", "dense", "fingerprints",
-           "mean_variance", "nonzero_share", "one_thread", "openmp_threads"]  # fmt: skip
+           "mean_variance", "nonzero_share", "one_thread"]  # fmt: skip
 
 #: Cells by genes: a NumPy array or a SciPy sparse matrix.
 Matrix: TypeAlias = Any
@@ -39,11 +39,6 @@ def one_thread(compute: Callable[P, R]) -> Callable[P, R]:
             return compute(*args, **kwargs)
 
     return limited
-
-
-def openmp_threads(n: int) -> Any:
-    """Return a context in which OpenMP runs on n threads, also within `one_thread`."""
-    return _CONTROLLER.limit(limits=n, user_api="openmp")
 
 
 def dense(X: Matrix, dtype: type[np.floating[Any]] = np.float32) -> Array:

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vaexprs.errors import ArgumentError, DataError
-from vaexprs.evaluation.arrays import Array, Floats, openmp_threads
+from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.comparison.sides import Comparison
 from vaexprs.evaluation.registry import SHARE, ScoreKind, metric
 
@@ -174,10 +174,9 @@ def boosting(compared: Comparison) -> dict[str, Discrimination]:
         logged = np.log1p(np.maximum(library, 0.0))
         features.append(np.hstack([side.block[:, :N_GENES], side.components, logged]))
     strata = (compared.test.groups, compared.side.groups)
-    with openmp_threads(compared.n_jobs):
-        found = discriminate(
-            features[0], features[1], model="boosting", strata=strata, seed=compared.seed
-        )
+    found = discriminate(
+        features[0], features[1], model="boosting", strata=strata, seed=compared.seed
+    )
     return {"boosting_auc": found}
 
 
