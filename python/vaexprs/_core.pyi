@@ -111,10 +111,10 @@ def reparameterize(
     """
 
 class Inputs:
-    """Draws what goes into a decoder: built once for a spec and a plan, drawn from by any thread.
+    """Draws the inputs of a decoder: built once for a spec and a plan, drawn from by any thread.
 
     A combination that training never saw borrows the mixtures of the seen ones that share with it
-    the keys that matter most, shifted by what an additive model of the keys expects.
+    the keys that matter most, shifted by the difference that an additive model of the keys expects.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Inputs:
         See `plan_groups`.
     prior
         None for standard normals, or five arrays as in `vaexprs.spec.Prior`: offsets, weights,
-        means, tril, factor. What is above the diagonals of `tril` is not looked at.
+        means, tril, factor. Entries above the diagonals of `tril` are ignored.
     with_log_library
         Whether the last coordinate of the prior is the log library size.
     library
@@ -239,7 +239,7 @@ def means(
 ) -> _Float32:
     """Return the means, ``(n_cells, n_genes)``, after a check of all outputs; see `observe`.
 
-    They are the first output, or what its logits stand for. Means of ``"bernoulli"`` may exceed 1
+    They are the first output, or follow from its logits. Means of ``"bernoulli"`` may exceed 1
     here. Softmax is quickest where logits with their bias are between -20 and 50; shares of less
     than exp(-87) of a row's largest are taken for that.
     """

@@ -10,27 +10,16 @@ import numpy as np
 import pytest
 
 from vaexprs import _core
+from vaexprs.spec import OUTPUTS
 
 F = np.float32
 MEAN = np.full((2, 3), 0.5, F)
 THETA = np.ones(3, F)
 LOGITS = np.zeros((1, 3), F)
-SAMPLERS: list[tuple[str, tuple[Any, ...]]] = [
-    ("bernoulli", (MEAN,)),
-    ("gaussian", (MEAN, THETA)),
-    ("poisson", (MEAN,)),
-    ("nb", (MEAN, THETA)),
-    ("zinb", (MEAN, THETA, LOGITS)),
-    ("zigamma", (MEAN, THETA, LOGITS)),
-]
-NAMES = {
-    "gaussian": ["mean", "scale"],
-    "zinb": ["mean", "inverse_dispersion", "zero_logits"],
-    "zigamma": ["mean", "inverse_dispersion", "zero_logits"],
-    "nb": ["mean", "inverse_dispersion"],
-    "poisson": ["mean"],
-    "bernoulli": ["mean"],
-}
+VALUES = {"mean": MEAN, "scale": THETA, "inverse_dispersion": THETA, "zero_logits": LOGITS}
+#: The parameters of each law, in the order that the core takes them.
+NAMES = dict(OUTPUTS)
+SAMPLERS = [(law, tuple(VALUES[name] for name in names)) for law, names in NAMES.items()]
 
 
 def changed(array: Any, value: float) -> Any:

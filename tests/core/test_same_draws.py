@@ -19,17 +19,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vaexprs import _core
+from vaexprs.spec import OUTPUTS
 
 Floats = NDArray[np.float32]
 
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "bernoulli": ("mean",),
-    "gaussian": ("mean", "scale"),
-    "poisson": ("mean",),
-    "nb": ("mean", "inverse_dispersion"),
-    "zinb": ("mean", "inverse_dispersion", "zero_logits"),
-    "zigamma": ("mean", "inverse_dispersion", "zero_logits"),
-}
+#: The parameters of each law, in the order that the core takes them.
+PARAMETERS: dict[str, tuple[str, ...]] = dict(OUTPUTS)
 
 # Decades of means and of inverse dispersions: everyday ones, around the switch to gamma-Poisson
 # mixtures at 32, huge, and at the ends of float32.

@@ -1,11 +1,10 @@
-"""The graph of an artifact as the runtime is given it: without the last steps of counts.
+"""Remove the last steps of a count decoder's graph before the runtime gets it.
 
-``mean = library * softmax(logits + bias)`` is where a runtime goes over ``(n_cells, n_genes)``
-values four times. Our kernel makes the means of a cell where it draws its counts, while they are
-in cache, and the bias comes along for nothing. (Measured on one core of an AVX-512 machine: 1.5 ns
-per entry less, of 6.7 at 2,000 genes and 128 hidden units.) So these steps are taken out, and the
-output named ``mean`` then holds what came before them. A graph that ends in another way stays as
-it is.
+For ``mean = library * softmax(logits + bias)`` a runtime goes over ``(n_cells, n_genes)`` values
+four times. The core computes the means of a cell where it draws its counts, while they are in
+cache, and adds the bias at no cost. (Measured on one core of an AVX-512 machine: 1.5 ns per entry
+less, of 6.7 at 2,000 genes and 128 hidden units.) So these nodes are removed, and the output
+``mean`` holds logits. A graph that ends in another way stays as it is.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ _NODE_INPUT, _NODE_OUTPUT = 1, 2
 
 @dataclass(frozen=True)
 class RuntimeGraph:
-    """A graph for the runtime, and what was taken out of it.
+    """A graph for the runtime, and the constants that were removed from it.
 
     Attributes
     ----------
     model
         A serialized ``ModelProto``.
     n_values
-        Values that all nodes together compute for each cell: a bound of what the runtime holds.
+        Values that all nodes together compute for each cell: a bound of the runtime's memory.
     gives_logits
         Whether the output ``mean`` holds logits, for ``mean = library * softmax(mean + bias)``.
     bias
@@ -56,7 +55,7 @@ class RuntimeGraph:
 
 @dataclass(frozen=True)
 class _Ending:
-    """The last steps: which nodes go, and what the node before them becomes."""
+    """The last steps: the nodes to remove, and the node before them with its new output."""
 
     left_out: frozenset[int]
     place: int
@@ -78,10 +77,10 @@ def lower(artifact: Artifact) -> RuntimeGraph:
 
 
 def _find_ending(graph: Graph, spec: GeneratorSpec, shapes: Mapping[str, Shape]) -> _Ending | None:
-    """Find ``mean = library * softmax(x)`` at the end of a graph, and what gives x.
+    """Find ``mean = library * softmax(x)`` at the end of a graph, and the node that computes x.
 
-    Where x is the sum of something and a constant row, that row is the bias, and the something is
-    what the graph is left to give.
+    Where x is the sum of a value and a constant row, the row is the bias, and the graph shall
+    return the value.
     """
     made_by = {name: i for i, node in enumerate(graph.nodes) for name in node.outputs}
     used = [name for node in graph.nodes for name in node.inputs]

@@ -68,7 +68,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Job:
-    """What every block of one run shares."""
+    """The settings of one run, shared by its blocks."""
 
     decoder: Decoder
     inputs: Inputs
@@ -76,7 +76,7 @@ class Job:
     library: NDArray[np.float32] | None
     library_start: int
     return_mean: bool
-    #: Set when nobody waits for blocks any more: one under way ends after its tile.
+    #: Set when the run is abandoned: a block under way ends after its tile.
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def blocks(self, cuts: list[tuple[int, int]]) -> list[Block]:

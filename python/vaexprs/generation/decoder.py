@@ -68,14 +68,14 @@ class Decoder:
     Parameters
     ----------
     spec
-        What the artifact promises.
+        Contents of the artifact besides its graph.
     graph
         Its graph, as `lower` prepared it.
     device
         ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` (refused where it is not to be had), or ``"auto"``
         (CUDA where it is, else the CPU).
     name
-        What messages call the artifact.
+        Name of the artifact in messages.
 
     Raises
     ------
@@ -116,7 +116,7 @@ class Decoder:
         Returns
         -------
         The parameters of the cells' likelihood. On the CPU their arrays are reused by the calling
-        thread's next call: take what you need before it.
+        thread's next call: use or copy them before it.
         """
         try:
             arrays = self._run(inputs) if self.device == "cpu" else self._run_elsewhere(inputs)

@@ -1,7 +1,7 @@
 """The generator: an artifact in, an ordered stream of blocks of cells out.
 
 One block is one worker's work on one core, from the latent draw to the CSR rows, so that its
-arrays stay in cache; blocks run side by side and leave in order. What a cell looks like depends
+arrays stay in cache; blocks run side by side and leave in order. The values of a cell depend
 on the artifact, the plan, the seed and the cell's global index, and on nothing else.
 """
 
@@ -45,7 +45,7 @@ class Generator:
     n_threads
         Blocks computed side by side; by default the cores this process may use.
     block_size
-        Cells in a block; by default what is decoded together, 64 to 512 by the number of genes.
+        Cells in a block; by default a tile of the decoder, 64 to 512 cells by the number of genes.
         No effect on the cells.
 
     Attributes

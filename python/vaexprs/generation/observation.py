@@ -34,7 +34,7 @@ class CSR:
 
     @classmethod
     def from_dense(cls, dense: NDArray[np.float32]) -> CSR:
-        """Keep what is not zero."""
+        """Return the non-zeros of a dense array."""
         rows, columns = np.nonzero(dense)
         indptr = np.zeros(len(dense) + 1, dtype=np.int64)
         np.cumsum(np.bincount(rows, minlength=len(dense)), out=indptr[1:])
