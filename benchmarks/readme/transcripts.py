@@ -1,11 +1,10 @@
 """Run the commands of README.md and put what they print under them.
 
-Usage: ``python -m benchmarks.readme.transcripts DATA_FOLDER [--check]``
+Usage: ``python -m benchmarks.readme.transcripts [--check]``
 
-``DATA_FOLDER`` holds ``pbmc_ifnb.h5ad``, which is parted here as README.md says: 70 % of the cells
-of each combination in ``train.h5ad``, the rest in ``test.h5ad``. Commands run in a new folder, in
-the order of the page; what they write to stdout is shown, progress on stderr is not. With
-``--check`` nothing is written, and a command that fails ends the run.
+Commands run in a new folder, in the order of the page; what they write to stdout is shown, notes
+and progress on stderr are not. With ``--check`` nothing is written, and a command that fails ends
+the run.
 """
 
 from __future__ import annotations
@@ -17,23 +16,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.cells import read, split
-
 README = Path(__file__).resolve().parents[2] / "README.md"
-KEYS = ["cell_type", "condition"]
 #: Longer outputs are cut here, and say so.
-MOST_LINES = 60
+MOST_LINES = 100
 
 
 def main() -> None:
     """Run every console block."""
-    arguments = [word for word in sys.argv[1:] if word != "--check"]
-    if len(arguments) != 1:
-        sys.exit(__doc__)
     page = README.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        part_cells(Path(arguments[0]) / "pbmc_ifnb.h5ad", folder)
         new = re.sub(
             r"(?<=^```console\n).*?(?=^```)",
             lambda block: run_block(block[0], folder),
@@ -42,12 +34,6 @@ def main() -> None:
         )
     if "--check" not in sys.argv:
         README.write_text(new, encoding="utf-8")
-
-
-def part_cells(path: Path, folder: Path) -> None:
-    """Write ``train.h5ad`` and ``test.h5ad``."""
-    for name, cells in zip(("train", "test"), split(read(path, KEYS), KEYS), strict=True):
-        cells.write_h5ad(folder / f"{name}.h5ad", compression="gzip")
 
 
 def run_block(block: str, folder: Path) -> str:
@@ -62,7 +48,7 @@ def run_command(part: tuple[str, str, str], folder: Path) -> str:
     if command.startswith("cat "):
         (folder / command.removeprefix("cat ")).write_text(shown, encoding="utf-8")
         return f"$ {command}\n{shown}"
-    environment = {**os.environ, "COLUMNS": "92"}
+    environment = {**os.environ, "COLUMNS": "80"}
     words = command.replace("vaexprs", f'"{sys.executable}" -m vaexprs', 1)
     print("+", command, flush=True)
     done = subprocess.run(
