@@ -20,7 +20,7 @@ LOGITS = [-3.0, 1.0]
 
 @dataclass(frozen=True)
 class TestLaw:
-    """What tests know of a law.
+    """A law in exact terms.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a fit says: its phases, its last epoch, and what to know about the cells."""
+"""The report of a fit: phases, last epoch, cautions about the cells."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Training: the only room that needs torch. It ends at the artifact.
-
-`vaexprs.export.graph` builds the artifact from NumPy weights and imports no torch, so the
-names below are loaded when they are first used.
-"""
+"""Training: the only room that needs torch; its names are loaded at their first use."""
 
 from __future__ import annotations
 

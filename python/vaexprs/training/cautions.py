@@ -1,4 +1,4 @@
-"""What to know before a fit: small classes, keys that name cells, absurd values."""
+"""Find small classes, keys that name cells, and absurd values before a fit."""
 
 from __future__ import annotations
 

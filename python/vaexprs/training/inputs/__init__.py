@@ -1,1 +1,1 @@
-"""What the network reads: minibatches, transformed values, principal-component scores."""
+"""Input of the network: minibatches, transformed values, principal-component scores."""

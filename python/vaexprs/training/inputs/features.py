@@ -1,4 +1,4 @@
-"""What the encoder reads: transformed values, or their principal-component scores."""
+"""Input of the encoder: transformed values, or their principal-component scores."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Stack(nn.Module):
         self.n_outputs = widths[-1]
         for dense, layer in zip(self.dense, self.layers, strict=True):
             assert isinstance(dense, nn.Linear)
-            # He et al. 2015 for what is cut off below zero, Glorot and Bengio 2010 otherwise.
+            # He et al. 2015 for activations cut off below zero, else Glorot and Bengio 2010
             gain = math.sqrt(2.0) if "relu" in layer.activation else 1.0
             nn.init.normal_(dense.weight, std=gain / math.sqrt(dense.in_features))
             nn.init.zeros_(dense.bias)

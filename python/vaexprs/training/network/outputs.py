@@ -1,4 +1,4 @@
-"""The outputs of a decoder in data units: what the exported graph computes."""
+"""The outputs of a decoder in data units, as the exported graph computes them."""
 
 from __future__ import annotations
 
