@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vaexprs.data import read_expression
+from vaexprs.data.matrix import canonical
 from vaexprs.data.open import open_cells
 from vaexprs.errors import DataError
 
@@ -68,12 +69,12 @@ def test_every_matrix_of_every_source(tmp_path, layout, kind, rows):
 def test_only_the_matrix_that_is_asked_for_is_read(tmp_path, monkeypatch, suffix):
     path = write(tmp_path / f"a.{suffix}", make())
     read = []
-    real = open_cells.__globals__["canonical"]
-    monkeypatch.setitem(
-        open_cells.__globals__,
-        "canonical",
-        lambda m, what, **o: read.append(what) or real(m, what, **o),
-    )
+
+    def counted(matrix, what, **options):
+        read.append(what)
+        return canonical(matrix, what, **options)
+
+    monkeypatch.setattr("vaexprs.data.opened.canonical", counted)
     monkeypatch.setattr(anndata, "read_h5ad", None)
     monkeypatch.setattr(anndata, "read_zarr", None)
     data = read_expression(path, layer="counts", condition_keys=["cell_type", "batch"])
