@@ -193,7 +193,7 @@ def test_two_processes_never_write_one_target(tmp_path: Path) -> None:
             pass
     finally:
         other.kill()
-        other.wait()
+        other.communicate()
     with whole_file(target) as partial:  # an abandoned one is taken over
         assert not partial.exists()
         with pytest.raises(OutputError, match="another process"), whole_file(target):
@@ -278,7 +278,7 @@ def test_a_killed_run_leaves_a_partial_that_the_next_one_removes(tmp_path: Path)
     for number in (signal.SIGKILL, signal.SIGTERM):
         other = holder(target)
         other.send_signal(number)
-        other.wait()
+        other.communicate()
         time.sleep(0.01)
     assert [path.name for path in tmp_path.iterdir()] == [".out.partial"]
     with whole_file(target) as partial:

@@ -161,7 +161,7 @@ def test_what_the_parent_ignored_stays_ignored() -> None:
 REMEMBERED = """
 interrupts.guard_process()
 try:
-    with interrupts.remembered_interrupts(wait={wait}) as raise_lost:
+    with interrupts.remembered_interrupts(wait={wait}, critical=True) as raise_lost:
         print("ready", flush=True)
         time.sleep(1)
         print("slept", flush=True)
@@ -173,6 +173,11 @@ except KeyboardInterrupt:
 print("done", flush=True)
 time.sleep(0.2)
 """
+
+
+def test_only_critical_work_has_a_guarded_process_wait() -> None:
+    code = REMEMBERED.format(wait=True, more=0).replace(", critical=True", "")
+    assert guarded(code, [signal.SIGINT]) == (130, "", "vaexprs: interrupted.\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

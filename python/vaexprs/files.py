@@ -133,7 +133,7 @@ def whole_files(
             for at, partial in zip(targets, partials, strict=True):
                 _sync(partial)
                 check_output(at, kind=kind, overwrite=overwrite)
-            with remembered_interrupts(wait=True):
+            with remembered_interrupts(wait=True, critical=True):
                 for at, partial in zip(targets, partials, strict=True):
                     _appear(partial, at)
                     done.append(at)
@@ -154,7 +154,7 @@ def _claimed(target: Path) -> Iterator[Path]:
         name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.partial"
     folder = target.with_name(name)
     with contextlib.ExitStack() as stack:
-        with remembered_interrupts(wait=True):
+        with remembered_interrupts(wait=True, critical=True):
             try:
                 lock = _take(folder, target)
                 stack.callback(_drop, folder, lock)

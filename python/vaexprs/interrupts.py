@@ -79,16 +79,22 @@ def at_signal(cleanup: Callable[[], object]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def remembered_interrupts(*, wait: bool = False) -> Iterator[Callable[[], None]]:
+def remembered_interrupts(
+    *, wait: bool = False, critical: bool = False
+) -> Iterator[Callable[[], None]]:
     """Give a function that raises the KeyboardInterrupt which came, and was lost, since.
 
     With `wait`, the first interrupt is raised by that function alone, so call it often, or else at
-    the end; a second one comes at once.
+    the end; a second one comes at once. In a guarded process, which a signal can end anywhere,
+    only `critical` work has it wait.
 
     A handler of the caller's own stays in charge: only Python's is replaced, and those of
     `guard_process`, within this context and in the main thread. Elsewhere the function does
     nothing.
     """
+    if wait and not critical and _guarded == os.getpid():
+        yield lambda: None
+        return
     came = threading.Event()
 
     def remember(number: int, frame: FrameType | None) -> None:

@@ -77,6 +77,7 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
     )
     while not is_guarded(process):
         time.sleep(0.001)
@@ -86,7 +87,7 @@ def run(
             process.wait(moment)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=900)
     return End(process.returncode, errors, time.perf_counter() - started)
 
 
@@ -198,6 +199,7 @@ def test_a_kill(prepare: Any, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_fifty_moments(prepare: Any, tmp_path: Path, name: str) -> None:
     """Signals in turn at moments spread over the whole run, on new and on existing outputs."""
