@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,3 +205,24 @@ with interrupts.at_signal(lambda: print("cleaned", flush=True)):
     print(os.waitpid(child, 0)[1], flush=True)
 """
     assert guarded(code, []) == (0, f"{int(signal.SIGTERM)}\n", "")
+
+
+def test_a_worker_whose_parent_was_killed_ends_quietly(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text('{"method": "none", "settings": {}}')
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "vaexprs.embeddings"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    assert worker.stderr is not None
+    with worker.stdin, worker.stderr:
+        worker.stdout.close()
+        worker.stdin.write(f"{tmp_path}\n")
+        worker.stdin.flush()
+        assert worker.wait(60) == 0
+        assert worker.stderr.read() == ""
+    assert not tmp_path.exists()

@@ -174,7 +174,11 @@ def _serve() -> None:
             np.savez(folder / "made.npz", *_compute(request["method"], arrays, request["settings"]))
         except Exception as error:
             problem = "".join(traceback.format_exception_only(error)).strip()
-        print(json.dumps(problem), file=answers, flush=True)
+        try:
+            print(json.dumps(problem), file=answers, flush=True)
+        except BrokenPipeError:  # the process that asked was killed, and left its folder
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(0)
 
 
 if __name__ == "__main__":
