@@ -81,10 +81,8 @@ def test_the_same_real_cell_never_stands_on_two_sides(simulate):
     train, test = big(100, 0), big(60, 1)
     from anndata import concat
 
-    repeated = concat([train, train[:7]])
-    repeated.obs_names_make_unique()
-    leaked = concat([test, train[:9]])
-    leaked.obs_names_make_unique()
+    repeated = concat([train, train[:7]], index_unique="-")
+    leaked = concat([test, train[:9]], index_unique="-")
     _, pool = pool_of(repeated, big(100, 2), leaked)
     assert len(pool.train) == 100
     assert len(pool.test) == 60
