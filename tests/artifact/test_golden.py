@@ -9,6 +9,7 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,10 +43,16 @@ def test_the_file_reads_as_it_did(path: Path, make: ModuleType) -> None:
     expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     artifact = load_artifact(path)
     assert artifact.sha256 == expected["sha256"]
-    assert make.described(artifact.spec) == expected["spec"]
+    assert _as_then(make.described(artifact.spec), expected["spec"]) == expected["spec"]
     # And it can still be written: the metadata mean the same when read again.
     again = read_metadata(write_metadata(artifact.spec))
-    assert make.described(again) == expected["spec"]
+    assert _as_then(make.described(again), expected["spec"]) == expected["spec"]
+
+
+def _as_then(spec: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a format may have learned since, which an old file does not hold."""
+    assert [name for name in spec if name not in then and spec[name] is not None] == []
+    return {name: value for name, value in spec.items() if name in then}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
