@@ -275,7 +275,7 @@ def test_wrong_input_is_refused(real, made):
         plot_aug(renamed, real=real)
     logged = real.copy()
     logged.X = np.log1p(real.X.toarray())
-    with pytest.raises(DataError, match="generated cells are counts and the real ones are not"):
+    with pytest.raises(DataError, match="generated cells are counts and the real cells are not"):
         plot_aug(made, real=logged)
     logged.layers["counts"] = real.X
     assert plot_aug(made, real=logged, layer="counts").axes
