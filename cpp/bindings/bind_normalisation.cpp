@@ -24,8 +24,7 @@ void normalise_rows(py::array& data, const py::array& indptr, const py::object& 
     for (std::size_t i = 0; good && i + 1 < n_bounds; ++i)
         good = bounds[i] <= bounds[i + 1];
     if (!good) throw py::value_error("indptr: expected bounds that rise from 0 to len(data).");
-    if (streams)
-        run.streams = input<std::uint32_t>(*streams, "streams", {indptr.shape(0) - 1});
+    if (streams) run.streams = input<std::uint32_t>(*streams, "streams", {indptr.shape(0) - 1});
     const bool finite = std::isfinite(law.log_sum) && std::isfinite(law.slope) &&
                         std::isfinite(law.deviation) && std::isfinite(law.centre);
     if (!finite || !(law.log_base == 0.0f || (law.log_base > 1.0f && std::isfinite(law.log_base))))
@@ -45,9 +44,8 @@ void bind_normalisation(py::module_& module) {
             normalise_rows(data, indptr, seed, first_cell, streams,
                            {log_base, pseudocount, log_sum, slope, deviation, centre});
         },
-        "data"_a, "indptr"_a, py::kw_only(), "seed"_a, "first_cell"_a = 0,
-        "streams"_a = py::none(), "log_base"_a, "pseudocount"_a, "log_sum"_a, "slope"_a,
-        "deviation"_a, "centre"_a,
+        "data"_a, "indptr"_a, py::kw_only(), "seed"_a, "first_cell"_a = 0, "streams"_a = py::none(),
+        "log_base"_a, "pseudocount"_a, "log_sum"_a, "slope"_a, "deviation"_a, "centre"_a,
         "Scale the rows of a CSR matrix to a common sum and log them, in place.");
 }
 

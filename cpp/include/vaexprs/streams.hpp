@@ -15,14 +15,14 @@ namespace vaexprs {
 
 /// Streams that never share a word. The numbers are part of the contract: a change changes cells.
 enum class Purpose : std::uint32_t {
-    latent = 1,       ///< noise of the latent variables
-    component = 2,    ///< which component of a mixture
-    library = 3,      ///< noise of the library size
-    observation = 4,  ///< first bits of an observation, or its normal noise
-    refinement = 5,   ///< further bits of an observation
-    gamma = 6,        ///< attempts at a gamma variate
-    poisson = 7,      ///< attempts at a Poisson variate
-    condition = 8,    ///< where the sequence of conditions starts
+    latent = 1,         ///< noise of the latent variables
+    component = 2,      ///< which component of a mixture
+    library = 3,        ///< noise of the library size
+    observation = 4,    ///< first bits of an observation, or its normal noise
+    refinement = 5,     ///< further bits of an observation
+    gamma = 6,          ///< attempts at a gamma variate
+    poisson = 7,        ///< attempts at a Poisson variate
+    condition = 8,      ///< where the sequence of conditions starts
     normalisation = 9,  ///< noise of the sum that a cell is scaled to
 };
 
