@@ -28,6 +28,8 @@ __all__ = ["Kind", "check_output", "whole_file", "whole_files"]
 Kind: TypeAlias = Literal["file", "zarr"]
 
 _LOCK, _OLD = "lock", "old"
+#: Looks, 10 ms apart, at a folder without a lock before it is taken for somebody else's.
+_LOOKS = 30
 #: Bytes of the longest name of a file on common file systems.
 _LONGEST_NAME = 255
 #: Errors of a disk that is full: no space, a quota, a limit on the size of files.
@@ -169,18 +171,24 @@ def _claimed(target: Path) -> Iterator[Path]:
 
 def _take(folder: Path, target: Path) -> int:
     """Return an open, locked file in the folder: whoever holds it owns the folder."""
+    foreign = 0
     while True:
         try:
             folder.mkdir()
         except FileExistsError:
             with contextlib.suppress(FileNotFoundError):
-                if folder.is_symlink() or (
-                    os.listdir(folder) and not (folder / _LOCK).exists()
-                ):  # a file instead of a folder raises NotADirectoryError
-                    raise OutputError(
-                        f"{target} cannot be written: {folder} is in the way, and was not made "
-                        "by vaexprs: move it."
-                    ) from None
+                # A file in place of a folder raises NotADirectoryError.
+                there = os.listdir(folder)
+                if folder.is_symlink() or (there and _LOCK not in there):
+                    # An owner that removes its folder may remove the lock first: look again.
+                    foreign += 1
+                    if foreign == _LOOKS:
+                        raise OutputError(
+                            f"{target} cannot be written: {folder} is in the way, and was not "
+                            "made by vaexprs: move it."
+                        ) from None
+                    time.sleep(0.01)
+                    continue
         try:
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # its owner has removed it just now

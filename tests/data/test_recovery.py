@@ -93,6 +93,13 @@ def test_continuous_values_are_left_alone(seed: int, kind: str) -> None:
     assert recover_counts(X.astype(np.float32)) is None
 
 
+def test_shifted_logarithms_are_left_alone() -> None:
+    X = np.log1p(counts(4).toarray())
+    assert recover_counts(X) is not None
+    assert recover_counts(X - 1) is None
+    assert recover_counts(X + 0.1) is None
+
+
 def test_too_few_values_are_no_evidence() -> None:
     X = np.zeros((20, 5), np.float32)
     X[:, 0], X[:, 1] = 0.7, 1.4

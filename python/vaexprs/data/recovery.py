@@ -34,6 +34,8 @@ _LEAST_VALUES = 60
 _ROUNDING, _OFF = 4e-6, 2e-3
 #: Smallest count of a cell, up to which it is tried.
 _LARGEST_SMALLEST = 4
+#: Largest share of values that are not zero, in data without a pseudocount.
+_LARGEST_FILLED = 0.98
 #: Relative deviation of sums over cells that is rounding.
 _SAME_SUM = 1e-4
 #: Bases that are written as they are meant, within the error of their estimate.
@@ -115,7 +117,8 @@ def _hypotheses(X: Any) -> list[tuple[float | None, float, Callable[[Array], Arr
         base = _usual(math.exp(float(np.median(_rate_with_pseudocount(first, second)))))
         found.append((base, 1.0, lambda x: np.expm1(x * math.log(base))))
     found.append((None, 0.0, lambda x: x))
-    if len(first):
+    # Without a pseudocount there is no logarithm of 0: such data hold zeros, for no count.
+    if len(first) and X.nnz < _LARGEST_FILLED * X.shape[0] * X.shape[1]:
         rate = math.log(2) / float(np.median(second - first))
         plain = _usual(math.exp(min(rate, 50.0)))
         found.append((plain, 0.0, lambda x: np.exp(x * math.log(plain))))
