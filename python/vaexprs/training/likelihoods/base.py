@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -48,7 +49,7 @@ class Start:
     trust: Array
 
 
-class TrainingLaw:
+class TrainingLaw(ABC):
     """How to fit a likelihood. Subclass it, and register an instance.
 
     A subclass needs `name`, `log_prob` and `start`; all else has defaults.
@@ -72,6 +73,7 @@ class TrainingLaw:
         names = [output.head for output in self.row.outputs.values()]
         return {name: name not in self.gene_wise for name in names}
 
+    @abstractmethod
     def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
         """Return the log-probability of each cell, summed over genes, ``(n_cells,)``.
 
@@ -84,15 +86,14 @@ class TrainingLaw:
         log_library
             ``(n_cells, 1)``; zeros where the law reads no library size.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self, data: ExpressionData, features: Features, scaling: Scaling | None) -> Start:
         """Return starting values from moments of the training cells.
 
         A few hundred cells give a fit a few hundred steps. Weights that start far off do not
         arrive: ribosomal genes need an inverse dispersion of 20 to 100, chemokines of 0.1.
         """
-        raise NotImplementedError
 
     def scaling(self, data: ExpressionData) -> Scaling | None:
         """Return the scaling of the values, or None."""
@@ -110,13 +111,18 @@ class TrainingLaw:
         """Return how a value follows from the law; see `GeneratorSpec`."""
         return "draw"
 
-    def correct_means(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
+    # Hooks that a law may leave empty.
+    def correct_means(  # noqa: B027
+        self, data: ExpressionData, draws: Draws, grouping: Grouping
+    ) -> None:
         """Correct the decoder so that draws have the cells' mean in each group of a partition."""
 
-    def correct_dispersions(
+    def correct_dispersions(  # noqa: B027
         self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
     ) -> None:
         """Correct the decoder's dispersions; partitions come from the coarsest to the finest."""
 
-    def match_spread(self, features: Features, data: ExpressionData, draws: Draws) -> None:
+    def match_spread(  # noqa: B027
+        self, features: Features, data: ExpressionData, draws: Draws
+    ) -> None:
         """Last step: correct the variance of the encoder's features."""

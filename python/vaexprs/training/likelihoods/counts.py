@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,9 +51,9 @@ class CountLaw(TrainingLaw):
         """Return the log-probability of each cell."""
         return self.log_prob_of_mean(x, torch.log_softmax(heads["logits"], -1) + log_library, heads)
 
+    @abstractmethod
     def log_prob_of_mean(self, x: Tensor, log_mean: Tensor, heads: Mapping[str, Tensor]) -> Tensor:
         """Return the log-probability of counts with a log mean, summed over genes."""
-        raise NotImplementedError
 
     def feature_kind(self, data: ExpressionData) -> FeatureKind:
         """Return log1p of counts per 10,000."""
