@@ -316,6 +316,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 ) -> None:
     if arguments.startswith("plot"):
         pytest.importorskip("matplotlib")
+    if arguments.startswith("fit"):
+        pytest.importorskip("torch")
     (tmp_path / "text.onnx").write_text("not a model at all")
     (tmp_path / "truncated.onnx").write_bytes(model.read_bytes()[:-1000])
     places = {

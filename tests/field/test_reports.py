@@ -185,9 +185,8 @@ def test_pointers_that_wrapped_in_32_bits(file):
 def test_a_matrix_without_pointers():
     """TileDB-SOMA 1585: a CSR of 6 cells came with an indptr of one entry."""
     adata = cells()
-    broken = sparse.csr_matrix(adata.shape, dtype=np.float32)
-    broken.indptr = np.zeros(1, np.int32)
-    adata._X = broken
+    adata.X = sparse.csr_matrix(adata.shape, dtype=np.float32)
+    adata.X.indptr = np.zeros(1, np.int32)
     with pytest.raises(DataError, match="indptr has 1 entries, expected 31"):
         read_expression(adata)
 
