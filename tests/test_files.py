@@ -208,7 +208,7 @@ def test_many_processes_in_turn(tmp_path: Path) -> None:
         "import sys\n"
         "from vaexprs import OutputError\n"
         "from vaexprs.files import whole_file\n"
-        "for i in range(60):\n"
+        "for i in range(300):\n"
         "    try:\n"
         "        with whole_file(sys.argv[1], overwrite=True) as partial:\n"
         "            partial.write_text(sys.argv[2] * 5000)\n"
@@ -217,10 +217,10 @@ def test_many_processes_in_turn(tmp_path: Path) -> None:
     )
     target = tmp_path / "out"
     processes = [
-        subprocess.Popen([sys.executable, "-c", code, str(target), letter]) for letter in "abc"
+        subprocess.Popen([sys.executable, "-c", code, str(target), letter]) for letter in "abcd"
     ]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    assert target.read_text() in {letter * 5000 for letter in "abc"}
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    assert target.read_text() in {letter * 5000 for letter in "abcd"}
     assert list(tmp_path.iterdir()) == [target]
 
 

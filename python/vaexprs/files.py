@@ -28,8 +28,6 @@ __all__ = ["Kind", "check_output", "whole_file", "whole_files"]
 Kind: TypeAlias = Literal["file", "zarr"]
 
 _LOCK, _OLD = "lock", "old"
-#: Looks, 10 ms apart, at a folder without a lock before it is taken for somebody else's.
-_LOOKS = 30
 #: Bytes of the longest name of a file on common file systems.
 _LONGEST_NAME = 255
 #: Errors of a disk that is full: no space, a quota, a limit on the size of files.
@@ -171,24 +169,19 @@ def _claimed(target: Path) -> Iterator[Path]:
 
 def _take(folder: Path, target: Path) -> int:
     """Return an open, locked file in the folder: whoever holds it owns the folder."""
-    foreign = 0
     while True:
         try:
             folder.mkdir()
         except FileExistsError:
             with contextlib.suppress(FileNotFoundError):
-                # A file in place of a folder raises NotADirectoryError.
+                # A file in place of a folder raises NotADirectoryError. An owner makes the lock
+                # first and removes it last.
                 there = os.listdir(folder)
                 if folder.is_symlink() or (there and _LOCK not in there):
-                    # An owner that removes its folder may remove the lock first: look again.
-                    foreign += 1
-                    if foreign == _LOOKS:
-                        raise OutputError(
-                            f"{target} cannot be written: {folder} is in the way, and was not "
-                            "made by vaexprs: move it."
-                        ) from None
-                    time.sleep(0.01)
-                    continue
+                    raise OutputError(
+                        f"{target} cannot be written: {folder} is in the way, and was not made by "
+                        "vaexprs: move it."
+                    ) from None
         try:
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # its owner has removed it just now
@@ -231,6 +224,11 @@ def _clear(folder: Path, target: Path) -> None:
     old = folder / _OLD
     if os.path.lexists(old) and not os.path.lexists(target):
         os.replace(old, target)
+    _empty(folder)
+
+
+def _empty(folder: Path) -> None:
+    """Remove all that is in a folder, but for the lock."""
     for left in folder.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
@@ -239,14 +237,22 @@ def _clear(folder: Path, target: Path) -> None:
 
 
 def _drop(folder: Path, lock: int) -> None:
-    """Remove a folder and let its lock go."""
+    """Remove a folder and let its lock go.
+
+    The lock is removed after all else: from then on the folder may be another process's, and only
+    an empty one is removed.
+    """
+    for _ in range(50):  # a thread may still be writing a file, for a moment
+        try:
+            _empty(folder)
+            break
+        except OSError:
+            time.sleep(0.01)
     if sys.platform == "win32":  # where an open file cannot be removed
         os.close(lock)
-    for _ in range(50):  # a thread may still be writing a file, for a moment
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            break
-        time.sleep(0.01)
+    with contextlib.suppress(OSError):
+        os.unlink(folder / _LOCK)
+        os.rmdir(folder)
     if sys.platform != "win32":
         os.close(lock)
 
