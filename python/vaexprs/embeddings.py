@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 from vaexprs.errors import DataError, require
 from vaexprs.interrupts import at_signal
 
-__all__ = ["diffusion_map", "umap_plane"]
-
 Points = NDArray[np.float32]
 
 _worker: subprocess.Popen[str] | None = None

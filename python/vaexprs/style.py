@@ -15,24 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "CONTROL",
-    "FAINT",
-    "GENERATED",
-    "INK",
-    "MISSING",
-    "MUTED",
-    "REAL",
-    "colours",
-    "figure_of",
-    "log_axes",
-    "new_figure",
-    "png",
-    "short",
-    "styled",
-    "title",
-]
-
 INK, MUTED, FAINT = "#1f2430", "#66707c", "#d7dae0"
 #: Real cells, generated cells, and real cells in their place.
 REAL, GENERATED, CONTROL = "#0072b2", "#d55e00", "#8a8f98"

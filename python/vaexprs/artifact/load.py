@@ -21,8 +21,6 @@ from vaexprs.artifact.shipped import shipped_artifacts
 from vaexprs.errors import ArtifactError, near_matches
 from vaexprs.spec import GeneratorSpec, read_metadata
 
-__all__ = ["Artifact", "Fit", "Source", "load_artifact"]
-
 #: First bytes of other files that users pass by mistake.
 _OTHER_FILES = {
     b"\x89HDF": "an HDF5 file (an .h5ad holds data, not a model)",

@@ -23,8 +23,6 @@ from vaexprs.artifact.onnx.shapes import check_shapes
 from vaexprs.artifact.onnx.wire import WireReader, encode_bytes, encode_header
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["RuntimeGraph", "lower"]
-
 # Fields of the messages of onnx.proto that are written anew.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _GRAPH_NODE, _GRAPH_VALUE_INFO = 1, 13

@@ -17,8 +17,6 @@ from vaexprs.artifact.onnx.reader import (
 from vaexprs.errors import ArtifactError
 from vaexprs.spec import PREFIX, GeneratorSpec
 
-__all__ = ["MAX_BYTES", "check_interface", "checked_model"]
-
 #: Protobuf, and with it every other reader of ONNX, ends at 2 GiB.
 MAX_BYTES = 2**31 - 1
 #: Versions that onnxruntime 1.20, the oldest supported, reads; the operators kept their meaning

@@ -16,8 +16,6 @@ from vaexprs.errors import ArtifactError
 from vaexprs.files import whole_file
 from vaexprs.spec import PREFIX
 
-__all__ = ["attach_quality"]
-
 #: Number of the field ``metadata_props`` of a ``ModelProto``, and of key and value in it.
 _METADATA, _KEY, _VALUE = 14, 1, 2
 

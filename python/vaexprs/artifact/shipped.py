@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["shipped_artifacts"]
-
 # Installed, the models lie inside the package; in a checkout, at its top.
 _PACKAGE = Path(__file__).parents[1]
 _FOLDERS = (_PACKAGE / "models", _PACKAGE.parents[1] / "models")

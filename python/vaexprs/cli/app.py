@@ -17,8 +17,6 @@ from vaexprs.cli.models import models
 from vaexprs.cli.plot import plot
 from vaexprs.cli.split import split
 
-__all__ = ["EXAMPLES", "app"]
-
 EXAMPLES: dict[Callable[..., object], str] = {
     split: "vaexprs split pbmc_small --test 0.3 --by cell_type",
     fit: "vaexprs fit train.h5ad -o model.onnx --condition-key cell_type",

@@ -10,9 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["cell_progress", "facts", "next_command", "note", "plain", "print_json", "rows", "say",
-           "text_of"]  # fmt: skip
-
 
 def facts(values: Mapping[str, Any], *, as_json: bool) -> None:
     """Print facts: as one JSON object, or as aligned lines."""

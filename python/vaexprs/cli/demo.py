@@ -12,8 +12,6 @@ from vaexprs.cli.console import facts, note
 from vaexprs.cli.options import AsJson, Overwrite, Seed
 from vaexprs.files import check_output, whole_file
 
-__all__ = ["demo"]
-
 
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for what is made.")] = Path(

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from vaexprs.errors import ConditionError
 
-__all__ = ["read_design"]
-
 #: Bytes of a table; a row for each of the 100,000 combinations that an artifact may have fits.
 _MAX_BYTES = 2**24
 #: Names that pandas and R give the column of row names.

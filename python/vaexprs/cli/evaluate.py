@@ -14,8 +14,6 @@ import typer
 from vaexprs.cli.console import facts, note, print_json, say
 from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, Seed
 
-__all__ = ["evaluate"]
-
 
 def evaluate(
     real: Annotated[Path, typer.Argument(metavar="REAL_TRAIN", help="Real cells it learned from.")],

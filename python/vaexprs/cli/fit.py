@@ -13,8 +13,6 @@ import typer
 from vaexprs.cli.console import facts, next_command, note
 from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, Seed
 
-__all__ = ["fit"]
-
 
 def _likelihoods(incomplete: str) -> list[str]:
     from vaexprs.spec import LIKELIHOODS

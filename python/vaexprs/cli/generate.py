@@ -21,8 +21,6 @@ from vaexprs.cli.options import (
     complete_model,
 )
 
-__all__ = ["generate"]
-
 
 def generate(
     model: Annotated[

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from vaexprs.artifact import Artifact
     from vaexprs.spec import Conditions, GeneratorSpec
 
-__all__ = ["inspect"]
-
 #: Rows of the table of combinations; with more, only the largest are shown.
 _MAX_ROWS = 60
 

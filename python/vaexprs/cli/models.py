@@ -5,8 +5,6 @@ from __future__ import annotations
 from vaexprs.cli.console import print_json, rows, say
 from vaexprs.cli.options import AsJson
 
-__all__ = ["models"]
-
 
 def models(*, as_json: AsJson = False) -> None:
     """List the shipped artifacts, which other commands take by name."""

@@ -9,11 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = [
-    "MODEL", "AsJson", "ConditionKeys", "Device", "Layer", "Overwrite", "Quiet", "Seed",
-    "complete_category", "complete_column", "complete_model",
-]  # fmt: skip
-
 
 def complete_model(incomplete: str) -> list[str]:
     """Return the names of shipped artifacts; a shell adds files itself where none fits."""

@@ -19,8 +19,6 @@ from vaexprs.cli.options import (
     complete_model,
 )
 
-__all__ = ["plot"]
-
 
 def plot(
     source: Annotated[

@@ -10,8 +10,6 @@ import typer
 from vaexprs.cli.console import facts, next_command
 from vaexprs.cli.options import AsJson, Overwrite, Quiet, Seed, complete_column
 
-__all__ = ["split"]
-
 
 def split(
     data: Annotated[

@@ -13,9 +13,6 @@ import sklearn.neighbors  # noqa: F401 - loads the libraries that `one_thread` l
 import threadpoolctl  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Floats", "Matrix", "column_maximum", "dense", "fingerprints",
-           "mean_variance", "nonzero_share", "one_thread"]  # fmt: skip
-
 #: Cells by genes: a NumPy array or a SciPy sparse matrix.
 Matrix: TypeAlias = Any
 Array: TypeAlias = NDArray[Any]

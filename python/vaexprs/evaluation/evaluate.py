@@ -22,8 +22,6 @@ from vaexprs.evaluation.scores.augmentation import Augment, AugmentationRow, Ref
 from vaexprs.evaluation.scores.giveaway import giveaway_genes
 from vaexprs.evaluation.scores.measure import measure_rounds, measure_split, ordered
 
-__all__ = ["evaluate"]
-
 #: Up to this number of training cells, generated cells are also compared with all of them at
 #: once: a round then holds at most 500 of them on a side.
 SMALL_DATA = 1000

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-__all__ = ["ANY", "COMPUTATIONS", "FAMILIES", "POSITIVE", "SHARE", "SIGNED", "Computation",
-           "Direction", "ScoreKind", "Stage", "kinds", "metric"]  # fmt: skip
-
 #: ``"lower"``, ``"higher"``: that way is better. ``"match"``: as in the control is best, and
 #: both ways off are worse.
 Direction: TypeAlias = Literal["lower", "higher", "match"]

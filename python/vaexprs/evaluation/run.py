@@ -11,8 +11,6 @@ from vaexprs.evaluation.evaluate import evaluate
 from vaexprs.evaluation.report.report import Report
 from vaexprs.files import check_output, whole_files
 
-__all__ = ["run_report"]
-
 Path: TypeAlias = str | os.PathLike[str]
 
 

@@ -16,8 +16,6 @@ from vaexprs.errors import DataError, require
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Cells", "read_cells"]
-
 
 @dataclass(frozen=True)
 class Cells:

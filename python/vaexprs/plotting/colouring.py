@@ -21,8 +21,6 @@ from vaexprs.plotting.labels import (
 )
 from vaexprs.style import CONTROL, GENERATED, MISSING, colours
 
-__all__ = ["Colouring", "choose_colouring"]
-
 
 @dataclass(frozen=True)
 class Colouring:

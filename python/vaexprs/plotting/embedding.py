@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_aug"]
-
 _log = logging.getLogger("vaexprs")
 
 _NAMES = {"TSNE": "t-SNE", "DiffusionMap": "Diffusion map"}

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_heatmap"]
-
 #: From paper white for zeros, which are most values, to a dark plum.
 _SHADES = ("#f8f7f4", "#f6d9a8", "#ee9a5a", "#cf4d4a", "#8a1c5b", "#2f0a3d")
 _ALL_GENES = 1000  # with more, rows of the figure are thinner than its pixels

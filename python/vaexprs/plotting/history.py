@@ -14,8 +14,6 @@ from vaexprs.style import GENERATED, MUTED, REAL, log_axes, new_figure, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_history"]
-
 _TITLES = {
     "loss": "Loss",
     "reconstruction": "Reconstruction",

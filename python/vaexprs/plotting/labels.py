@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from vaexprs.errors import require
 from vaexprs.plotting.cells import Cells
 
-__all__ = ["MAX_CATEGORIES", "NO_LABEL", "category_order", "is_numeric", "labels_of",
-           "shared_labels"]  # fmt: skip
-
 NO_LABEL = "no label"
 #: There are as many colours; whole numbers with more different values are measurements.
 MAX_CATEGORIES = 40

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from vaexprs.embeddings import diffusion_map, umap_plane
 from vaexprs.errors import DataError, near_matches, require
 
-__all__ = ["MAX_CELLS", "METHODS", "Method", "Projection", "method_named", "project"]
-
 Method = Literal["PCA", "MDS", "TSNE", "UMAP", "NMF", "DiffusionMap"]
 METHODS: tuple[str, ...] = get_args(Method)
 

@@ -11,8 +11,6 @@ from vaexprs.data.scale import scale_of, stored_values, to_log
 from vaexprs.errors import DataError, near_matches
 from vaexprs.plotting.cells import Cells
 
-__all__ = ["SCALES", "Scale", "align", "choose_scale", "rescale"]
-
 Scale = Literal["auto", "counts", "linear", "log"]
 
 #: Values drawn for each scale, in the words of a figure's note.

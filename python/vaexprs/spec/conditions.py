@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from vaexprs.errors import ConditionError, near_matches
 
-__all__ = ["N_CELLS", "ConditionKey", "Conditions", "LabelType", "label_text", "name_problem"]
-
 #: Type of the labels in the training data. Categories are stored as text.
 LabelType: TypeAlias = Literal["str", "int", "bool", "float"]
 

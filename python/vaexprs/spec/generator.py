@@ -18,8 +18,6 @@ from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import Likelihood, Observation, likelihood_named
 from vaexprs.spec.normalisation import Normalisation
 
-__all__ = ["FORMAT_VERSION", "PREFIX", "GeneratorSpec"]
-
 FORMAT_VERSION = 1
 #: First characters of the names of our metadata entries.
 PREFIX = "vaexprs."

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from vaexprs import _core
 from vaexprs.spec.generator import GeneratorSpec
 
-__all__ = ["Cells", "Inputs"]
-
 
 @dataclass(frozen=True)
 class Cells:

@@ -16,11 +16,6 @@ from numpy.typing import NDArray
 from vaexprs import _core
 from vaexprs.errors import ArgumentError, near_matches
 
-__all__ = [
-    "LIKELIHOODS", "OUTPUTS", "Function", "Likelihood", "Observation",
-    "Output", "likelihood_named", "register",
-]  # fmt: skip
-
 Array = NDArray[np.float32]
 Csr = tuple[Array, NDArray[np.int32], NDArray[np.int64]]
 Observation = Literal["draw", "rounded", "mean"]

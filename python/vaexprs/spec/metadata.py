@@ -24,9 +24,6 @@ from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import LIKELIHOODS
 from vaexprs.spec.normalisation import Normalisation
 
-__all__ = ["MAX_CONDITIONS", "MAX_DEPTH", "MAX_GENES", "MAX_LATENT", "read_metadata",
-           "write_metadata"]  # fmt: skip
-
 #: Sizes beyond any assay; they bound the work that a small file can ask for.
 MAX_GENES, MAX_LATENT, MAX_CONDITIONS = 1_000_000, 10_000, 100_000
 #: Levels of nested lists and objects in one entry; scores of a report have four.

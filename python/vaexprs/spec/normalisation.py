@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from vaexprs import _core
 
-__all__ = ["Normalisation"]
-
 
 @dataclass(frozen=True)
 class Normalisation:

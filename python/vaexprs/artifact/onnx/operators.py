@@ -18,8 +18,6 @@ from typing import NoReturn
 from vaexprs.artifact.onnx.reader import Node
 from vaexprs.errors import ArtifactError
 
-__all__ = ["CELLS", "OPERATORS", "Call", "Shape", "infer", "shown"]
-
 #: The length of the axis of cells.
 CELLS = -1
 

@@ -17,8 +17,6 @@ from typing import Any
 from vaexprs.artifact.onnx.wire import Schema, WireReader, text
 from vaexprs.errors import ArtifactError
 
-__all__ = ["Attribute", "Graph", "Model", "Node", "Tensor", "Value", "read_model"]
-
 #: Axes of a tensor: scalars, vectors and matrices.
 MAX_AXES = 2
 #: Bytes of all metadata together.

@@ -15,8 +15,6 @@ from vaexprs.artifact.onnx.reader import MAX_AXES, Graph
 from vaexprs.errors import ArtifactError
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["check_shapes"]
-
 #: All results of the graph together, in multiples of the widest layer. Our deepest graph (int8,
 #: zero-inflated, dispersions by library size) needs 18.
 MAX_RESULTS = 64

@@ -16,10 +16,6 @@ from typing import Any
 
 from vaexprs.errors import ArtifactError
 
-__all__ = [
-    "MAX_FIELDS", "MAX_NUMBERS", "Schema", "WireReader", "encode_bytes", "encode_header", "text",
-]  # fmt: skip
-
 #: Fields in a whole file. A decoder of a thousand nodes has some twenty thousand.
 MAX_FIELDS = 200_000
 #: Numbers in one repeated field.

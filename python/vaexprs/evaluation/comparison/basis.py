@@ -9,8 +9,6 @@ from sklearn.decomposition import PCA
 
 from vaexprs.evaluation.arrays import Array, Matrix, dense, mean_variance, nonzero_share
 
-__all__ = ["Basis"]
-
 #: The customary numbers of variable genes and of components.
 N_PCA_GENES, N_COMPONENTS = 2000, 50
 #: Cells that are dense at once: 32 MB.

@@ -16,8 +16,6 @@ from vaexprs.data.scale import scale_of, to_log
 from vaexprs.errors import ConditionError, DataError
 from vaexprs.evaluation.arrays import Array, Matrix
 
-__all__ = ["Cells", "Evaluated", "Scale", "ScaleChoice", "read_cells"]
-
 #: What the values are. Scores are computed on ``log1p`` of counts per 10,000 for ``"counts"``, on
 #: ``log1p`` of the values for ``"linear"`` (RPKM, TPM), on the values themselves for ``"log"``.
 Scale: TypeAlias = Literal["counts", "linear", "log"]

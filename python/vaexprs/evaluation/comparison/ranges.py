@@ -39,19 +39,6 @@ from scipy.stats import norm, t
 
 from vaexprs.evaluation.registry import Direction, ScoreKind
 
-__all__ = [
-    "LEVEL",
-    "Measured",
-    "Overlap",
-    "Score",
-    "Verdict",
-    "Z",
-    "binomial_variance",
-    "half_width",
-    "judge",
-    "score_rounds",
-]  # fmt: skip
-
 #: How often the score of real cells lies inside the range.
 LEVEL = 0.95
 #: Half widths of ranges in standard deviations.

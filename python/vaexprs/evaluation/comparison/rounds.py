@@ -27,8 +27,6 @@ from vaexprs.evaluation.arrays import Array, fingerprints
 from vaexprs.evaluation.comparison.cells import Evaluated
 from vaexprs.evaluation.comparison.ranges import Overlap
 
-__all__ = ["LEAST_CELLS", "Pool", "Round", "make_pool", "rounds", "stratified_halves"]
-
 #: Fewest cells of a side: half a fold of 5 for classifiers.
 LEAST_CELLS = 10
 #: A cell with fewer genes detected may equal another one by chance, so it is no duplicate.

@@ -13,8 +13,6 @@ from vaexprs.evaluation.comparison.basis import Basis
 from vaexprs.evaluation.comparison.cells import Cells, Evaluated, Scale
 from vaexprs.evaluation.comparison.rounds import Round
 
-__all__ = ["Comparison", "RoundCells", "Side", "Split"]
-
 T = TypeVar("T")
 
 

@@ -16,22 +16,6 @@ from vaexprs.evaluation.comparison.ranges import Measured, Z, binomial_variance
 from vaexprs.evaluation.comparison.sides import Comparison, Side, Split
 from vaexprs.evaluation.registry import ANY, SHARE, SIGNED, ScoreKind, metric
 
-__all__ = [
-    "LEAST_OF_A_CATEGORY",
-    "CategoryRow",
-    "Contrast",
-    "agreement",
-    "categories_of",
-    "category_classifier",
-    "category_contrast",
-    "category_recall",
-    "compare_contrasts",
-    "contrasts_of",
-    "detected_genes",
-    "fold_changes",
-    "weighted_recall",
-]
-
 #: Fewest cells of a category on each side for fold changes.
 LEAST_OF_A_CATEGORY = 10
 

@@ -23,9 +23,6 @@ from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.comparison.sides import Comparison
 from vaexprs.evaluation.registry import SHARE, ScoreKind, metric
 
-__all__ = ["N_GENES", "Discrimination", "boosting", "discriminate", "forests", "logistic",
-           "mann_whitney_auc"]  # fmt: skip
-
 #: Most variable genes that classifiers see.
 N_GENES = 500
 

@@ -12,8 +12,6 @@ from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.comparison.sides import Side
 from vaexprs.evaluation.registry import ScoreKind, metric
 
-__all__ = ["BANDWIDTHS", "components", "energy_distance", "median_distance", "mmd"]
-
 #: Bandwidths of the kernels of `mmd`, as multiples of the median distance between real cells.
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 

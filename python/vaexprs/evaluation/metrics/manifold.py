@@ -13,8 +13,6 @@ from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.metrics.distances import components
 from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
 
-__all__ = ["Manifold", "integration_lisi", "manifold_scores", "neighbourhoods"]
-
 
 @dataclass(frozen=True)
 class Manifold:

@@ -18,20 +18,6 @@ from vaexprs.evaluation.arrays import (
 from vaexprs.evaluation.comparison.sides import Side
 from vaexprs.evaluation.registry import POSITIVE, SHARE, SIGNED, ScoreKind, metric
 
-__all__ = [
-    "GeneStatistics",
-    "cell_statistics",
-    "cells_of",
-    "compare_cells",
-    "compare_genes",
-    "gene_statistics",
-    "genes",
-    "genes_of",
-    "given_genes_of",
-    "trend_difference",
-    "trends",
-]
-
 
 @dataclass(frozen=True)
 class GeneStatistics:

@@ -13,21 +13,6 @@ from vaexprs.evaluation.comparison.sides import Comparison, Side, Split
 from vaexprs.evaluation.metrics.discriminators import mann_whitney_auc
 from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
 
-__all__ = [
-    "copies",
-    "count_copies",
-    "fingerprints",
-    "from_training_cells",
-    "leave_one_out",
-    "membership",
-    "membership_auc",
-    "nearest",
-    "nearest_distance",
-    "share_nearer",
-    "span_auc",
-    "train_distances",
-]
-
 #: Fewest cells of a donor for its privacy.
 LEAST_OF_A_DONOR = 10
 

@@ -12,19 +12,6 @@ from vaexprs.evaluation.comparison.sides import Comparison, Side
 from vaexprs.evaluation.metrics.distances import components
 from vaexprs.evaluation.registry import POSITIVE, SIGNED, ScoreKind, metric
 
-__all__ = [
-    "N_CORRELATED_GENES",
-    "compare_correlations",
-    "component_spread",
-    "correlation_kept",
-    "correlations",
-    "correlations_of",
-    "spearman_matrix",
-    "spread_error",
-    "within_condition_difference",
-    "within_conditions",
-]
-
 #: Most variable genes whose correlations are compared: 4,950 pairs.
 N_CORRELATED_GENES = 100
 #: A correlation beyond this is strong; with 50 cells its standard error is 0.14.

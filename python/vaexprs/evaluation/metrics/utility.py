@@ -16,8 +16,6 @@ from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics.conditions import category_classifier
 from vaexprs.evaluation.registry import SHARE, ScoreKind, metric
 
-__all__ = ["Method", "augmented_f1", "macro_f1", "transfer", "transfer_f1"]
-
 #: How the cells of a rare class are topped up.
 Method: TypeAlias = Literal["none", "oversampling", "smote", "generated"]
 

@@ -20,8 +20,6 @@ from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics import marginals, privacy
 from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
 
-__all__ = ["gene_scores", "leave_one_out_ratio", "nearest_real_agreement"]
-
 #: Draws of training cells for the range of the scores of genes.
 N_REDRAWS = 20
 

@@ -12,8 +12,6 @@ from vaexprs.evaluation.metrics.conditions import CategoryRow
 from vaexprs.evaluation.scores.augmentation import AugmentationRow
 from vaexprs.evaluation.scores.giveaway import GiveawayGene
 
-__all__ = ["Contents"]
-
 
 @dataclass(frozen=True, repr=False)
 class Contents:

@@ -18,8 +18,6 @@ from vaexprs.evaluation.report.figures import cells, genes, scores
 from vaexprs.evaluation.report.words import VERDICT_WORDS, format_number, summary, uses
 from vaexprs.style import styled
 
-__all__ = ["augmentation_caption", "render"]
-
 
 @dataclass(frozen=True)
 class Picture:

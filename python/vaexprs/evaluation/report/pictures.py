@@ -14,8 +14,6 @@ from vaexprs.evaluation.comparison.sides import RoundCells, Side
 from vaexprs.evaluation.metrics.discriminators import Discrimination
 from vaexprs.evaluation.scores.giveaway import GiveawayGene
 
-__all__ = ["Pictures", "take_pictures"]
-
 #: Fewest cells of a side for UMAP, whose neighbourhoods hold 15.
 LEAST_UMAP_CELLS = 15
 

@@ -11,8 +11,6 @@ from vaexprs.errors import require
 from vaexprs.evaluation.report.contents import Contents
 from vaexprs.files import whole_file
 
-__all__ = ["Report"]
-
 
 @dataclass(frozen=True, repr=False)
 class Report(Contents):

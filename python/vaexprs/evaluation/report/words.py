@@ -9,8 +9,6 @@ from vaexprs.evaluation.comparison.ranges import LEVEL, Score, Verdict
 from vaexprs.evaluation.registry import FAMILIES
 from vaexprs.evaluation.report.contents import Contents
 
-__all__ = ["VERDICT_WORDS", "format_number", "lines", "summary", "uses"]
-
 VERDICT_WORDS: dict[Verdict, str] = {
     "within": "within range",
     "worse": "worse than real",

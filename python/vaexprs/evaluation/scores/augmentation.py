@@ -16,8 +16,6 @@ from vaexprs.evaluation.arrays import Array
 from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics.utility import Method, augmented_f1
 
-__all__ = ["Augment", "AugmentationRow", "Refit", "augmentation"]
-
 #: Given a category and a number of cells, makes them (an AnnData, or an array).
 Augment: TypeAlias = Callable[[str, int], Any]
 #: Given some of the real training cells, trains a generator and returns its `Augment`.

@@ -12,8 +12,6 @@ from vaexprs.evaluation.arrays import Floats
 from vaexprs.evaluation.comparison.sides import RoundCells
 from vaexprs.evaluation.metrics.discriminators import mann_whitney_auc
 
-__all__ = ["GiveawayGene", "giveaway_genes"]
-
 
 @dataclass(frozen=True)
 class GiveawayGene:

@@ -19,8 +19,6 @@ from vaexprs.evaluation.comparison.sides import Comparison, RoundCells, Split
 from vaexprs.evaluation.metrics.discriminators import N_GENES, Discrimination
 from vaexprs.evaluation.registry import COMPUTATIONS, Stage, kinds
 
-__all__ = ["RoundResults", "measure_rounds", "measure_split", "ordered"]
-
 
 @dataclass
 class RoundResults:

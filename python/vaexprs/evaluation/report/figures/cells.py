@@ -14,8 +14,6 @@ from vaexprs.evaluation.report.figures.common import COLORS, GRID, NAMES, WIDTH,
 from vaexprs.evaluation.report.pictures import Pictures
 from vaexprs.style import INK, colours, new_figure
 
-__all__ = ["draw_cells", "draw_distances", "draw_plane", "draw_spread"]
-
 _MOST_NAMED = 24  # categories in a legend
 
 

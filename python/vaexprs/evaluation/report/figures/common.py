@@ -8,8 +8,6 @@ import numpy as np
 
 from vaexprs.style import CONTROL, GENERATED, REAL, new_figure
 
-__all__ = ["COLORS", "GRID", "NAMES", "WIDTH", "panels", "percent"]
-
 COLORS = {"test": REAL, "control": CONTROL, "generated": GENERATED}
 NAMES = {"test": "real (test)", "control": "real (control)", "generated": "generated"}
 #: Lines of reference.

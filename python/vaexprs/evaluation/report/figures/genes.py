@@ -16,8 +16,6 @@ from vaexprs.evaluation.report.figures.common import COLORS, GRID, NAMES, WIDTH,
 from vaexprs.evaluation.report.pictures import Pictures
 from vaexprs.style import INK, log_axes, new_figure
 
-__all__ = ["draw_correlations", "draw_folds", "draw_genes", "draw_giveaways", "draw_trends"]
-
 _MOST_CATEGORIES = 6  # in `draw_folds`, the largest ones
 _MOST_GIVEAWAYS = 8  # genes whose values are drawn
 _POINTS: dict[str, Any] = {"s": 3.5, "linewidths": 0, "rasterized": True}

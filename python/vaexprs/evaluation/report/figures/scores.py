@@ -16,8 +16,6 @@ from vaexprs.evaluation.report.pictures import Pictures
 from vaexprs.evaluation.scores.augmentation import AugmentationRow
 from vaexprs.style import INK, MUTED, new_figure
 
-__all__ = ["draw_agreement", "draw_augmentation", "draw_overview", "draw_roc", "squeeze"]
-
 FARTHEST = 64.0  # half widths of the range: farther scores are drawn here
 _MARKS = {
     "within": "#0072b2", "better": "#009e73", "worse": "#d55e00", "off": "#d55e00",
