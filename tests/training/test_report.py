@@ -18,7 +18,7 @@ import vaexprs.training  # noqa: E402
 from vaexprs import fit_vae, gen_exprs  # noqa: E402
 from vaexprs.data import read_expression  # noqa: E402
 from vaexprs.training import progress  # noqa: E402
-from vaexprs.training.cautions import cautions  # noqa: E402
+from vaexprs.training.inputs.cautions import cautions  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -6,7 +6,7 @@ A cell gets the bits that it has in its tile, wherever a block begins or ends.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
@@ -65,6 +65,25 @@ class Block:
             X=self.X[rows] if isinstance(self.X, np.ndarray) else self.X.rows(rows),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Block]) -> Block:
+        """Return consecutive blocks as one."""
+        first, rows = parts[0], [part.X for part in parts]
+        if len(parts) == 1:
+            return first
+        return cls(
+            first_cell=first.first_cell,
+            codes=np.concatenate([part.codes for part in parts]),
+            unseen=np.concatenate([part.unseen for part in parts]),
+            z=np.concatenate([part.z for part in parts]),
+            library=None
+            if first.library is None
+            else np.concatenate([part.library for part in parts if part.library is not None]),
+            X=np.concatenate([x for x in rows if isinstance(x, np.ndarray)])
+            if isinstance(first.X, np.ndarray)
+            else CSR.concatenate([x for x in rows if isinstance(x, CSR)], first.X.shape[1]),
+        )
+
 
 @dataclass(frozen=True)
 class Job:
@@ -96,22 +115,7 @@ class Job:
                 raise CancelledError
             parts.append(self._part(at, stop))
             at += parts[-1].n_cells
-        if len(parts) == 1:
-            return parts[0]
-        first = parts[0]
-        rows = [part.X for part in parts]
-        return Block(
-            first_cell=start,
-            codes=np.concatenate([part.codes for part in parts]),
-            unseen=np.concatenate([part.unseen for part in parts]),
-            z=np.concatenate([part.z for part in parts]),
-            library=None
-            if first.library is None
-            else np.concatenate([part.library for part in parts if part.library is not None]),
-            X=np.concatenate([x for x in rows if isinstance(x, np.ndarray)])
-            if self.return_mean
-            else CSR.concatenate([x for x in rows if isinstance(x, CSR)], first.X.shape[1]),
-        )
+        return Block.joined(parts)
 
     def _part(self, start: int, stop: int) -> Block:
         """Generate cells from ``start`` on, as many as are decoded together."""

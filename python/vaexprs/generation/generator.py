@@ -25,6 +25,7 @@ from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.plan import Plan
 from vaexprs.generation.request import make_plan
+from vaexprs.generation.stream import Batch, batches, share_of
 from vaexprs.spec import GeneratorSpec
 from vaexprs.spec.inputs import Inputs
 
@@ -168,6 +169,62 @@ class Generator:
         sizes = _check_library(self.spec, library, n_cells)
         job = Job(self._decoder, self._inputs_of(plan), seed, sizes, first_cell, return_mean)
         return self._stream(job, first_cell, first_cell + n_cells)
+
+    def stream(
+        self,
+        batch_size: int = 256,
+        *,
+        conditions: Any = None,
+        balanced: bool = True,
+        seed: int = 0,
+        dense: bool = False,
+        return_mean: bool = False,
+        shard: tuple[int, int] = (1, 1),
+    ) -> collections.abc.Iterator[Batch]:
+        """Return an endless iterator of batches ``(X, codes, obs)``, as trainers read them.
+
+        Parameters
+        ----------
+        batch_size
+            Cells in a batch.
+        conditions
+            Categories or sets of them, as in `vaexprs.gen_exprs`; numbers of cells have an end.
+        balanced
+            Give every combination of categories the same share, in place of its training
+            frequency. Shares hold within each 256 cells, to a cell or two.
+        seed
+            The same seed gives the same batches, whatever the threads.
+        dense
+            Give `X` as an array in place of CSR.
+        return_mean
+            Give expected values, dense, in place of draws.
+        shard
+            ``(k, n)``, counted from 1: the kth of n streams that have no cell in common, and
+            together are the stream without it.
+
+        Raises
+        ------
+        ConditionError
+            If a key or category is unknown, or numbers of cells are asked for.
+        """
+        batch_size = _integer("batch_size", batch_size, _MAX_CELLS)
+        if batch_size < 1:
+            raise ArgumentError("batch_size must be 1 or more.")
+        plan, share = self.plan(conditions), share_of(shard)
+        if plan.total is not None:
+            raise ConditionError(
+                "a stream has no end, and the conditions lay out numbers of cells: ask for "
+                "categories or sets of them, or use blocks()."
+            )
+        plan = plan.balanced() if balanced else plan
+        seed, _, _ = check_range(plan, 0, 0, seed)
+
+        def blocks(first: int, last: int) -> collections.abc.Iterator[Block]:
+            return self.blocks(
+                plan, n_cells=last - first, first_cell=first, seed=seed, return_mean=return_mean
+            )
+
+        return batches(self.spec, blocks, batch_size, share, _MAX_CELLS, dense)
 
     def _inputs_of(self, plan: Plan) -> Inputs:
         """Return the inputs of a plan; those of the last one are kept, for many small requests."""

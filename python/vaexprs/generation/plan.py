@@ -69,6 +69,10 @@ class Plan:
             n_cells=n_cells,
         )
 
+    def balanced(self) -> Plan:
+        """Return an endless plan that gives every combination the same share of the cells."""
+        return _by_shares(self.combinations, self.unseen, [1] * len(self.combinations))
+
 
 def allowed_combinations(
     conditions: Conditions, allowed: Mapping[int, NDArray[np.int32]]
@@ -97,12 +101,16 @@ def plan_by_frequencies(
     conditions: Conditions, codes: NDArray[np.int32], weights: NDArray[np.int64]
 ) -> Plan:
     """Make an endless plan that gives each combination its share of the cells."""
-    total, bounds, running = int(weights.sum()), [], 0
-    for weight in weights.tolist():
+    return _by_shares(codes, _unseen(conditions, codes), weights.tolist())
+
+
+def _by_shares(codes: NDArray[np.int32], unseen: NDArray[np.bool_], weights: list[int]) -> Plan:
+    total, bounds, running = sum(weights), [], 0
+    for weight in weights:
         running += weight
         bounds.append(min((running << 64) // total, 2**64 - 1))
     groups = np.arange(len(codes), dtype=np.int32)
-    return Plan(codes, _unseen(conditions, codes), None, np.array(bounds, np.uint64), groups)
+    return Plan(codes, unseen, None, np.array(bounds, np.uint64), groups)
 
 
 def plan_by_layout(

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.generation.generator import Block
+from vaexprs.generation.obs import ObsColumn, obs_columns
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 from vaexprs.sinks.chunks import Column, Queue, StoredArray
-from vaexprs.sinks.obs import ObsColumn, obs_columns
 
 __all__ = ["AnnDataWriter", "Store"]
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from vaexprs.errors import require
 from vaexprs.generation.generator import Block
+from vaexprs.generation.obs import obs_frame
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
-from vaexprs.sinks.obs import ObsColumn, obs_columns
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,11 +53,10 @@ class MemorySink:
             else CSR.concatenate(rows, spec.n_genes).to_scipy()
         )
         np.concatenate([self._z[:0], *(block.z for block in blocks)], out=self._z)
-        obs = {column.name: self._values(column) for column in obs_columns(spec)}
         names = pandas.Index(run.cell_names(run.first_cell, run.n_cells), dtype=object)
         made: AnnData = self._anndata.AnnData(
             X=x,
-            obs=pandas.DataFrame(obs, index=names),
+            obs=obs_frame(spec, blocks, names),
             var=pandas.DataFrame(index=pandas.Index(list(spec.var_names), dtype=object)),
             obsm={"z": self._z},
             uns={"vaexprs": run.uns},
@@ -67,12 +66,3 @@ class MemorySink:
     def abort(self) -> None:
         """Let the blocks go."""
         self._blocks = []
-
-    def _values(self, column: ObsColumn) -> Any:
-        parts = [np.empty(0, column.dtype), *map(column.values, self._blocks)]
-        values = np.concatenate(parts, dtype=column.dtype, casting="unsafe")
-        if column.key is None:
-            return values
-        return self._pandas.Categorical.from_codes(
-            values, categories=column.key.values(), ordered=column.key.ordered
-        )

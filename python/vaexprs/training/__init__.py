@@ -9,8 +9,9 @@ from vaexprs.errors import require
 
 if TYPE_CHECKING:
     from vaexprs.training.fit import VAEFit, fit_vae
+    from vaexprs.training.stream import GeneratedCells
 
-__all__ = ["VAEFit", "fit_vae"]
+__all__ = ["GeneratedCells", "VAEFit", "fit_vae"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,7 +19,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'vaexprs.training' has no attribute {name!r}")
     for module in ("torch", "onnx", "safetensors", "anndata"):
         require(module, extra="train", purpose="Training")
-    value = getattr(importlib.import_module("vaexprs.training.fit"), name)
+    home = "stream" if name == "GeneratedCells" else "fit"
+    value = getattr(importlib.import_module(f"vaexprs.training.{home}"), name)
     globals()[name] = value
     return value
 

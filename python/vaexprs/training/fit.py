@@ -15,8 +15,8 @@ from vaexprs.errors import ArgumentError
 from vaexprs.spec import GeneratorSpec, Normalisation
 from vaexprs.training.calibration.latent import fit_latent_law
 from vaexprs.training.calibration.steps import State, calibrated
-from vaexprs.training.cautions import cautions
 from vaexprs.training.defaults import choose_device, choose_likelihood
+from vaexprs.training.inputs.cautions import cautions
 from vaexprs.training.inputs.prepare import prepare, read_validation, together
 from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.likelihoods.registry import training_law

@@ -1,18 +1,22 @@
-"""The columns of ``obs`` of generated cells, the same in every sink."""
+"""The columns of ``obs`` of generated cells, the same in every sink and stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.generation.generator import Block
+from vaexprs.errors import require
+from vaexprs.generation.blocks import Block
 from vaexprs.spec import ConditionKey, GeneratorSpec
 
-__all__ = ["ObsColumn", "obs_columns"]
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["ObsColumn", "obs_columns", "obs_frame"]
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,19 @@ def _code_dtype(key: ConditionKey) -> type[np.signedinteger[Any]]:
         if len(key.categories) <= np.iinfo(dtype).max:
             return dtype
     return np.int32
+
+
+def obs_frame(spec: GeneratorSpec, blocks: Sequence[Block], names: Any) -> DataFrame:
+    """Return the columns of some blocks as a data frame with these names of cells."""
+    pandas = require("pandas", extra="anndata", purpose="A table of the cells")
+    columns: dict[str, Any] = {}
+    for column in _columns(spec):
+        parts = [np.empty(0, column.dtype), *map(column.values, blocks)]
+        values = np.concatenate(parts, dtype=column.dtype, casting="unsafe")
+        columns[column.name] = values
+        if column.key is not None:
+            columns[column.name] = pandas.Categorical.from_codes(
+                values, categories=column.key.values(), ordered=column.key.ordered
+            )
+    frame: DataFrame = pandas.DataFrame(columns, index=names)
+    return frame

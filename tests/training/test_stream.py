@@ -1,0 +1,64 @@
+"""`GeneratedCells`: workers and ranks share out one stream."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from vaexprs import ConditionError, Generator
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_artifact):
+    return Generator(tiny_artifact(), n_threads=1)
+
+
+def test_batches_are_those_of_the_stream(generator):
+    from vaexprs.training import GeneratedCells
+
+    for (x, codes), batch in zip(GeneratedCells(generator, 64), generator.stream(64), strict=False):
+        assert x.dtype == torch.float32
+        assert codes.dtype == torch.int64
+        assert np.array_equal(x.numpy(), batch.X.toarray())
+        assert np.array_equal(codes.numpy(), batch.codes)
+        if batch.obs.index[0] >= 640:
+            break
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_no_two_workers_make_the_same_cell(generator, start):
+    from vaexprs.training import GeneratedCells
+
+    next(generator.blocks(n_cells=1))  # the parent's session is in use
+    cells = GeneratedCells(generator, 4096, seed=2)
+    loader = torch.utils.data.DataLoader(
+        cells, batch_size=None, num_workers=2, multiprocessing_context=start
+    )
+    found = [x.numpy() for x, _ in islice(loader, 4)]
+    whole = [batch.X.toarray() for batch in islice(generator.stream(4096, seed=2), 4)]
+    for batch in whole:
+        assert sum(np.array_equal(batch, x) for x in found) == 1
+
+
+def test_ranks_share_out_the_stream(generator, monkeypatch):
+    from vaexprs.training import GeneratedCells, stream
+
+    whole = [batch.X.toarray() for batch in islice(generator.stream(4096), 3)]
+    monkeypatch.setattr(stream.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(stream.distributed, "get_world_size", lambda: 3)
+    for rank in range(3):
+        monkeypatch.setattr(stream.distributed, "get_rank", lambda rank=rank: rank)
+        x, _ = next(iter(GeneratedCells(generator, 4096)))
+        assert np.array_equal(x.numpy(), whole[rank])
+
+
+def test_a_wrong_request_is_answered_at_once(generator):
+    from vaexprs.training import GeneratedCells
+
+    with pytest.raises(ConditionError):
+        GeneratedCells(generator, conditions={"no such key": "x"})
