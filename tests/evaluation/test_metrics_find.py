@@ -74,23 +74,23 @@ def test_distances_between_clouds(same, moved, distance):
 def test_manifold_scores_tell_missing_modes_from_strays(same):
     real, made = same
     null = manifold.manifold_scores(real, made)
-    assert null.precision > 0.85
-    assert null.recall > 0.85
-    assert 0.8 < null.density < 1.2
-    assert null.coverage > 0.9
+    assert null["precision"] > 0.85
+    assert null["recall"] > 0.85
+    assert 0.8 < null["density"] < 1.2
+    assert null["coverage"] > 0.9
 
     two_modes = np.concatenate([real[: N // 2], real[N // 2 :] + 20])
     one_mode = made
     missing = manifold.manifold_scores(two_modes, one_mode)
-    assert missing.precision > 0.8
-    assert missing.recall < 0.6
-    assert missing.coverage < 0.6
+    assert missing["precision"] > 0.8
+    assert missing["recall"] < 0.6
+    assert missing["coverage"] < 0.6
     strays = manifold.manifold_scores(real, np.concatenate([made[: N // 2], made[N // 2 :] + 20]))
-    assert strays.precision < 0.6
-    assert strays.density < 0.7
-    assert strays.recall > 0.7
+    assert strays["precision"] < 0.6
+    assert strays["density"] < 0.7
+    assert strays["recall"] > 0.7
     collapsed = manifold.manifold_scores(real, np.repeat(made[:5], N // 5, axis=0))
-    assert collapsed.recall < 0.1
+    assert collapsed["recall"] < 0.1
 
 
 def test_mixing(same, moved):
@@ -110,20 +110,20 @@ def test_marginals_find_what_changes_each():
 
     real = marginals.gene_statistics(draw())
     control = marginals.compare_genes(real, marginals.gene_statistics(draw()))
-    assert control["variance_ratio"] == pytest.approx(1.0, abs=0.1)
-    assert control["mean_correlation"] > 0.98
+    assert control["gene_variance_ratio"] == pytest.approx(1.0, abs=0.1)
+    assert control["gene_mean_correlation"] > 0.98
     narrow = marginals.compare_genes(real, marginals.gene_statistics(draw(dispersion=500)))
-    assert narrow["variance_ratio"] < 0.9
-    assert narrow["variance_log_ratio"] > 1.5 * control["variance_log_ratio"]
-    assert narrow["mean_error"] < 2 * control["mean_error"]
+    assert narrow["gene_variance_ratio"] < 0.9
+    assert narrow["gene_variance_log_ratio"] > 1.5 * control["gene_variance_log_ratio"]
+    assert narrow["gene_mean_error"] < 2 * control["gene_mean_error"]
     zeros = marginals.compare_genes(real, marginals.gene_statistics(draw(inflation=0.2)))
     assert zeros["zero_fraction_error"] > 3 * control["zero_fraction_error"]
     louder = marginals.compare_genes(real, marginals.gene_statistics(draw(scale=1.5)))
-    assert louder["mean_error"] > 5 * control["mean_error"]
+    assert louder["gene_mean_error"] > 5 * control["gene_mean_error"]
     spiky = draw().astype(float)
     spiky[rng.integers(0, 300, 200), np.arange(200)] *= 20
     spiky = marginals.compare_genes(real, marginals.gene_statistics(spiky))
-    assert spiky["maximum_log_ratio"] > 3 * control["maximum_log_ratio"]
+    assert spiky["gene_maximum_log_ratio"] > 3 * control["gene_maximum_log_ratio"]
 
 
 def test_a_gene_constant_on_one_side_counts_as_a_large_error():
@@ -131,7 +131,7 @@ def test_a_gene_constant_on_one_side_counts_as_a_large_error():
     flat = X.copy()
     flat[:, 0] = 2.0
     scores = marginals.compare_genes(marginals.gene_statistics(X), marginals.gene_statistics(flat))
-    assert scores["variance_log_ratio"] == pytest.approx(5 / 10)
+    assert scores["gene_variance_log_ratio"] == pytest.approx(5 / 10)
 
 
 def test_cells_with_other_libraries_are_found():
@@ -158,15 +158,16 @@ def test_lost_correlations_are_found_where_they_are():
         ), labels
 
     (real, labels), (again, _), (lost, _) = draw(1.0), draw(1.0), draw(0.0)
-    control = structure.within_condition_difference(real, labels, again, labels)
-    broken = structure.within_condition_difference(real, labels, lost, labels)
+    within = structure.matrices_within(real, labels)
+    control = structure.compare_within(within, structure.matrices_within(again, labels))
+    broken = structure.compare_within(within, structure.matrices_within(lost, labels))
     assert broken["difference"] > 5 * control["difference"]
     overall = structure.compare_correlations(
         structure.spearman_matrix(real), structure.spearman_matrix(lost)
     )
     # The category's own effect keeps the overall picture alike: only "within" tells clearly.
     assert overall["agreement"] > 0.8
-    nothing = structure.within_condition_difference(real, np.arange(300), again, labels)
+    nothing = structure.compare_within(structure.matrices_within(real, np.arange(300)), within)
     assert np.isnan(nothing["difference"])
 
 
@@ -194,15 +195,10 @@ def test_cells_that_ignore_their_condition_are_found(labelled):
     test, test_labels = labelled(40)
     classifier = conditions.category_classifier(train, labels)
     predicted = classifier.predict(test)
-    weights = {"a": 40, "b": 40, "c": 40}
-    obeying = conditions.weighted_recall(
-        conditions.category_recall(predicted, test_labels), weights
-    )
-    shuffled = conditions.weighted_recall(
-        conditions.category_recall(predicted, default_rng(9).permutation(test_labels)), weights
-    )
-    assert obeying > 0.9
-    assert shuffled < 0.5
+    obeying = conditions.category_recall(predicted, test_labels)
+    shuffled = conditions.category_recall(predicted, default_rng(9).permutation(test_labels))
+    assert np.mean([share for share, _ in obeying.values()]) > 0.9
+    assert np.mean([share for share, _ in shuffled.values()]) < 0.5
 
 
 def test_fold_changes_halved_are_found():
@@ -214,26 +210,25 @@ def test_fold_changes_halved_are_found():
     def contrast(strength):
         X = np.where(member[:, None], rates * effect**strength, rates)
         counts = rng.poisson(X)
-        return conditions.category_contrast(np.log1p(counts), member, linear=counts)
+        return conditions.contrasts(np.log1p(counts), member[None], counts)[0]
 
     real = contrast(1.0)
     control = conditions.compare_contrasts(real, contrast(1.0), n_markers=30)
     half = conditions.compare_contrasts(real, contrast(0.5), n_markers=30)
-    assert control["slope"] == pytest.approx(1.0, abs=0.1)
-    assert control["correlation"] > 0.95
+    assert control["fold_change_slope"] == pytest.approx(1.0, abs=0.1)
+    assert control["fold_change_correlation"] > 0.95
     assert control["markers_kept"] > 0.7
-    assert half["slope"] < 0.65
+    assert half["fold_change_slope"] < 0.65
 
 
 def test_transfer(labelled):
     train, labels = labelled(60)
     test, test_labels = labelled(40)
-    good, _ = utility.transfer_f1(train, labels, test, test_labels)
-    useless, _ = utility.transfer_f1(train, default_rng(11).permutation(labels), test, test_labels)
-    single, predicted = utility.transfer_f1(train[:5], labels[:5], test, test_labels)
+    good = utility.transfer_f1(train, labels, test, test_labels)
+    useless = utility.transfer_f1(train, default_rng(11).permutation(labels), test, test_labels)
+    single = utility.transfer_f1(train[:5], labels[:5], test, test_labels)
     assert good > 0.9
     assert useless < 0.6
-    assert set(predicted) == {"a"}
     assert single == pytest.approx(0.5 / 3)
 
 
@@ -315,7 +310,7 @@ def test_the_strength_of_correlations_that_is_kept():
     def draw(strength):
         program = rng.normal(size=(600, 1)) * np.sqrt(strength)
         noise = rng.normal(size=(600, 8)) * np.sqrt(1 - strength)
-        return structure._matrices(program + noise, labels, 20)
+        return structure.matrices_within(program + noise, labels)
 
     real = draw(0.6)
     assert structure.correlation_kept(real, real) == pytest.approx(1.0)

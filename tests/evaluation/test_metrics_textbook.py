@@ -36,7 +36,6 @@ def euclid(a, b):
 def test_mmd_is_the_u_statistic(clouds):
     x, y = clouds
     scale = float(np.median([euclid(a, b) for a, b in itertools.combinations(x, 2)]))
-    assert distances.median_distance(x) == pytest.approx(scale)
 
     def k(a, b):
         return sum(
@@ -72,12 +71,12 @@ def test_manifold_scores(clouds, k):
     holds = [[euclid(a, b) <= radius(x, i) for b in y] for i, a in enumerate(x)]
     reaches = [[euclid(a, b) <= radius(y, j) for j, b in enumerate(y)] for a in x]
     scores = manifold.manifold_scores(x, y, k=k)
-    assert scores.precision == pytest.approx(
+    assert scores["precision"] == pytest.approx(
         np.mean([any(column) for column in zip(*holds, strict=True)])
     )
-    assert scores.recall == pytest.approx(np.mean([any(row) for row in reaches]))
-    assert scores.density == pytest.approx(np.sum(holds) / (k * len(y)))
-    assert scores.coverage == pytest.approx(np.mean([any(row) for row in holds]))
+    assert scores["recall"] == pytest.approx(np.mean([any(row) for row in reaches]))
+    assert scores["density"] == pytest.approx(np.sum(holds) / (k * len(y)))
+    assert scores["coverage"] == pytest.approx(np.mean([any(row) for row in holds]))
 
 
 def test_integration_lisi_by_its_definition():
@@ -167,13 +166,13 @@ def test_contrast_by_hand():
         math.log2((4 / 2 + 1) / (5 / 3 + 1)),
     ]
     for form in (np.asarray, sp.csr_matrix):
-        contrast = conditions.category_contrast(form(X), member, linear=form(np.expm1(X)))
+        (contrast,) = conditions.contrasts(form(X), member[None], form(np.expm1(X)))
         np.testing.assert_allclose(contrast.log_fold_change, expected, rtol=1e-6)
     from scipy.stats import ttest_ind
 
     welch = ttest_ind(X[member], X[~member], equal_var=False).statistic
     np.testing.assert_allclose(contrast.t, welch, rtol=1e-6)
-    plain = conditions.category_contrast(X, member)
+    (plain,) = conditions.contrasts(X, member[None])
     np.testing.assert_allclose(
         plain.log_fold_change, X[member].mean(axis=0) - X[~member].mean(axis=0)
     )
@@ -183,18 +182,15 @@ def test_compare_contrasts_by_hand():
     real = conditions.Contrast(np.array([1.0, 2, -1, 0]), np.array([1.0, 9, -3, 0]))
     half = conditions.Contrast(np.array([0.5, 1, -0.5, 0]), np.array([8.0, 1, 2, 0]))
     scores = conditions.compare_contrasts(real, half, n_markers=2)
-    assert scores["slope"] == pytest.approx(0.5)
-    assert scores["correlation"] == pytest.approx(1.0)
+    assert scores["fold_change_slope"] == pytest.approx(0.5)
+    assert scores["fold_change_correlation"] == pytest.approx(1.0)
     assert scores["markers_kept"] == pytest.approx(0.5)  # gene 0 of genes {1, 0}
 
 
-def test_recall_and_its_weights():
+def test_recall_of_each_category():
     labels = np.array(["a", "a", "a", "b"])
     recall = conditions.category_recall(np.array(["a", "a", "b", "b"]), labels)
     assert recall == {"a": (pytest.approx(2 / 3), 3), "b": (1.0, 1)}
-    assert conditions.weighted_recall(recall, {"a": 1, "b": 1}) == pytest.approx(5 / 6)
-    assert conditions.weighted_recall(recall, {"a": 3, "c": 9}) == pytest.approx(2 / 3)
-    assert math.isnan(conditions.weighted_recall(recall, {"c": 9}))
 
 
 def test_nearest_distances_by_hand(clouds):
@@ -202,7 +198,7 @@ def test_nearest_distances_by_hand(clouds):
     by_hand = [min(euclid(a, b) for b in y) for a in x]
     np.testing.assert_allclose(privacy.nearest_distance(x, y), by_hand)
     others = [min(euclid(a, b) for j, b in enumerate(x) if j != i) for i, a in enumerate(x)]
-    np.testing.assert_allclose(privacy.leave_one_out(x)[0], others)
+    np.testing.assert_allclose(privacy.nearest(None, x)[0], others)
     train, test = y[:3], y[3:]
     nearer = [min(euclid(a, b) for b in train) < min(euclid(a, b) for b in test) for a in x]
     assert privacy.share_nearer(x, train, test) == pytest.approx(np.mean(nearer))
@@ -213,11 +209,10 @@ def test_fingerprints_are_equal_for_equal_cells_only():
     X = default_rng(7).poisson(1.0, (20, 30)).astype(np.float32)
     X[5] = X[3]
     S = sp.csr_matrix(X)
-    prints = privacy.fingerprints(X)
-    np.testing.assert_array_equal(prints, privacy.fingerprints(S))
+    prints = arrays.fingerprints(X)
+    np.testing.assert_array_equal(prints, arrays.fingerprints(S))
     assert len(np.unique(prints)) == 19
-    assert privacy.count_copies(prints[:6], prints[6:]) == 0
-    assert privacy.count_copies(prints[3:6], prints[:4]) == 2
+    assert prints[5] == prints[3]
 
 
 def test_trend_difference_by_hand():
@@ -231,11 +226,11 @@ def test_compare_genes_by_hand():
     real = marginals.gene_statistics(np.array([[0.0, 2, 0], [4, 2, 0], [8, 5, 0], [0, 3, 0]]))
     made = marginals.gene_statistics(np.array([[0.0, 1, 0], [2, 3, 0], [4, 2, 0], [0, 4, 0]]))
     scores = marginals.compare_genes(real, made)
-    assert scores["mean_error"] == pytest.approx((1.5 + 0.5) / 2)
+    assert scores["gene_mean_error"] == pytest.approx((1.5 + 0.5) / 2)
     ratios = [made.variance[g] / real.variance[g] for g in (0, 1)]
-    assert scores["variance_ratio"] == pytest.approx(np.median(ratios))
-    assert scores["variance_log_ratio"] == pytest.approx(np.abs(np.log2(ratios)).mean())
+    assert scores["gene_variance_ratio"] == pytest.approx(np.median(ratios))
+    assert scores["gene_variance_log_ratio"] == pytest.approx(np.abs(np.log2(ratios)).mean())
     assert scores["zero_fraction_error"] == 0.0
     # Maxima 4 and 4 against 8 and 5, both raised by the smallest real maximum, 5.
     expected = (abs(math.log2(9 / 13)) + abs(math.log2(9 / 10))) / 2
-    assert scores["maximum_log_ratio"] == pytest.approx(expected)
+    assert scores["gene_maximum_log_ratio"] == pytest.approx(expected)

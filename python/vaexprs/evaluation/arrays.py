@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -71,6 +72,13 @@ def nonzero_share(X: Matrix) -> Floats:
     else:
         counts = np.count_nonzero(X, axis=0)
     return np.asarray(counts / float(X.shape[0]), dtype=np.float64)
+
+
+def pearson(a: Floats, b: Floats) -> float:
+    """Return the Pearson correlation; nan where one side is constant."""
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def column_maximum(X: Matrix) -> Floats:

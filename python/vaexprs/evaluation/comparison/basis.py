@@ -17,22 +17,13 @@ ROWS_AT_A_TIME = 4096
 
 @dataclass(frozen=True)
 class Basis:
-    """Variable genes and principal components of some cells, applied to any cells.
+    """Variable genes and principal components of some cells, applied to any cells."""
 
-    Attributes
-    ----------
-    genes
-        Columns of the most variable genes on the scale of the scores, most variable first; at
-        most `N_PCA_GENES`.
-    detected
-        Which genes are not zero in at least 5 % of the cells, ``(n_genes,)`` bool.
-    pca
-        Principal components of the centred, unscaled values of these genes.
-    """
-
+    # Columns of the most variable genes on the scale of the scores, most variable first; at most
+    # `N_PCA_GENES`.
     genes: Array
-    detected: Array
-    pca: PCA
+    detected: Array  # Which genes are not zero in at least 5 % of the cells, ``(n_genes,)`` bool
+    pca: PCA  # Principal components of the centred, unscaled values of these genes
 
     @classmethod
     def fit(cls, values: Matrix, *, seed: int = 0) -> Basis:

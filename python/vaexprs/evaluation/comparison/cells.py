@@ -24,24 +24,13 @@ ScaleChoice: TypeAlias = Literal["auto", "counts", "linear", "log"]
 
 @dataclass(frozen=True)
 class Cells:
-    """Some cells, real or generated.
+    """Some cells, real or generated."""
 
-    Attributes
-    ----------
-    given
-        Values as given, ``(n_cells, n_genes)``, CSR or a dense array, float32.
-    values
-        The same on the scale of the scores.
-    labels
-        Category of each cell under each condition key, ``(n_cells,)`` strings each.
-    donor
-        Donor of each cell, where a donor column was named and is there.
-    """
-
-    given: Matrix
-    values: Matrix
+    given: Matrix  # Values as given, ``(n_cells, n_genes)``, CSR or a dense array, float32
+    values: Matrix  # The same on the scale of the scores
+    # Category of each cell under each condition key, ``(n_cells,)`` strings each.
     labels: dict[str, Array]
-    donor: Array | None = None
+    donor: Array | None = None  # Donor of each cell, where a donor column was named and is there
 
     @property
     def n_cells(self) -> int:
@@ -69,28 +58,14 @@ class Cells:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Everything that is compared, on common genes.
-
-    Attributes
-    ----------
-    train, generated
-        Real training cells and generated cells.
-    test
-        Real cells that were held out, or None.
-    genes
-        Names of the common genes, in the order of the training cells.
-    scale
-        What the values are.
-    notes
-        What was found and done on the way, in plain sentences.
-    """
+    """Everything that is compared, on common genes."""
 
     train: Cells
     generated: Cells
-    test: Cells | None
-    genes: tuple[str, ...]
+    test: Cells | None  # Real cells that were held out, or None
+    genes: tuple[str, ...]  # Names of the common genes, in the order of the training cells
     scale: Scale
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # What was found and done on the way, in plain sentences
 
 
 def read_cells(
@@ -106,12 +81,6 @@ def read_cells(
     """Read what is to be compared and bring it to common genes and the scale of the scores.
 
     See `vaexprs.evaluation.evaluate` for the parameters.
-
-    Raises
-    ------
-    DataError, ConditionError
-        If a side cannot be read, lacks a condition key, or shares no gene with the others; the
-        message names the side.
     """
     notes: list[str] = []
     keys = list(dict.fromkeys(condition_keys))

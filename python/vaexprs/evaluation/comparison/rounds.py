@@ -35,18 +35,11 @@ LEAST_GENES_OF_A_DUPLICATE = 50
 
 @dataclass(frozen=True)
 class Round:
-    """Rows of one round: of the real cells (training cells first, then test), and of generated.
+    """Rows of one round: of the real cells (training cells first, then test), and of generated."""
 
-    Attributes
-    ----------
-    basis
-        Half of the training cells, which fits the bases.
-    control, test, generated
-        Equally many real training cells of the other half, real test cells and generated cells,
-        with the same composition.
-    """
-
-    basis: Array
+    basis: Array  # Half of the training cells, which fits the bases
+    # Equally many real training cells of the other half, real test cells and generated cells, with
+    # the same composition.
     control: Array
     test: Array
     generated: Array
@@ -54,31 +47,17 @@ class Round:
 
 @dataclass(frozen=True)
 class Pool:
-    """The real cells that rounds draw from, and how their draws overlap.
+    """The real cells that rounds draw from, and how their draws overlap."""
 
-    Attributes
-    ----------
-    train, test
-        Rows of the real cells; test is empty where there are no held-out cells.
-    real_groups, generated_groups
-        Combination of conditions of each real and each generated cell.
-    n_compared
-        Cells on each side of a round.
-    overlap
-        How the draws of rounds overlap.
-    matched_by
-        Condition keys by which compositions are made equal.
-    notes
-        Sentences for the reader.
-    """
-
+    # Rows of the real cells; test is empty where there are no held-out cells.
     train: Array
     test: Array
+    # Combination of conditions of each real and each generated cell.
     real_groups: Array
     generated_groups: Array
-    n_compared: int
+    n_compared: int  # Cells on each side of a round
     overlap: Overlap
-    matched_by: tuple[str, ...]
+    matched_by: tuple[str, ...]  # Condition keys by which compositions are made equal
     notes: tuple[str, ...]
 
     @property
@@ -88,13 +67,7 @@ class Pool:
 
 
 def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int) -> Pool:
-    """Return the cells that can be compared fairly.
-
-    Raises
-    ------
-    DataError
-        If fewer than `LEAST_CELLS` can be compared on each side.
-    """
+    """Return the cells that can be compared fairly."""
     notes: list[str] = []
     train, test = _without_duplicates(data, notes)
     matched_by = _matching_keys(data, keys, notes)

@@ -32,30 +32,14 @@ class Memo:
 
 @dataclass(frozen=True, eq=False)
 class Side(Memo):
-    """One side of a comparison in the basis of its round.
-
-    Attributes
-    ----------
-    cells
-        The cells.
-    basis
-        Variable genes and principal components.
-    groups
-        Combination of conditions of each cell.
-    scale
-        Scale of the values.
-    block
-        Their most variable genes, dense, ``(n_cells, n_variable)``.
-    components
-        Their principal-component scores, ``(n_cells, n_components)``.
-    """
+    """One side of a comparison in the basis of its round."""
 
     cells: Cells
     basis: Basis
-    groups: Array
+    groups: Array  # Combination of conditions of each cell
     scale: Scale
-    block: Array
-    components: Array
+    block: Array  # Their most variable genes, dense, ``(n_cells, n_variable)``
+    components: Array  # Their principal-component scores, ``(n_cells, n_components)``
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -67,28 +51,18 @@ class Side(Memo):
 
 @dataclass(frozen=True)
 class RoundCells:
-    """The sides of one round and their basis.
-
-    Attributes
-    ----------
-    fitted
-        Training cells that fitted the basis.
-    control, test, generated
-        Other training cells, test cells and generated cells, equally many of each combination.
-    all_generated
-        Generated cells of any composition, at most as many as ``fitted``, for privacy.
-    keys
-        Condition keys by which compositions are made equal.
-    """
+    """The sides of one round and their basis."""
 
     basis: Basis
-    fitted: Side
+    fitted: Side  # Training cells that fitted the basis
+    # Other training cells, test cells and generated cells, equally many of each combination.
     control: Side
     test: Side
     generated: Side
+    # Generated cells of any composition, at most as many as ``fitted``, for privacy.
     all_generated: Side
     scale: Scale
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # Condition keys by which compositions are made equal
 
     @classmethod
     def of(
@@ -127,22 +101,11 @@ class RoundCells:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Cells compared with the test cells of a round: generated ones, or the control.
+    """Cells compared with the test cells of a round: generated ones, or the control."""
 
-    Attributes
-    ----------
-    round
-        All sides of the round.
-    side
-        The generated cells, or the control.
-    queries
-        Cells whose privacy is asked for: generated ones, or those that fitted the basis.
-    n_trees, seed, n_jobs
-        Of forests.
-    """
-
-    round: RoundCells
-    side: Side
+    round: RoundCells  # All sides of the round
+    side: Side  # The generated cells, or the control
+    # Cells whose privacy is asked for: generated ones, or those that fitted the basis.
     queries: Side
     n_trees: int = 100
     seed: int = 0
@@ -156,25 +119,7 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Split(Memo):
-    """Real training and test cells as whole sets, with a basis of the training cells.
-
-    Attributes
-    ----------
-    data
-        All cells.
-    train, test, generated
-        The cells that are compared.
-    basis
-        Fitted to the training cells.
-    train_components, test_components, generated_components
-        Principal-component scores.
-    held_out
-        Whether the test cells were given; otherwise they are half of the training cells.
-    keys
-        Condition keys.
-    max_cells, n_resamples, seed
-        Options of `evaluate`.
-    """
+    """Real training and test cells as whole sets, with a basis of the training cells."""
 
     data: Evaluated
     train: Cells
@@ -184,8 +129,10 @@ class Split(Memo):
     train_components: Array
     test_components: Array
     generated_components: Array
+    # Whether the test cells were given; otherwise they are half of the training cells.
     held_out: bool
     keys: tuple[str, ...]
+    # Options of `evaluate`.
     max_cells: int
     n_resamples: int
     seed: int

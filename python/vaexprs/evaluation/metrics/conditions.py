@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vaexprs.evaluation.arrays import Array, Floats, Matrix, nonzero_share, one_thread
+from vaexprs.evaluation.arrays import Array, Floats, Matrix, one_thread, pearson
 from vaexprs.evaluation.comparison.ranges import Measured, Z, binomial_variance
 from vaexprs.evaluation.comparison.sides import Comparison, Side, Split
 from vaexprs.evaluation.registry import ANY, SHARE, SIGNED, ScoreKind, metric
@@ -22,15 +22,7 @@ LEAST_OF_A_CATEGORY = 10
 
 @one_thread
 def category_classifier(X: Array, labels: Array) -> Pipeline:
-    """Train a classifier of categories: logistic regression on standardised features.
-
-    Parameters
-    ----------
-    X
-        Principal-component scores of real training cells, ``(n_cells, n_components)``.
-    labels
-        Category of each cell, at least two different ones.
-    """
+    """Train a classifier of categories: logistic regression on standardised features."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     classifier.fit(X, labels)
     return classifier
@@ -44,35 +36,13 @@ def category_recall(predicted: Array, labels: Array) -> dict[str, tuple[float, i
     }
 
 
-def weighted_recall(recall: dict[str, tuple[float, int]], weights: dict[str, int]) -> float:
-    """Mean of the categories' recalls by given weights, over categories that have both.
-
-    With the numbers of real test cells as weights, generated cells of any composition are
-    comparable with the accuracy on test cells.
-    """
-    common = [label for label in recall if weights.get(label, 0) > 0]
-    total = sum(weights[label] for label in common)
-    if not total:
-        return float("nan")
-    return sum(weights[label] * recall[label][0] for label in common) / total
-
-
 @dataclass(frozen=True)
 class CategoryRow:
-    """Agreement with one category.
-
-    Attributes
-    ----------
-    key, category
-        Condition key and category.
-    generated, real
-        Share of generated and of real test cells of the category that a classifier puts in it.
-    n_generated, n_real
-        Their numbers.
-    """
+    """Agreement with one category."""
 
     key: str
     category: str
+    # Share of generated and of real test cells of the category that a classifier puts in it.
     generated: float
     real: float
     n_generated: int
@@ -132,39 +102,18 @@ def agreement(split: Split) -> dict[str, Measured]:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One category against all other cells; every array is ``(n_genes,)``.
+    """One category against all other cells; every array is ``(n_genes,)``."""
 
-    Attributes
-    ----------
-    log_fold_change
-        Of the mean, log2, category over rest.
-    t
-        Welch's t statistic of the transformed values.
+    log_fold_change: Floats  # Of the mean, log2, category over rest
+    t: Floats  # Welch's t statistic of the transformed values
+
+
+def contrasts(X: Matrix, members: Array, linear: Matrix | None = None) -> list[Contrast]:
+    """Contrast categories, given by rows of booleans, each with all other cells.
+
+    With the same values on a ``linear`` scale the fold change is that of their means, each raised
+    by one, ``log2((mean(x) + 1) / (mean(y) + 1))``; without, the difference of the means of X.
     """
-
-    log_fold_change: Floats
-    t: Floats
-
-
-def category_contrast(X: Matrix, member: Array, *, linear: Matrix | None = None) -> Contrast:
-    """Contrast the cells of a category with all others.
-
-    Parameters
-    ----------
-    X
-        Transformed values, ``(n_cells, n_genes)``, dense or sparse.
-    member
-        Which cells belong to the category, bool.
-    linear
-        The same values on a linear scale. Then the fold change is that of their means, each
-        raised by one, ``log2((mean(x) + 1) / (mean(y) + 1))``. Without, it is the difference of
-        the means of X.
-    """
-    return _contrasts(X, member[None], linear)[0]
-
-
-def _contrasts(X: Matrix, members: Array, linear: Matrix | None) -> list[Contrast]:
-    """Contrast several categories, given by rows of booleans, from sums over their cells."""
     n_all, everything = X.shape[0], np.ones((1, X.shape[0]))
     members = np.concatenate([everything, members])
     n = members.sum(axis=1, keepdims=True)
@@ -210,7 +159,7 @@ def contrasts_of(side: Side, key: str) -> dict[str, Contrast]:
     linear = None
     if side.scale != "log":
         linear = values.expm1() if sp.issparse(values) else np.expm1(values)
-    found = _contrasts(values, labels == names[enough, None], linear)
+    found = contrasts(values, labels == names[enough, None], linear)
     return dict(zip(map(str, names[enough]), found, strict=True))
 
 
@@ -231,54 +180,24 @@ def fold_changes(compared: Comparison) -> dict[str, float]:
         real = compared.test.once(contrasts_of, key)
         made = compared.side.once(contrasts_of, key)
         rows = [compare_contrasts(real[name], made[name]) for name in real if name in made]
-        for name, title in (
-            ("slope", "fold_change_slope"),
-            ("correlation", "fold_change_correlation"),
-            ("markers_kept", "markers_kept"),
-        ):
+        for name in rows[0] if rows else ():
             values = np.array([row[name] for row in rows])
             values = values[~np.isnan(values)]
-            if rows:
-                found[f"{title}.{key}"] = float(values.mean()) if len(values) else math.nan
+            found[f"{name}.{key}"] = float(values.mean()) if len(values) else math.nan
     return found
 
 
 def compare_contrasts(
-    real: Contrast, generated: Contrast, *, genes: Array | None = None, n_markers: int = 100
+    real: Contrast, generated: Contrast, *, n_markers: int = 100
 ) -> dict[str, float]:
-    """Compare the contrast of one category in generated cells with that in real cells.
-
-    Returns
-    -------
-    dict
-        ``slope``
-            Of generated on real log-fold changes through the origin, by least squares. Noise in
-            the real fold changes pulls it below one for real cells too: read it beside its
-            control.
-        ``correlation``
-            Pearson correlation of the log-fold changes.
-        ``markers_kept``
-            Share of the real top markers (largest t) that are among the generated top markers.
-    """
-    chosen = slice(None) if genes is None else genes
-    a, b = real.log_fold_change[chosen], generated.log_fold_change[chosen]
+    """Compare the contrast of one category in generated cells with that in real cells."""
+    a, b = real.log_fold_change, generated.log_fold_change
     power = float((a**2).sum())
-    flat = len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0
     n_top = min(n_markers, max(len(a) // 2, 1))
-    top_real = set(_top(real.t[chosen], n_top))
-    top_generated = set(_top(generated.t[chosen], n_top))
-    return {
-        "slope": float((a * b).sum()) / power if power > 0 else float("nan"),
-        "correlation": float("nan") if flat else float(np.corrcoef(a, b)[0, 1]),
-        "markers_kept": len(top_real & top_generated) / n_top,
-    }
-
-
-def detected_genes(X: Matrix, least: float = 0.05) -> Array:
-    """Return which genes are not zero in at least a share ``least`` of the cells."""
-    return nonzero_share(X) >= least
-
-
-def _top(values: Floats, n: int) -> list[int]:
     # A stable sort: ties fall in the order of genes, the same on both sides.
-    return np.argsort(-values, kind="stable")[:n].tolist()
+    tops = (set(np.argsort(-side.t, kind="stable")[:n_top]) for side in (real, generated))
+    return {
+        "fold_change_slope": float((a * b).sum()) / power if power > 0 else math.nan,
+        "fold_change_correlation": pearson(a, b),
+        "markers_kept": len(set.intersection(*tops)) / n_top,
+    }

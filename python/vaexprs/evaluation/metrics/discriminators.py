@@ -30,27 +30,17 @@ N_GENES = 500
 
 @dataclass(frozen=True)
 class Discrimination:
-    """How well a classifier told generated cells (1) from real cells (0).
+    """How well a classifier told generated cells (1) from real cells (0)."""
 
-    Attributes
-    ----------
-    auc
-        Mean over the folds of the area under the ROC curve.
-    standard_error
-        Of ``auc``, from the variance of the placement values within folds (DeLong et al. 1988;
-        for cross-validated curves LeDell et al. 2015). It leaves out that another training fold
-        would give another classifier.
-    roc
-        Mean true positive rate over the folds at 101 evenly spaced false positive rates.
-    importance
-        Contribution of each feature: mean decrease in impurity of a forest, or the absolute
-        standardised coefficient of a logistic regression; zeros of boosting, which has none.
-        Mean over folds, ``(n_features,)``.
-    """
-
-    auc: float
+    auc: float  # Mean over the folds of the area under the ROC curve
+    # Of ``auc``, from the variance of the placement values within folds (DeLong et al. 1988; for
+    # cross-validated curves LeDell et al. 2015). It leaves out that another training fold would
+    # give another classifier.
     standard_error: float
-    roc: Floats
+    roc: Floats  # Mean true positive rate over the folds at 101 evenly spaced false positive rates
+    # Contribution of each feature: mean decrease in impurity of a forest, or the absolute
+    # standardised coefficient of a logistic regression; zeros of boosting, which has none. Mean
+    # over folds, ``(n_features,)``.
     importance: Floats
 
 
@@ -75,30 +65,11 @@ def discriminate(
     """Train a classifier to tell real from generated cells, and test it on held-out folds.
 
     Give as many cells of each kind: the AUC does not depend on the balance of classes but a
-    forest's leaning does.
-
-    Parameters
-    ----------
-    real, generated
-        Dense features, ``(n_real, n_features)`` and ``(n_generated, n_features)``, at least two
-        cells each.
-    model
-        ``"forest"``: `sklearn.ensemble.RandomForestClassifier`, trees grown in full, a square
-        root of the features tried at each split. ``"boosting"``:
-        `sklearn.ensemble.HistGradientBoostingClassifier`, 100 trees of 8 leaves that each split
-        on one of a fifth of the features. ``"logistic"``: logistic regression with an L2
-        penalty (C = 1) on features standardised by the training folds.
-    n_trees
-        Trees of the forest.
-    n_folds
-        Stratified folds, fewer where a side has fewer cells.
-    strata
-        Groups of the real and of the generated cells, such as cell types. Every fold gets its
-        share of each. Where both sides hold as many cells of each group this keeps folds from
-        telling: without it, a group that is mostly real in the training folds must be mostly
-        generated in the held-out fold, and the AUC of cells of one law falls below 0.5.
-    seed, n_jobs
-        Seed of folds and classifiers; threads, each of which takes a fold at a time.
+    forest's leaning does. ``strata`` are groups of the real and of the generated cells, such as
+    cell types; every fold gets its share of each. Where both sides hold as many cells of each
+    group this keeps folds from telling: without it, a group that is mostly real in the training
+    folds must be mostly generated in the held-out fold, and the AUC of cells of one law falls
+    below 0.5. Each of ``n_jobs`` threads takes a fold at a time.
     """
     X = np.concatenate([real, generated])
     y = np.repeat([0, 1], [len(real), len(generated)])
@@ -176,10 +147,8 @@ def boosting(compared: Comparison) -> dict[str, Discrimination]:
         logged = np.log1p(np.maximum(library, 0.0))
         features.append(np.hstack([side.block[:, :N_GENES], side.components, logged]))
     strata = (compared.test.groups, compared.side.groups)
-    found = discriminate(
-        features[0], features[1], model="boosting", strata=strata, seed=compared.seed,
-        n_jobs=compared.n_jobs,
-    )  # fmt: skip
+    options: dict[str, Any] = {"seed": compared.seed, "n_jobs": compared.n_jobs}
+    found = discriminate(*features, model="boosting", strata=strata, **options)
     return {"boosting_auc": found}
 
 
@@ -190,11 +159,11 @@ def boosting(compared: Comparison) -> dict[str, Discrimination]:
 )  # fmt: skip
 def logistic(compared: Comparison) -> Discrimination:
     """Logistic regression on genes."""
-    test, side = compared.test, compared.side
-    return discriminate(
-        test.block[:, :N_GENES], side.block[:, :N_GENES], model="logistic",
-        strata=(test.groups, side.groups), seed=compared.seed, n_jobs=compared.n_jobs,
-    )  # fmt: skip
+    sides = (compared.test, compared.side)
+    strata = (sides[0].groups, sides[1].groups)
+    genes = (side.block[:, :N_GENES] for side in sides)
+    options: dict[str, Any] = {"seed": compared.seed, "n_jobs": compared.n_jobs}
+    return discriminate(*genes, model="logistic", strata=strata, **options)
 
 
 def _deal(groups: Array, n_folds: int, rng: np.random.Generator) -> Array:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
@@ -14,12 +12,6 @@ from vaexprs.evaluation.registry import ScoreKind, metric
 
 #: Bandwidths of the kernels of `mmd`, as multiples of the median distance between real cells.
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-
-
-def median_distance(X: Array) -> float:
-    """Return the median Euclidean distance between two different cells of ``X``."""
-    distances = pairwise_distances(X)
-    return float(np.median(distances[np.triu_indices(len(X), 1)]))
 
 
 def components(side: Side) -> Array:
@@ -33,41 +25,24 @@ def components(side: Side) -> Array:
         "times the median distance of test cells; 0 in expectation for one law."),
     view=components,
 )  # fmt: skip
-def mmd(
-    real: Array,
-    generated: Array,
-    *,
-    multiples: Sequence[float] = BANDWIDTHS,
-    scale: float | None = None,
-) -> float:
+def mmd(real: Array, generated: Array) -> float:
     """Squared maximum mean discrepancy, unbiased, the mean of Gaussian kernels.
 
     ``k(x, y) = mean over b of exp(-|x - y|² / (2 (b s)²))``, where ``s`` is the median distance
-    between real cells, and b runs through ``multiples``. The estimator is the U-statistic of
+    between real cells, and b runs through `BANDWIDTHS`. The estimator is the U-statistic of
     Gretton et al. (2012), equation 3: it is zero in expectation when both laws are one, and
     falls below zero by chance.
-
-    Parameters
-    ----------
-    real, generated
-        ``(n_real, n_features)`` and ``(n_generated, n_features)``, at least two cells each.
-    multiples
-        Bandwidths in units of ``scale``.
-    scale
-        The length s; by default `median_distance` of ``real``, so that generated cells have no
-        say in it.
     """
     within, between, across = _distances(real, generated)
-    if scale is None:
-        scale = float(np.median(within[np.triu_indices(len(real), 1)]))
+    scale = float(np.median(within[np.triu_indices(len(real), 1)]))
     scale = max(scale, np.finfo(float).tiny)
 
     def kernel(distances: Floats) -> Floats:
         squares = (distances / scale) ** 2
         total = np.zeros_like(squares)
-        for multiple in multiples:
+        for multiple in BANDWIDTHS:
             total += np.exp(squares / (-2.0 * multiple**2))
-        return total / len(multiples)
+        return total / len(BANDWIDTHS)
 
     return (
         _mean_off_diagonal(kernel(within))
@@ -86,11 +61,6 @@ def energy_distance(real: Array, generated: Array) -> float:
 
     Székely and Rizzo (2013). Pairs of a cell with itself are left out, so that the expectation
     is zero when both laws are one. In units of the features.
-
-    Parameters
-    ----------
-    real, generated
-        ``(n_real, n_features)`` and ``(n_generated, n_features)``, at least two cells each.
     """
     within, between, across = _distances(real, generated)
     return 2.0 * float(across.mean()) - _mean_off_diagonal(within) - _mean_off_diagonal(between)

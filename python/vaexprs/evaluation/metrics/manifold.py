@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
@@ -12,29 +10,6 @@ from vaexprs.errors import DataError
 from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.metrics.distances import components
 from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
-
-
-@dataclass(frozen=True)
-class Manifold:
-    """Overlap of the neighbourhoods of real and generated cells.
-
-    Attributes
-    ----------
-    precision
-        Share of generated cells inside the neighbourhood of some real cell, in [0, 1].
-    recall
-        Share of real cells inside the neighbourhood of some generated cell, in [0, 1].
-    density
-        Mean number of real neighbourhoods a generated cell lies in, over k. Not bounded by 1;
-        its expectation is 1 when both laws are one.
-    coverage
-        Share of real cells whose neighbourhood holds a generated cell, in [0, 1].
-    """
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
 
 
 @metric(
@@ -51,24 +26,12 @@ class Manifold:
         "Share of test cells whose 5-nearest-neighbour ball holds a generated cell.", SHARE),
     view=components,
 )  # fmt: skip
-def neighbourhoods(real: Array, generated: Array) -> dict[str, float]:
-    """Return `manifold_scores` by key."""
-    return vars(manifold_scores(real, generated))
-
-
-def manifold_scores(real: Array, generated: Array, *, k: int = 5) -> Manifold:
+def manifold_scores(real: Array, generated: Array, *, k: int = 5) -> dict[str, float]:
     """Precision, recall, density and coverage by k-nearest-neighbour balls.
 
     Precision and recall after Kynkäänniemi et al. (2019), density and coverage after Naeem et
     al. (2020). The neighbourhood of a cell is the closed ball round it that reaches to its k-th
     nearest other cell of its own kind.
-
-    Parameters
-    ----------
-    real, generated
-        ``(n_real, n_features)`` and ``(n_generated, n_features)``, more than one cell each.
-    k
-        Neighbours that set the radius; at most one less than the smaller number of cells.
     """
     k = min(k, len(real) - 1, len(generated) - 1)
     if k < 1:
@@ -77,12 +40,12 @@ def manifold_scores(real: Array, generated: Array, *, k: int = 5) -> Manifold:
     across = pairwise_distances(x, y)
     in_real = across <= _radii(x, k)[:, None]
     in_generated = across <= _radii(y, k)[None, :]
-    return Manifold(
-        precision=float(in_real.any(axis=0).mean()),
-        recall=float(in_generated.any(axis=1).mean()),
-        density=float(in_real.sum(axis=0).mean() / k),
-        coverage=float(in_real.any(axis=1).mean()),
-    )
+    return {
+        "precision": float(in_real.any(axis=0).mean()),
+        "recall": float(in_generated.any(axis=1).mean()),
+        "density": float(in_real.sum(axis=0).mean() / k),
+        "coverage": float(in_real.any(axis=1).mean()),
+    }
 
 
 def _radii(X: Floats, k: int) -> Floats:
@@ -105,13 +68,6 @@ def integration_lisi(real: Array, generated: Array, *, perplexity: float = 30.0)
     is 1 / (p_real² + p_generated²). It runs from 1, where each kind keeps to itself, to 2, where
     every neighbourhood is half and half; as many cells of both kinds that share one law come
     close to 2 (a little below, since neighbourhoods vary by chance).
-
-    Parameters
-    ----------
-    real, generated
-        ``(n_real, n_features)`` and ``(n_generated, n_features)``, as many cells of each.
-    perplexity
-        Effective number of neighbours, fewer where there are too few cells.
     """
     X = np.concatenate([real, generated]).astype(np.float64)
     is_generated = np.repeat([False, True], [len(real), len(generated)])

@@ -14,29 +14,23 @@ from vaexprs.evaluation.arrays import (
     column_maximum,
     mean_variance,
     nonzero_share,
-)
+)  # fmt: skip
 from vaexprs.evaluation.comparison.sides import Side
 from vaexprs.evaluation.registry import POSITIVE, SHARE, SIGNED, ScoreKind, metric
+
+#: Least share of the cells, on either side, that show a gene whose statistics are compared.
+LEAST_DETECTED = 0.05
 
 
 @dataclass(frozen=True)
 class GeneStatistics:
-    """Statistics of each gene by itself; every array is ``(n_genes,)``, float64.
+    """Statistics of each gene by itself; every array is ``(n_genes,)``, float64."""
 
-    Attributes
-    ----------
-    mean, variance
-        Mean and unbiased variance over cells.
-    zero_fraction
-        Share of cells in which the gene is zero.
-    maximum
-        Largest value.
-    """
-
+    # Mean and unbiased variance over cells.
     mean: Floats
     variance: Floats
-    zero_fraction: Floats
-    maximum: Floats
+    zero_fraction: Floats  # Share of cells in which the gene is zero
+    maximum: Floats  # Largest value
 
 
 def gene_statistics(X: Matrix) -> GeneStatistics:
@@ -80,41 +74,14 @@ def cells_of(side: Side) -> tuple[Floats, Floats]:
         POSITIVE),
     view=genes_of,
 )  # fmt: skip
-def genes(real: GeneStatistics, generated: GeneStatistics) -> dict[str, float]:
-    """Return `compare_genes` by key."""
-    found = compare_genes(real, generated)
-    return {name if name.startswith("zero") else f"gene_{name}": x for name, x in found.items()}
-
-
-def compare_genes(
-    real: GeneStatistics, generated: GeneStatistics, *, least_detected: float = 0.05
-) -> dict[str, float]:
+def compare_genes(real: GeneStatistics, generated: GeneStatistics) -> dict[str, float]:
     """Compare the genes of generated cells with those of real cells.
 
-    Genes that neither side shows in more than ``least_detected`` of its cells are left out of
+    Genes that neither side shows in more than `LEAST_DETECTED` of its cells are left out of
     everything but the zero fraction: their statistics are counting noise, and they are many.
-
-    Returns
-    -------
-    dict
-        ``mean_error``
-            Mean absolute difference of the means.
-        ``mean_correlation``
-            Spearman correlation of the means.
-        ``variance_log_ratio``
-            Mean absolute log2 ratio of the variances.
-        ``variance_ratio``
-            Median over genes of generated over real variance.
-        ``variance_correlation``
-            Spearman correlation of the variances.
-        ``zero_fraction_error``
-            Mean absolute difference of the zero fractions over all genes that either side shows.
-        ``maximum_log_ratio``
-            Mean absolute log2 ratio of the maxima, both raised by the smallest positive maximum
-            of the real cells, so that a zero is allowed.
     """
     shown = (real.zero_fraction < 1.0) | (generated.zero_fraction < 1.0)
-    usual = np.minimum(real.zero_fraction, generated.zero_fraction) < 1.0 - least_detected
+    usual = np.minimum(real.zero_fraction, generated.zero_fraction) < 1.0 - LEAST_DETECTED
     if usual.sum() < 2:
         usual = shown if shown.sum() >= 2 else np.ones_like(shown)
     both = usual & (real.variance > 0) & (generated.variance > 0)
@@ -124,23 +91,20 @@ def compare_genes(
     one_sided = usual & ((real.variance > 0) != (generated.variance > 0))
     log_ratio = np.concatenate([np.abs(log_ratio), np.full(one_sided.sum(), 5.0)])
     peaks = real.maximum[real.maximum > 0]
-    floor = float(peaks.min()) if peaks.size else 1.0
+    floor = float(peaks.min()) if peaks.size else 1.0  # raises both maxima: one may be zero
     extremes = np.log2(
         (np.maximum(generated.maximum[usual], 0.0) + floor)
         / (np.maximum(real.maximum[usual], 0.0) + floor)
     )
+    zeros = np.abs(generated.zero_fraction - real.zero_fraction)[shown]
     return {
-        "mean_error": float(np.abs(generated.mean - real.mean)[usual].mean()),
-        "mean_correlation": _spearman(real.mean[usual], generated.mean[usual]),
-        "variance_log_ratio": float(log_ratio.mean()) if log_ratio.size else 0.0,
-        "variance_ratio": float(np.median(ratio)) if ratio.size else float("nan"),
-        "variance_correlation": _spearman(real.variance[usual], generated.variance[usual]),
-        "zero_fraction_error": float(
-            np.abs(generated.zero_fraction - real.zero_fraction)[shown].mean()
-        )
-        if shown.any()
-        else 0.0,
-        "maximum_log_ratio": float(np.abs(extremes).mean()),
+        "gene_mean_error": float(np.abs(generated.mean - real.mean)[usual].mean()),
+        "gene_mean_correlation": _spearman(real.mean[usual], generated.mean[usual]),
+        "gene_variance_log_ratio": float(log_ratio.mean()) if log_ratio.size else 0.0,
+        "gene_variance_ratio": float(np.median(ratio)) if ratio.size else float("nan"),
+        "gene_variance_correlation": _spearman(real.variance[usual], generated.variance[usual]),
+        "zero_fraction_error": float(zeros.mean()) if shown.any() else 0.0,
+        "gene_maximum_log_ratio": float(np.abs(extremes).mean()),
     }
 
 
@@ -175,12 +139,7 @@ def trends(real: tuple[Floats, ...], generated: tuple[Floats, ...]) -> dict[str,
 
 
 def trend_difference(
-    real_x: Floats,
-    real_y: Floats,
-    generated_x: Floats,
-    generated_y: Floats,
-    *,
-    n_bins: int = 20,
+    real_x: Floats, real_y: Floats, generated_x: Floats, generated_y: Floats, *, n_bins: int = 20
 ) -> float:
     """Mean absolute difference of two trends, y over x, each point a gene.
 
@@ -193,17 +152,19 @@ def trend_difference(
     if np.ptp(real_x) == 0:
         return float(abs(np.median(real_y) - np.median(generated_y)))
     edges = np.linspace(real_x.min(), real_x.max(), n_bins + 1)
-    differences = []
-    last = len(edges) - 2
-    real_bin = np.clip(np.searchsorted(edges, real_x, side="right") - 1, 0, last)
     inside = (generated_x >= edges[0]) & (generated_x <= edges[-1])
-    generated_bin = np.clip(np.searchsorted(edges, generated_x, side="right") - 1, 0, last)
-    for index in range(last + 1):
-        a = real_y[real_bin == index]
-        b = generated_y[inside & (generated_bin == index)]
-        if min(len(a), len(b)) >= 5:
-            differences.append(abs(float(np.median(a)) - float(np.median(b))))
+    real_trend = binned_medians(real_x, real_y, edges)
+    generated_trend = binned_medians(generated_x[inside], generated_y[inside], edges)
+    shared = [index for index in real_trend if index in generated_trend]
+    differences = [abs(real_trend[index] - generated_trend[index]) for index in shared]
     return float(np.mean(differences)) if differences else float("nan")
+
+
+def binned_medians(x: Floats, y: Floats, edges: Floats) -> dict[int, float]:
+    """Return the median of y in each bin of x, by number, that holds at least five points."""
+    bins = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    names, counts = np.unique(bins, return_counts=True)
+    return {int(b): float(np.median(y[bins == b])) for b in names[counts >= 5]}
 
 
 def cell_statistics(X: Matrix) -> tuple[Floats, Floats]:
@@ -231,14 +192,8 @@ def compare_cells(
 
     Each is the largest gap between two cumulative shares of cells, in [0, 1].
     """
-    return {
-        "library_ks": _ks(real[0], generated[0]),
-        "genes_detected_ks": _ks(real[1], generated[1]),
-    }
-
-
-def _ks(a: Floats, b: Floats) -> float:
-    return float(ks_2samp(a, b, method="asymp").statistic)
+    pairs = zip(("library_ks", "genes_detected_ks"), real, generated, strict=True)
+    return {key: float(ks_2samp(a, b, method="asymp").statistic) for key, a, b in pairs}
 
 
 def _spearman(a: Floats, b: Floats) -> float:

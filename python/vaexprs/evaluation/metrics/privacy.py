@@ -17,8 +17,11 @@ from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
 LEAST_OF_A_DONOR = 10
 
 
-def nearest(queries: Array, cells: Array) -> tuple[Floats, Array]:
-    """Return the Euclidean distance from each query to its nearest cell, and that cell's row."""
+def nearest(queries: Array | None, cells: Array) -> tuple[Floats, Array]:
+    """Return the Euclidean distance from each query to its nearest cell, and that cell's row.
+
+    Without queries: from each cell to its nearest other cell.
+    """
     distances, rows = NearestNeighbors(n_neighbors=1).fit(cells).kneighbors(queries)
     return np.asarray(distances[:, 0], dtype=np.float64), np.asarray(rows[:, 0])
 
@@ -26,12 +29,6 @@ def nearest(queries: Array, cells: Array) -> tuple[Floats, Array]:
 def nearest_distance(queries: Array, cells: Array) -> Floats:
     """Return the distance from each query to its nearest cell, ``(n_queries,)``."""
     return nearest(queries, cells)[0]
-
-
-def leave_one_out(cells: Array) -> tuple[Floats, Array]:
-    """Return the distance from each cell to its nearest other cell, and that cell's row."""
-    distances, rows = NearestNeighbors(n_neighbors=1).fit(cells).kneighbors()
-    return np.asarray(distances[:, 0], dtype=np.float64), np.asarray(rows[:, 0])
 
 
 def share_nearer(queries: Array, train: Array, test: Array) -> float:
@@ -55,11 +52,6 @@ def membership_auc(generated: Array, train: Array, test: Array) -> float:
     return mann_whitney_auc(-strangers, -members)
 
 
-def count_copies(queries: Array, cells: Array) -> int:
-    """Return how many queries equal some cell exactly, both given by `fingerprints`."""
-    return int(np.isin(queries, cells).sum())
-
-
 def copies_of(split: Split) -> tuple[int, int]:
     """View of a split: exact copies of training cells, and repeats among generated cells.
 
@@ -71,7 +63,7 @@ def copies_of(split: Split) -> tuple[int, int]:
         rich = np.flatnonzero(detected >= LEAST_GENES_OF_A_DUPLICATE)
         prints.append(fingerprints(cells.given[rich]))
     real, made = prints
-    return count_copies(made, real), len(made) - len(np.unique(made))
+    return int(np.isin(made, real).sum()), len(made) - len(np.unique(made))
 
 
 @metric(
@@ -91,11 +83,6 @@ def span_auc(generated: Array, train: Array, test: Array, *, n_components: int =
     learned directions of noise from few training cells spans more of these cells than of others.
     Compared is the share of a cell's squared distance to the mean of the generated cells that
     lies in their principal components. 0.5 when nothing is revealed.
-
-    Parameters
-    ----------
-    generated, train, test
-        Values of genes, ``(n_cells, n_genes)`` each.
     """
     n_components = min(n_components, min(generated.shape) - 1)
     pca = PCA(n_components, svd_solver="randomized", random_state=0).fit(generated)
@@ -122,15 +109,12 @@ def span_auc(generated: Array, train: Array, test: Array, *, n_components: int =
 )  # fmt: skip
 def membership(compared: Comparison) -> dict[str, float]:
     """Privacy of training cells that the basis has not seen: those of the control's half."""
-    queries, train, test = (
-        side.components for side in (compared.queries, compared.round.control, compared.test)
-    )
+    sides = (compared.queries, compared.round.control, compared.test)
+    components = [side.components for side in sides]
     return {
-        "share_nearer_train": share_nearer(queries, train, test),
-        "membership_auc": membership_auc(queries, train, test),
-        "span_auc": span_auc(
-            compared.queries.block, compared.round.control.block, compared.test.block
-        ),
+        "share_nearer_train": share_nearer(*components),
+        "membership_auc": membership_auc(*components),
+        "span_auc": span_auc(*(side.block for side in sides)),
     }
 
 

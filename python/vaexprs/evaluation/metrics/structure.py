@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.stats import rankdata
 
-from vaexprs.evaluation.arrays import Array, Floats
+from vaexprs.evaluation.arrays import Array, Floats, pearson
 from vaexprs.evaluation.comparison.sides import Comparison, Side
 from vaexprs.evaluation.metrics.distances import components
 from vaexprs.evaluation.registry import POSITIVE, SIGNED, ScoreKind, metric
@@ -16,6 +16,10 @@ from vaexprs.evaluation.registry import POSITIVE, SIGNED, ScoreKind, metric
 N_CORRELATED_GENES = 100
 #: A correlation beyond this is strong; with 50 cells its standard error is 0.14.
 STRONG, LEAST_STRONG = 0.2, 50
+#: Fewest cells of a combination for its correlations: their standard error is then 0.23.
+LEAST_WITHIN = 20
+
+Matrices: TypeAlias = dict[Any, tuple[int, Floats]]
 
 
 def spearman_matrix(X: Array) -> Floats:
@@ -23,11 +27,8 @@ def spearman_matrix(X: Array) -> Floats:
 
     Ties share their mean rank. A constant gene is taken as uncorrelated with every other.
     """
-    return _pearson(rankdata(X, axis=0))
-
-
-def _pearson(X: Array) -> Floats:
-    centred = X - X.mean(axis=0, dtype=np.float64)
+    ranks = rankdata(X, axis=0)
+    centred = ranks - ranks.mean(axis=0, dtype=np.float64)
     length = np.sqrt((centred**2).sum(axis=0))
     centred = centred / np.where(length > 0, length, 1.0)
     matrix = centred.T @ centred
@@ -36,71 +37,31 @@ def _pearson(X: Array) -> Floats:
 
 
 def compare_correlations(real: Floats, generated: Floats) -> dict[str, float]:
-    """Compare two correlation matrices by the pairs above the diagonal.
-
-    Returns
-    -------
-    dict
-        ``agreement``, the Pearson correlation over the pairs (nan where one side is constant),
-        and ``difference``, the mean absolute difference over the pairs.
-    """
+    """Compare two correlation matrices by the pairs above the diagonal."""
     pairs = np.triu_indices(len(real), 1)
     a, b = real[pairs], generated[pairs]
-    flat = len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0
     return {
-        "agreement": float("nan") if flat else float(np.corrcoef(a, b)[0, 1]),
+        "agreement": pearson(a, b),
         "difference": float(np.abs(a - b).mean()) if len(a) else 0.0,
     }
 
 
-def within_condition_difference(
-    real: Array,
-    real_labels: Array,
-    generated: Array,
-    generated_labels: Array,
-    *,
-    least_cells: int = 20,
-) -> dict[str, float]:
-    """Compare gene-gene correlations inside each condition.
+def matrices_within(values: Array, labels: Array) -> Matrices:
+    """Return number of cells and correlations of each label that has enough cells.
 
     Correlations over all cells mostly say which cell types there are; those inside a condition
     are what a model of each condition's means would miss.
-
-    Parameters
-    ----------
-    real, generated
-        Dense values of the chosen genes, ``(n_cells, n_genes)``.
-    real_labels, generated_labels
-        Condition of each cell.
-    least_cells
-        Conditions with fewer cells on either side are left out.
-
-    Returns
-    -------
-    dict
-        ``agreement`` and ``difference`` as `compare_correlations` gives them, averaged over
-        conditions by their number of real cells; nan where no condition has enough cells.
     """
-    matrices = [
-        _matrices(values, labels, least_cells)
-        for values, labels in ((real, real_labels), (generated, generated_labels))
-    ]
-    return _compare_within(*matrices)
-
-
-def _matrices(values: Array, labels: Array, least_cells: int) -> dict[Any, tuple[int, Floats]]:
-    """Return number of cells and correlations of each label that has enough cells."""
     names, counts = np.unique(labels, return_counts=True)
     return {
         name: (int(n), spearman_matrix(values[labels == name]))
         for name, n in zip(names.tolist(), counts, strict=True)
-        if n >= least_cells
+        if n >= LEAST_WITHIN
     }
 
 
-def _compare_within(
-    real: dict[Any, tuple[int, Floats]], generated: dict[Any, tuple[int, Floats]]
-) -> dict[str, float]:
+def compare_within(real: Matrices, generated: Matrices) -> dict[str, float]:
+    """Average `compare_correlations` over labels by their number of real cells; nan without any."""
     total, agreement, difference = 0, 0.0, 0.0
     for label in (label for label in real if label in generated):
         n, matrix = real[label]
@@ -115,9 +76,7 @@ def _compare_within(
     return {"agreement": agreement / total, "difference": difference / total}
 
 
-def correlation_kept(
-    real: dict[Any, tuple[int, Floats]], generated: dict[Any, tuple[int, Floats]]
-) -> float:
+def correlation_kept(real: Matrices, generated: Matrices) -> float:
     """Share of the strength of within-condition correlations that generated cells keep.
 
     Over the pairs of genes with a correlation beyond `STRONG` in the real cells of a condition
@@ -136,15 +95,7 @@ def correlation_kept(
 
 
 def component_spread(real: Array, generated: Array) -> Floats:
-    """Ratio of standard deviations along each component, generated over real.
-
-    Below one, generated cells do not reach as far as real cells along this axis.
-
-    Parameters
-    ----------
-    real, generated
-        Scores on common principal components, ``(n_cells, n_components)``.
-    """
+    """Ratio of standard deviations along each component, generated over real."""
     spread = np.asarray(real, dtype=np.float64).std(axis=0)
     other = np.asarray(generated, dtype=np.float64).std(axis=0)
     return np.asarray(other / np.where(spread > 0, spread, 1.0), dtype=np.float64)
@@ -169,9 +120,9 @@ def correlations(real: Floats, generated: Floats) -> dict[str, float]:
     return {f"correlation_{name}": value for name, value in found.items()}
 
 
-def _matrices_of(side: Side) -> dict[Any, tuple[int, Floats]]:
+def matrices_of(side: Side) -> Matrices:
     """View of a side: correlations within each combination of conditions."""
-    return _matrices(side.block[:, :N_CORRELATED_GENES], side.groups, least_cells=20)
+    return matrices_within(side.block[:, :N_CORRELATED_GENES], side.groups)
 
 
 @metric(
@@ -189,8 +140,8 @@ def within_conditions(compared: Comparison) -> dict[str, float]:
     """Compare correlations within conditions; nothing without condition keys."""
     if not compared.round.keys:
         return {}
-    test, side = (each.once(_matrices_of) for each in (compared.test, compared.side))
-    found = _compare_within(test, side) | {"kept": correlation_kept(test, side)}
+    test, side = (each.once(matrices_of) for each in (compared.test, compared.side))
+    found = compare_within(test, side) | {"kept": correlation_kept(test, side)}
     return {f"within_correlation_{name}": value for name, value in found.items()}
 
 

@@ -20,29 +20,18 @@ from vaexprs.evaluation.registry import SHARE, ScoreKind, metric
 Method: TypeAlias = Literal["none", "oversampling", "smote", "generated"]
 
 
-def transfer_f1(
-    train: Array, train_labels: Array, test: Array, test_labels: Array
-) -> tuple[float, Array]:
-    """Train a classifier of categories on one set of cells and test it on another.
+def transfer_f1(train: Array, train_labels: Array, test: Array, test_labels: Array) -> float:
+    """Train a classifier of categories on one set of cells; return its macro F1 on another.
 
-    Parameters
-    ----------
-    train, test
-        Principal-component scores, ``(n_cells, n_components)``.
-    train_labels, test_labels
-        Category of each cell.
-
-    Returns
-    -------
-    tuple
-        F1 averaged over the categories of the test cells, each counted the same (macro F1), and
-        the predicted labels of the test cells.
+    The F1 is averaged over the categories of the test cells, each counted the same.
     """
     if len(np.unique(train_labels)) < 2:
         predicted = np.full(len(test_labels), train_labels[0])
     else:
         predicted = category_classifier(train, train_labels).predict(test)
-    return macro_f1(test_labels, predicted), predicted
+    present = np.unique(test_labels)
+    options = {"labels": present, "average": "macro", "zero_division": 0}
+    return float(f1_score(test_labels, predicted, **options))
 
 
 @metric(
@@ -72,7 +61,7 @@ def transfer(split: Split) -> dict[str, Measured]:
 
         def f1(side: int, rows: Array, tested: Array, labels: list[Array] = labels) -> float:
             train, y = components[side][rows], labels[side][rows]
-            return transfer_f1(train, y, components[2][tested], labels[2][tested])[0]
+            return transfer_f1(train, y, components[2][tested], labels[2][tested])
 
         control, value = f1(0, rows[0], everything), f1(1, rows[1], everything)
         differences = []
@@ -84,12 +73,6 @@ def transfer(split: Split) -> dict[str, Measured]:
         width = Z * float(np.std(differences, ddof=1)) if len(differences) > 2 else float("nan")
         found[f"transfer_f1.{key}"] = Measured(value, control, width)
     return found
-
-
-def macro_f1(labels: Array, predicted: Array) -> float:
-    """F1 averaged over the categories that ``labels`` holds; a category never found counts 0."""
-    present = np.unique(labels)
-    return float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0))
 
 
 def augmented_f1(
@@ -109,28 +92,10 @@ def augmented_f1(
 
     ``n_real`` cells of the category are kept, drawn at random by ``seed``; all other cells stay.
     The category is then brought to ``n_total`` cells by the method, a classifier is trained, and
-    the F1 of the category on the test cells is returned.
-
-    Parameters
-    ----------
-    train, test
-        Principal-component scores, ``(n_cells, n_components)``.
-    train_labels, test_labels
-        Category of each cell.
-    category
-        The category to make rare.
-    n_real
-        Cells of it to keep; all where it has fewer.
-    method
-        ``"none"``, ``"oversampling"`` (kept cells repeated at random), ``"smote"`` (Chawla et
-        al. 2002, by imbalanced-learn) or ``"generated"``.
-    n_total
-        Cells of the category after topping up; by default the median size of the others.
-    generate
-        For ``"generated"``: given the rows of ``train`` that are kept (all categories) and a
-        number, returns as many new cells of the category in the same components.
-    seed
-        Seed of the draw and of the method.
+    the F1 of the category on the test cells is returned. By default ``n_total`` is the median size
+    of the other categories. SMOTE is that of Chawla et al. (2002). For ``"generated"``,
+    ``generate`` is given the rows of ``train`` that are kept (all categories) and a number, and
+    returns as many new cells of the category in the same components.
     """
     rng = np.random.default_rng(seed)
     members = np.flatnonzero(train_labels == category)
@@ -150,11 +115,7 @@ def augmented_f1(
         elif method == "generated" and generate is not None:
             extra = generate(rows, missing)
         else:
-            raise ArgumentError(
-                f"method {method!r} needs generate="
-                if method == "generated"
-                else f"unknown method {method!r}"
-            )
+            raise ArgumentError(f"method {method!r} is unknown, or needs generate=.")
         X = np.concatenate([X, extra])
         y = np.concatenate([y, np.full(len(extra), category, dtype=y.dtype)])
     predicted = category_classifier(X, y).predict(test)
@@ -163,18 +124,13 @@ def augmented_f1(
 
 def _smote(X: Array, y: Array, category: object, n_total: int, seed: int) -> Floats:
     """Return new cells between neighbours of a category; a single cell is repeated."""
-    over_sampling = require(
-        "imblearn.over_sampling", extra="evaluate", purpose="Comparing with SMOTE"
-    )
+    smote = require("imblearn.over_sampling", extra="evaluate", purpose="Comparing with SMOTE")
     n_kept = int((y == category).sum())
     neighbors = min(5, n_kept - 1)
     if neighbors < 1:
         return np.asarray(X[y == category]).repeat(max(n_total - n_kept, 0), axis=0)
-    sampler = over_sampling.SMOTE(
-        sampling_strategy={category: max(n_total, n_kept)},
-        k_neighbors=neighbors,
-        random_state=seed,
-    )
+    wanted = {category: max(n_total, n_kept)}
+    sampler = smote.SMOTE(sampling_strategy=wanted, k_neighbors=neighbors, random_state=seed)
     resampled, _ = sampler.fit_resample(X, y)
     # imbalanced-learn puts the new cells behind the given ones.
     return np.asarray(resampled[len(X) :])

@@ -20,27 +20,15 @@ LEAST_UMAP_CELLS = 15
 
 @dataclass(frozen=True)
 class Pictures:
-    """Data of the figures.
-
-    Attributes
-    ----------
-    cells
-        A round.
-    names
-        Names of the genes.
-    curves
-        Mean ROC curves over rounds by classifier, ``(generated, control)``.
-    planes
-        Coordinates by name ("PCA", "UMAP") and side, ``(n_cells, 2)``.
-    giveaways
-        Genes by which a forest recognises generated cells.
-    """
+    """Data of the figures."""
 
     cells: RoundCells
     names: Sequence[str]
+    # Mean ROC curves over rounds by classifier, ``(generated, control)``.
     curves: Mapping[str, tuple[Floats, Floats]]
+    # Coordinates by name ("PCA", "UMAP") and side, ``(n_cells, 2)``.
     planes: Mapping[str, Mapping[str, Array]]
-    giveaways: Sequence[GiveawayGene]
+    giveaways: Sequence[GiveawayGene]  # Genes by which a forest recognises generated cells
 
     @property
     def sides(self) -> dict[str, Side]:

@@ -29,25 +29,14 @@ LEAST_TEST_CELLS = 5
 
 @dataclass(frozen=True)
 class AugmentationRow:
-    """F1 of a class that was made rare, and topped up by a method.
+    """F1 of a class that was made rare, and topped up by a method."""
 
-    Attributes
-    ----------
-    key, category
-        Condition key, and the category that was made rare.
-    n_real
-        Real cells that were kept of it.
-    method
-        How it was topped up.
-    f1
-        F1 of the category on real test cells in each draw of the kept cells.
-    """
-
+    # Condition key, and the category that was made rare.
     key: str
     category: str
-    n_real: int
+    n_real: int  # Real cells that were kept of it
     method: Method
-    f1: tuple[float, ...]
+    f1: tuple[float, ...]  # F1 of the category on real test cells in each draw of the kept cells
 
 
 def augmentation(

@@ -15,33 +15,20 @@ from vaexprs.evaluation.metrics.discriminators import mann_whitney_auc
 
 @dataclass(frozen=True)
 class GiveawayGene:
-    """A gene by which the forest separates generated from real cells.
-
-    Attributes
-    ----------
-    gene
-        Its name.
-    importance
-        Share of all features' importance, mean over rounds; 1 / 500 when genes matter equally.
-    control_importance
-        The same where the forest looks at real against real cells.
-    auc
-        Area under the ROC curve of this gene alone, below 0.5 where generated values are smaller.
-    mean, deviation, detected, maximum
-        Statistics of (test, generated) cells, on the scale of the scores.
-    what
-        Differences in words: only those that exceed two standard errors.
-    """
+    """A gene by which the forest separates generated from real cells."""
 
     gene: str
+    # Share of all features' importance, mean over rounds; 1 / 500 when genes matter equally.
     importance: float
-    control_importance: float
+    control_importance: float  # The same where the forest looks at real against real cells
+    # Area under the ROC curve of this gene alone, below 0.5 where generated values are smaller.
     auc: float
+    # Statistics of (test, generated) cells, on the scale of the scores.
     mean: tuple[float, float]
     deviation: tuple[float, float]
     detected: tuple[float, float]
     maximum: tuple[float, float]
-    what: tuple[str, ...]
+    what: tuple[str, ...]  # Differences in words: only those that exceed two standard errors
 
 
 def giveaway_genes(
@@ -52,18 +39,7 @@ def giveaway_genes(
     *,
     n_genes: int = 20,
 ) -> list[GiveawayGene]:
-    """Describe the genes of largest importance to a classifier.
-
-    Parameters
-    ----------
-    importance, control_importance
-        Of every gene, ``(n_genes,)``; zero where a gene was not among the features.
-    names
-        Names of all genes.
-    cells
-        A round, whose test and generated cells are compared; genes that its basis lacks are
-        left out.
-    """
+    """Describe the genes of largest importance to a classifier."""
     column_of = {gene: column for column, gene in enumerate(cells.basis.genes.tolist())}
     found: list[GiveawayGene] = []
     for gene in np.argsort(-importance, kind="stable").tolist():

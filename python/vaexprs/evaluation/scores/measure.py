@@ -22,30 +22,18 @@ from vaexprs.evaluation.registry import COMPUTATIONS, Stage, kinds
 
 @dataclass
 class RoundResults:
-    """Values of all rounds.
+    """Values of all rounds."""
 
-    Attributes
-    ----------
-    first
-        Cells of the first round, for figures.
-    values
-        Value of the generated cells and of the control in each round, by key; nan where a
-        round has none.
-    genes
-        Genes that classifiers saw in each round.
-    classifiers
-        Results of classifiers, with curves and importances, by key and round.
-    few_rounds
-        Keys whose range comes from standard errors.
-    """
-
-    first: RoundCells
+    first: RoundCells  # Cells of the first round, for figures
+    # Value of the generated cells and of the control in each round, by key; nan where a round has
+    # none.
     values: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    genes: list[Array] = field(default_factory=list)
+    genes: list[Array] = field(default_factory=list)  # Genes that classifiers saw in each round
+    # Results of classifiers, with curves and importances, by key and round.
     classifiers: dict[str, list[tuple[Discrimination, Discrimination]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    few_rounds: set[str] = field(default_factory=set)
+    few_rounds: set[str] = field(default_factory=set)  # Keys whose range comes from standard errors
 
     def scores(self, overlap: Overlap) -> list[Score]:
         """Return the means over rounds with their ranges."""

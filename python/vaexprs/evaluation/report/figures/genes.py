@@ -10,7 +10,7 @@ from scipy.spatial.distance import squareform
 
 from vaexprs.evaluation.arrays import Array, Floats
 from vaexprs.evaluation.metrics.conditions import contrasts_of
-from vaexprs.evaluation.metrics.marginals import genes_of, given_genes_of
+from vaexprs.evaluation.metrics.marginals import binned_medians, genes_of, given_genes_of
 from vaexprs.evaluation.metrics.structure import correlations_of
 from vaexprs.evaluation.report.figures.common import COLORS, GRID, NAMES, WIDTH, panels, percent
 from vaexprs.evaluation.report.pictures import Pictures
@@ -68,8 +68,11 @@ def draw_trends(pictures: Pictures) -> Any:
             shown &= linear | (genes.mean > 0)
             x, y = genes.mean[shown], getattr(genes, name)[shown]
             axis.scatter(x, y, alpha=0.15, color=COLORS[side], zorder=order, **_POINTS)
+            place = x if linear else np.log10(x)
+            edges = np.linspace(place.min(), place.max(), 21)
+            medians = [list(binned_medians(place, v, edges).values()) for v in (x, y)]
             axis.plot(
-                *_trend(x, y, not linear), color=COLORS[side], lw=2.2, label=NAMES[side],
+                *medians, color=COLORS[side], lw=2.2, label=NAMES[side],
                 zorder=3 + order, ls="-" if side == "test" else (0, (3, 1.2)),
             )  # fmt: skip
         if not linear:
@@ -79,17 +82,6 @@ def draw_trends(pictures: Pictures) -> Any:
     axes[1].set_title("Zeros along the mean")
     axes[0].legend(loc="upper left")
     return figure
-
-
-def _trend(x: Floats, y: Floats, logged: bool, n_bins: int = 20) -> tuple[Floats, Floats]:
-    """Return medians in bins of one width along x, or along its logarithm."""
-    place = np.log10(x) if logged else x
-    edges = np.linspace(place.min(), place.max(), n_bins + 1)
-    bins = np.clip(np.searchsorted(edges, place, side="right") - 1, 0, n_bins - 1)
-    names, counts = np.unique(bins, return_counts=True)
-    used = names[counts >= 5]
-    x_medians, y_medians = (np.array([np.median(v[bins == b]) for b in used]) for v in (x, y))
-    return x_medians, y_medians
 
 
 def draw_correlations(pictures: Pictures) -> Any:
