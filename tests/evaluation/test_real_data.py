@@ -89,6 +89,7 @@ def test_ninety_embryo_cells_without_test_cells(shared_data):
     assert report["nearest_real_agreement.cell_type"].value >= 0.95
     assert report["nearest_real_agreement.cell_type"].control >= 0.9
     assert report["leave_one_out_ratio"].value < 0.9  # jittered copies lie too near
-    assert report["train_distance_ratio"].value < report["train_distance_ratio"].control
+    # Scores of privacy that need test cells are left out.
+    assert "train_distance_ratio" not in {score.key for score in report.scores}
     assert report["zero_fraction_error"].value < 0.1
     assert "No held-out test cells" in report.notes[0]

@@ -79,7 +79,7 @@ def run(
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
     )
-    while not is_guarded(process):
+    while process.poll() is None and not is_guarded(process):
         time.sleep(0.001)
     started = time.perf_counter()
     if number is not None:
