@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -305,6 +308,27 @@ def test_from_files_to_files(simulate, quick, tmp_path, tiny_artifact):
     with pytest.raises(OutputError, match="exists"):
         run_report(paths["train"], paths["made"], output=out, json=tmp_path / "other.json")
     assert not (tmp_path / "other.json").exists()
+
+
+def test_outputs_and_the_scores_of_an_artifact_appear_together(
+    simulate, quick, tmp_path, tiny_artifact, monkeypatch
+):
+    """A page that cannot be written leaves the artifact, and the JSON, as they were."""
+    model, scores = tiny_artifact(tmp_path / "model.onnx"), tmp_path / "scores.json"
+    before = model.read_bytes()
+
+    def full(self: Any, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vaexprs.evaluation.report.report.Report.to_html", full)
+    options = {**quick, "n_forest_rounds": 0, "n_draws": 0}
+    with pytest.raises(OutputError, match="disk is full"):
+        run_report(
+            simulate(100, 1), simulate(100, 2), output=tmp_path / "report.html", json=scores,
+            attach=model, **options,
+        )  # fmt: skip
+    assert model.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def attach_quality(path: str | os.PathLike[str], quality: Mapping[str, Any] | No
     OutputError
         If the new file cannot be written.
     """
+    with attached_quality(path, quality):
+        pass
+
+
+@contextlib.contextmanager
+def attached_quality(
+    path: str | os.PathLike[str], quality: Mapping[str, Any] | None
+) -> Iterator[None]:
+    """Prepare the new file as `attach_quality` does; replace the old when the block succeeds."""
     target = Path(os.path.realpath(path))
     artifact = load_artifact(target)
     text = None
@@ -52,12 +62,9 @@ def attach_quality(path: str | os.PathLike[str], quality: Mapping[str, Any] | No
     data = _with_entry(artifact.model_bytes, PREFIX + "quality", text)
     load_artifact(data)
     with whole_file(target, overwrite=True) as partial:
-        mode = stat.S_IMODE(target.stat().st_mode)
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, mode)
+        partial.write_bytes(data)
+        os.chmod(partial, stat.S_IMODE(target.stat().st_mode))
+        yield
 
 
 def _with_entry(data: bytes, key: str, value: bytes | None) -> bytes:

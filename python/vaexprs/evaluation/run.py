@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
-from vaexprs.artifact import attach_quality, load_artifact
+from vaexprs.artifact import load_artifact
+from vaexprs.artifact.quality import attached_quality
 from vaexprs.evaluation.evaluate import evaluate
 from vaexprs.evaluation.report.report import Report
 from vaexprs.files import check_output, whole_files
@@ -61,14 +63,14 @@ def run_report(
             check_output(path, overwrite=overwrite)
     if attach is not None:
         load_artifact(attach)
+        check_output(os.path.realpath(attach), overwrite=True)
     report = evaluate(
         real_train, generated, real_test=real_test, condition_keys=condition_keys, **options
     )
     outputs = [(json, report.to_json), (output, report.to_html)]
     wanted = [(path, write) for path, write in outputs if path is not None]
-    with whole_files([path for path, _ in wanted], overwrite=overwrite) as partials:
+    attached = attached_quality(attach, report.quality()) if attach is not None else nullcontext()
+    with attached, whole_files([path for path, _ in wanted], overwrite=overwrite) as partials:
         for (_, write), partial in zip(wanted, partials, strict=True):
             write(partial)
-    if attach is not None:
-        attach_quality(attach, report.quality())
     return report
