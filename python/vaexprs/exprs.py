@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from vaexprs.errors import ArgumentError
 from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.interrupts import remembered_interrupts
-from vaexprs.sinks.base import Run, check_target, fill, write_blocks
+from vaexprs.sinks.base import Run, Target, check_target, fill, write_blocks
 from vaexprs.sinks.provenance import name_of, provenance
 
 if TYPE_CHECKING:
@@ -127,7 +125,7 @@ def gen_exprs(
 
 def write_exprs(
     source: Source | Generator,
-    path: str | os.PathLike[str],
+    path: Target,
     n_cells: int | None = None,
     *,
     conditions: Any = None,
@@ -141,7 +139,7 @@ def write_exprs(
     block_size: int | None = None,
     overwrite: bool = False,
     progress: Callable[[int], object] = lambda n_cells: None,
-) -> Path:
+) -> Any:
     """Generate cells straight into a file, in bounded memory.
 
     Parameters
@@ -149,8 +147,10 @@ def write_exprs(
     source, n_cells, conditions, seed, first_cell, shard, library, return_mean
         As in `gen_exprs`, where ``n_cells`` is called ``num_samples``.
     path
-        ``.h5ad`` or ``.zarr``, which need no anndata, or the suffix of a sink of your own
-        (`vaexprs.sinks.base.register`). It appears when it is complete.
+        ``.h5ad``, ``.zarr``, ``.npz`` (SciPy), ``.mtx.gz`` (the layout of 10x: barcodes and
+        features lie beside it) or ``.arrow`` (record batches), which need no anndata, or the suffix
+        of a sink of your own (`vaexprs.sinks.base.register`). It appears when it is complete. An
+        open binary file gets a stream of Arrow record batches.
     device, n_threads, block_size
         As in `gen_exprs`.
     overwrite

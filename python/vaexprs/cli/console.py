@@ -8,15 +8,16 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 
-def facts(values: Mapping[str, Any], *, as_json: bool) -> None:
+def facts(values: Mapping[str, Any], *, as_json: bool, to: TextIO | None = None) -> None:
     """Print facts: as one JSON object, or as aligned lines."""
-    if as_json:
-        print_json(values)
-    else:
-        say("\n".join(rows(values)))
+    with contextlib.redirect_stdout(to or sys.stdout):
+        if as_json:
+            print_json(values)
+        else:
+            say("\n".join(rows(values)))
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -26,8 +27,15 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 def say(text: str) -> None:
     """Print to standard output; where its reader has gone (``| head``), end quietly."""
-    try:
+    with reader_may_go():
         print(text, flush=True)
+
+
+@contextlib.contextmanager
+def reader_may_go() -> Iterator[None]:
+    """End a block quietly where the reader of standard output has gone (``| head``)."""
+    try:
+        yield
     except BrokenPipeError:
         # What is left in the buffer would fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

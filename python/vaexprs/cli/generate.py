@@ -1,14 +1,15 @@
-"""``vaexprs generate``: from an artifact to an .h5ad or .zarr of generated cells."""
+"""``vaexprs generate``: from an artifact to a file or stream of generated cells."""
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from vaexprs.cli.console import cell_progress, facts, next_command
+from vaexprs.cli.console import cell_progress, facts, next_command, reader_may_go
 from vaexprs.cli.design import read_design as _read_design
 from vaexprs.cli.options import (
     MODEL,
@@ -27,7 +28,19 @@ def generate(
         str | None, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete_model)
     ] = None,
     *,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .h5ad or .zarr.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write: .h5ad, .zarr, .npz, .mtx.gz, .arrow; - with "
+            "--format arrow for standard output.",
+        ),
+    ],
+    form: Annotated[
+        Literal["arrow"] | None,
+        typer.Option("--format", help="Form of standard output, -o -: Arrow record batches."),
+    ] = None,
     n_cells: Annotated[
         int | None,
         typer.Option("-n", "--n-cells", help="Number of cells. May be left out with --design."),
@@ -92,7 +105,7 @@ def generate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Generate cells from MODEL into an .h5ad or .zarr file."""
+    """Generate cells from MODEL into a file, or to standard output."""
     from vaexprs.errors import ConditionError
     from vaexprs.exprs import write_exprs
     from vaexprs.generation.generator import Generator
@@ -104,6 +117,11 @@ def generate(
         "library": library,
         "return_mean": return_mean,
     }
+    to_stdout = str(output) == "-"
+    if to_stdout != (form is not None):
+        raise typer.BadParameter("-o - and --format arrow go together.")
+    if to_stdout and sys.stdout.isatty():
+        raise typer.BadParameter("record batches are no text: send standard output to a program.")
     source = model if model is not None else named
     if like is not None:
         if any([*request.values(), condition, design]):
@@ -127,19 +145,23 @@ def generate(
     if total is not None and total < 0:
         raise ConditionError(f"the number of cells must not be negative: -n {total}.")
     started = time.perf_counter()
-    with cell_progress(total or 0, quiet=quiet) as advance:
-        path = write_exprs(
+    whole = False
+    with reader_may_go(), cell_progress(total or 0, quiet=quiet) as advance:
+        write_exprs(
             generator,
-            output,
+            sys.stdout.buffer if to_stdout else output,
             **request,
             shard=None if shard is None else _shard(shard),
             overwrite=overwrite,
             progress=advance,
         )
+        whole = True
+    if not whole:
+        return
     made = total - first_cell if n_cells is None and total is not None else n_cells
     facts(
         {
-            "output": str(path),
+            "output": str(output),
             "n_cells": made,
             "n_genes": generator.spec.n_genes,
             "seed": seed,
@@ -148,10 +170,11 @@ def generate(
             "seconds": round(time.perf_counter() - started, 3),
         },
         as_json=as_json,
+        to=sys.stderr if to_stdout else sys.stdout,
     )
-    if not quiet and not return_mean:
+    if not quiet and not return_mean and not to_stdout:
         keys = [w for name in generator.spec.conditions.names for w in ("--condition-key", name)]
-        next_command("vaexprs", "evaluate", "TRAIN.h5ad", path, "--test", "TEST.h5ad", *keys,
+        next_command("vaexprs", "evaluate", "TRAIN.h5ad", output, "--test", "TEST.h5ad", *keys,
                      "-o", "report.html")  # fmt: skip
 
 

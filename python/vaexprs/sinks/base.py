@@ -13,14 +13,18 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from vaexprs.errors import OutputError
-from vaexprs.files import Kind, check_output, whole_file
+from vaexprs.files import Kind, check_output, whole_files
 from vaexprs.generation.generator import Block
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["SINKS", "Run", "Sink", "check_target", "fill", "register", "write_blocks"]
+__all__ = ["SINKS", "Run", "Sink", "Target", "check_target", "fill", "register",
+           "write_blocks"]  # fmt: skip
+
+#: A path, whose suffix chooses the sink, or an open binary file.
+Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Sink(Protocol):
     """Takes the blocks of one run, in order.
 
     It is made with the path to write, where nothing is yet. That path is temporary: the file is
-    moved to its own name after `commit`, and removed after `abort`.
+    moved to its own name after `commit`, and removed after `abort`. A sink of several files has a
+    static method `beside`, which returns the paths of the others; it is made with all of them.
     """
 
     def open(self, run: Run) -> None:
@@ -77,24 +82,29 @@ class Sink(Protocol):
 
 
 #: Sinks by suffix: a callable that takes the path, or "module:name" of one, imported at need.
-SINKS: dict[str, str | Callable[[Path], Sink]] = {
+SINKS: dict[str, str | Callable[..., Sink]] = {
     ".h5ad": "vaexprs.sinks.h5ad:H5adSink",
     ".zarr": "vaexprs.sinks.zarr_store:ZarrSink",
+    ".npz": "vaexprs.sinks.npz:NpzSink",
+    ".mtx.gz": "vaexprs.sinks.mtx:MtxSink",
+    ".arrow": "vaexprs.sinks.arrow:ArrowSink",
 }
 
 
 def register(suffix: str, sink: Callable[[Path], Sink]) -> None:
-    """Let outputs of a suffix, such as ``".npz"``, be written by a sink of your own."""
+    """Let outputs of a suffix, such as ``".parquet"``, be written by a sink of your own."""
     SINKS[suffix] = sink
 
 
-def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def check_target(path: Target, *, overwrite: bool = False) -> Any:
     """Refuse an output before any work; see `vaexprs.files.check_output`."""
+    if not isinstance(path, str | os.PathLike):
+        return path
     return check_output(path, suffixes=SINKS, kind=_kind(path), overwrite=overwrite)
 
 
 def write_blocks(
-    path: str | os.PathLike[str],
+    path: Target,
     run: Run,
     blocks: Iterable[Block],
     *,
@@ -106,7 +116,8 @@ def write_blocks(
     Parameters
     ----------
     path
-        File to write; its suffix chooses the sink.
+        File to write; its suffix chooses the sink. An open binary file gets a stream of Arrow
+        record batches.
     run, blocks
         The run and its blocks, in order.
     overwrite
@@ -120,6 +131,9 @@ def write_blocks(
         If the suffix is unknown, the file exists and may not be overwritten, or cannot be
         written.
     """
+    if not isinstance(path, str | os.PathLike):
+        fill(_made(SINKS[".arrow"])(path), run, blocks, progress)
+        return
     target = check_target(path, overwrite=overwrite)
     # A cell takes more than a byte: its name alone is longer.
     if run.n_cells > (free := shutil.disk_usage(target.parent).free):
@@ -127,12 +141,17 @@ def write_blocks(
             f"{target} was not written: {run.n_cells:,} cells do not fit on a disk with "
             f"{free:,} free bytes: lower the number of cells or write elsewhere."
         )
-    with whole_file(target, kind=_kind(target), overwrite=overwrite) as partial:
-        fill(_sink(target)(partial), run, blocks, progress)
+    sink = _sink(target)
+    targets = [target, *getattr(sink, "beside", lambda path: [])(target)]
+    with whole_files(targets, kind=_kind(target), overwrite=overwrite) as partials:
+        fill(sink(*partials), run, blocks, progress)
 
 
-def _sink(path: Path) -> Callable[[Path], Sink]:
-    sink = SINKS[path.suffix]
+def _sink(path: Path) -> Callable[..., Sink]:
+    return _made(SINKS[next(suffix for suffix in SINKS if path.name.endswith(suffix))])
+
+
+def _made(sink: str | Callable[..., Sink]) -> Callable[..., Sink]:
     if isinstance(sink, str):
         module, _, name = sink.partition(":")
         sink = getattr(importlib.import_module(module), name)
