@@ -61,7 +61,7 @@ def check_output(
         replaced; if the folder does not exist or cannot be written to.
     """
     target, suffixes = Path(path), list(suffixes)
-    if suffixes and not target.name.endswith(tuple(suffixes)):
+    if suffixes and not {target.suffix, "".join(target.suffixes[-2:])} & set(suffixes):
         raise OutputError(
             f"{target}: the suffix must be {' or '.join(suffixes)}, not {target.suffix!r}."
         )

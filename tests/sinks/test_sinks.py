@@ -341,7 +341,7 @@ def test_a_disk_that_fills_up(tiny_artifact: Any, tmp_path: Path, room: int) -> 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cells.csv", "suffix must be .h5ad or .zarr"),
+        ("cells.csv", "suffix must be .h5ad or"),
         ("no/such/folder/cells.h5ad", "there is no folder"),
     ],
 )
