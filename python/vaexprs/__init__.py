@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         OutputError,
         VaexprsError,
     )
+    from vaexprs.evaluation import evaluate
     from vaexprs.exprs import gen_exprs, write_exprs
     from vaexprs.generation.generator import Block, Generator
     from vaexprs.generation.plan import Plan
@@ -44,6 +45,7 @@ _HOMES = {
         "OutputError",
         "VaexprsError",
     ),
+    "vaexprs.evaluation": ("evaluate",),
     "vaexprs.exprs": ("gen_exprs", "write_exprs"),
     "vaexprs.generation.generator": ("Block", "Generator"),
     "vaexprs.generation.plan": ("Plan",),
@@ -69,6 +71,7 @@ __all__ = [
     "VAEFit",
     "VaexprsError",
     "__version__",
+    "evaluate",
     "fit_vae",
     "gen_exprs",
     "load_artifact",
