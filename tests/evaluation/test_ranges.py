@@ -66,23 +66,24 @@ def test_scores_from_rounds():
     kind = CATALOGUE["recall"]
     rng = np.random.default_rng(0)
     control = 0.9 + 0.01 * rng.normal(size=10)
-    low = score_rounds(kind, list(control - 0.2), list(control), overlap=Overlap(0.5, 0.5))
+    low = score_rounds(kind, list(zip(control - 0.2, control, strict=True)), Overlap(0.5, 0.5))
     assert low.key == "recall"
     assert low.verdict == "worse"
-    same = score_rounds(kind, list(control[::-1]), list(control), overlap=Overlap(0.5, 0.5), of="x")
+    same = score_rounds(
+        kind, list(zip(control[::-1], control, strict=True)), Overlap(0.5, 0.5), of="x"
+    )
     assert same.key == "recall.x"
     assert same.verdict == "within"
     assert low.low <= low.control <= low.high <= 1.0
-    nothing = score_rounds(kind, [0.5, math.nan], [math.nan] * 2, overlap=Overlap(0.5, 0.5))
+    nothing = score_rounds(kind, [(0.5, math.nan), (math.nan, math.nan)], Overlap(0.5, 0.5))
     assert nothing.value == 0.5
     assert nothing.verdict == "none"
 
 
 def test_standard_errors_make_the_usual_interval():
     score = score_rounds(
-        CATALOGUE["forest_auc_genes"], [0.6, 0.6], [0.5, 0.5],
-        overlap=Overlap(0.5, 0.5), standard_errors=[0.02, 0.02],
-    )  # fmt: skip
+        CATALOGUE["forest_auc_genes"], [(0.6, 0.5), (0.6, 0.5)], Overlap(0.5, 0.5), [0.02, 0.02]
+    )
     assert score.width == pytest.approx(1.96 * 0.02, rel=1e-3)
     assert score.verdict == "worse"
 

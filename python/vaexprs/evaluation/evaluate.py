@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,14 +120,7 @@ def evaluate(
     ConditionError
         If a condition key is not in ``obs``.
     """
-    files = {
-        name: os.path.basename(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else None
-        for name, given in (
-            ("real_train", real_train),
-            ("real_test", real_test),
-            ("generated", generated),
-        )
-    }
+    sources = {"real_train": real_train, "real_test": real_test, "generated": generated}
     keys = (condition_keys,) if isinstance(condition_keys, str) else tuple(condition_keys)
     n_jobs = n_jobs or _available_cores()
     started = time.monotonic()
@@ -135,14 +128,9 @@ def evaluate(
     steps.begin("reading cells")
     opened = open_cells(real_train)
     data = read_cells(
-        opened,
-        generated,
-        real_test,
-        condition_keys=keys,
-        donor_key=donor_key,
-        layer=layer,
-        scale=scale,
-    )
+        opened, generated, real_test,
+        condition_keys=keys, donor_key=donor_key, layer=layer, scale=scale,
+    )  # fmt: skip
     pool = make_pool(data, keys=keys, max_cells=max_cells, seed=seed)
     rounds = measure_rounds(
         data, pool, n_rounds=n_rounds, n_forest_rounds=n_forest_rounds, n_trees=n_trees,
@@ -165,15 +153,14 @@ def evaluate(
     if len(pool.train) <= SMALL_DATA:
         stand_in = pool.test if pool.has_test else pool.train
         scores += measure_split(Split.of(data, pool.train, stand_in, **options), "small")
-    augmented: list[AugmentationRow] = []
+    augmented: Iterable[AugmentationRow] = ()
     if keys and n_draws > 0:
         steps.begin("augmentation of rare classes")
-        augmented = list(
-            augmentation(
-                split, keys[0], train_rows=train_rows, augment=augment, refit=refit,
-                n_draws=n_draws, real_train=None if refit is None else opened.anndata(),
-            )
+        augmented = augmentation(
+            split, keys[0], train_rows=train_rows, augment=augment, refit=refit, n_draws=n_draws,
+            real_train=None if refit is None else opened.anndata(),
         )  # fmt: skip
+    augmented = tuple(augmented)
     giveaways = giveaway_genes(*rounds.importance(len(data.genes)), data.genes, rounds.first)
     steps.begin("figures")
     pictures = take_pictures(
@@ -182,7 +169,7 @@ def evaluate(
     return Report(
         ordered(scores),
         tuple(row for key in keys for row in split.once(categories_of, key)),
-        tuple(augmented),
+        augmented,
         tuple(giveaways),
         sizes={
             "train": data.train.n_cells,
@@ -194,7 +181,7 @@ def evaluate(
         settings={
             "vaexprs": __version__,
             "date": time.strftime("%Y-%m-%d"),
-            **files,
+            **{name: _file_name(given) for name, given in sources.items()},
             "scale": data.scale,
             "condition_keys": ", ".join(keys),
             "matched_by": ", ".join(pool.matched_by),
@@ -227,6 +214,10 @@ class _Steps:
         done = sum(self.weights[: self.begun]) / sum(self.weights)
         self.progress(step, done)
         self.begun += 1
+
+
+def _file_name(given: Any) -> str | None:
+    return os.path.basename(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else None
 
 
 def _available_cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -67,6 +67,12 @@ class Evaluated:
     scale: Scale
     notes: tuple[str, ...]  # What was found and done on the way, in plain sentences
 
+    def real(self, rows: Array) -> Cells:
+        """Return training or test cells; rows count training cells first, then test cells."""
+        if self.test is None or rows.max() < self.train.n_cells:
+            return self.train.take(rows)
+        return self.test.take(rows - self.train.n_cells)
+
 
 def read_cells(
     real_train: Any,
@@ -107,14 +113,8 @@ def read_cells(
     cells = {
         name: _cells(name, side, keys, donor_key, chosen, notes) for name, side in data.items()
     }
-    return Evaluated(
-        cells["real_train"],
-        cells["generated"],
-        cells.get("real_test"),
-        genes,
-        chosen,
-        tuple(notes),
-    )
+    train, made, test = cells["real_train"], cells["generated"], cells.get("real_test")
+    return Evaluated(train, made, test, genes, chosen, tuple(notes))
 
 
 def _opened(name: str, data: Any) -> OpenCells:
@@ -127,17 +127,15 @@ def _opened(name: str, data: Any) -> OpenCells:
 def _read(
     name: str, data: Any, keys: Sequence[str], donor_key: str | None, choice: Choice
 ) -> ExpressionData:
-    cells, columns = _opened(name, data), list(keys)
     try:
+        cells, columns = open_cells(data), list(keys)
         # a donor key that real_train lacks is refused below, with near matches
         there = name == "real_train" or (cells.obs is not None and donor_key in cells.obs)
         if donor_key is not None and donor_key not in columns and there:
             columns.append(donor_key)
         return read_expression(cells, condition_keys=columns, layer=choice.layer, raw=choice.raw)
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error
-    except ConditionError as error:
-        raise ConditionError(f"{name}: {error}") from error
+    except (DataError, ConditionError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _common_genes(sides: dict[str, ExpressionData], notes: list[str]) -> tuple[str, ...]:
@@ -152,16 +150,11 @@ def _common_genes(sides: dict[str, ExpressionData], notes: list[str]) -> tuple[s
             f"real_train begins with {train[0]!r}, generated with "
             f"{sides['generated'].var_names[0]!r}."
         )
-    lost = {
-        name: len(side.var_names) - len(genes)
-        for name, side in sides.items()
-        if len(side.var_names) > len(genes)
-    }
-    if lost:
+    lost = {name: len(side.var_names) - len(genes) for name, side in sides.items()}
+    if any(lost.values()):
+        shown = ", ".join(f"{n:,} of {name}" for name, n in lost.items() if n)
         notes.append(
-            f"Only the {len(genes):,} genes that all sides share are compared; left out: "
-            + ", ".join(f"{n:,} of {name}" for name, n in lost.items())
-            + "."
+            f"Only the {len(genes):,} genes that all sides share are compared; left out: {shown}."
         )
     return genes
 
@@ -169,10 +162,7 @@ def _common_genes(sides: dict[str, ExpressionData], notes: list[str]) -> tuple[s
 def _pick(side: ExpressionData, genes: tuple[str, ...]) -> ExpressionData:
     where = {gene: index for index, gene in enumerate(side.var_names)}
     columns = np.array([where[gene] for gene in genes])
-    picked = side.X[:, columns]
-    return ExpressionData(
-        picked, genes, side.obs_names, side.keys, side.codes, side.source, side.layers
-    )
+    return replace(side, X=side.X[:, columns], var_names=genes)
 
 
 def _choose_scale(train: ExpressionData, scale: ScaleChoice, notes: list[str]) -> Scale:

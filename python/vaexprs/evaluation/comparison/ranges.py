@@ -136,19 +136,11 @@ def judge(value: float, low: float, high: float, direction: Direction) -> Verdic
 
 @dataclass(frozen=True)
 class Overlap:
-    """How the draws of rounds overlap.
+    """How the draws of rounds overlap."""
 
-    Attributes
-    ----------
-    control, generated
-        ρ and ρ': the share of the training, and of the generated cells that a round compares.
-    repeated
-        q: the part of its generated cells that a round shares with the other of its pair.
-    """
-
-    control: float
-    generated: float
-    repeated: float = 0.0
+    control: float  # ρ: the share of the training cells that a round compares
+    generated: float  # ρ': that of the generated cells
+    repeated: float = 0.0  # q: the part of its generated cells that both rounds of a pair have
 
     @property
     def kappa(self) -> float:
@@ -174,19 +166,9 @@ class Overlap:
 
 
 def half_width(differences: Sequence[float], overlap: Overlap) -> float:
-    """Half the width of the range, from the differences in rounds.
+    """Return half the width of the range, from generated minus control score of each round.
 
-    Parameters
-    ----------
-    differences
-        Generated minus control score of each round, the rounds of a pair behind one another.
-    overlap
-        How the draws of these rounds overlap.
-
-    Returns
-    -------
-    float
-        nan for fewer than two complete pairs.
+    The rounds of a pair stand behind one another; nan for fewer than two complete pairs.
     """
     n_pairs = len(differences) // 2
     pairs = np.asarray(differences[: 2 * n_pairs], dtype=np.float64).reshape(-1, 2)
@@ -196,43 +178,29 @@ def half_width(differences: Sequence[float], overlap: Overlap) -> float:
         return math.nan
     within = float(np.mean(((pairs[:, 0] - pairs[:, 1]) / 2) ** 2))
     between = float(np.var(pairs.mean(axis=1), ddof=1))
-    choice = (
-        min(overlap.kappa * max(within - between, within / 4), overlap.ceiling * within)
-        if within > 0
-        else 0.0
-    )
+    choice = 0.0
+    if within > 0:
+        choice = overlap.kappa * max(within - between, within / 4)
+        choice = min(choice, overlap.ceiling * within)
     return float(t.ppf((1 + LEVEL) / 2, n_pairs)) * math.sqrt(choice + between / n_pairs)
 
 
 def score_rounds(
     kind: ScoreKind,
-    generated: Sequence[float],
-    control: Sequence[float],
-    *,
+    rounds: Sequence[tuple[float, float]],
     overlap: Overlap,
     standard_errors: Sequence[float] | None = None,
+    *,
     of: str = "",
 ) -> Score:
-    """Make a score from its values in rounds.
+    """Make a score from its values in rounds, those of generated cells and of the control.
 
-    Parameters
-    ----------
-    kind
-        Declaration of the score.
-    generated, control
-        Values of each round.
-    overlap
-        As for `half_width`.
-    standard_errors
-        Of the control in each round, for areas under ROC curves that are too slow for many
-        rounds. The range is then that of a single round, the control plus and minus 1.96
-        standard errors; the scores are means over rounds, which leaves room for the choice of
-        the training folds, which the standard error does not contain.
-    of
-        The condition key or donor that the score is for.
+    Standard errors of the control in each round are given for areas under ROC curves that are too
+    slow for many rounds. The range is then that of a single round, the control plus and minus 1.96
+    standard errors; the scores are means over rounds, which leaves room for the choice of the
+    training folds, which the standard error does not contain.
     """
     key = f"{kind.key}.{of}" if of else kind.key
-    rounds = tuple(zip(generated, control, strict=True))
     pairs = np.array(rounds, dtype=np.float64).reshape(-1, 2)
     usable = pairs[~np.isnan(pairs).any(axis=1)]
     if not len(usable):
@@ -243,7 +211,7 @@ def score_rounds(
         width = float(Z * np.sqrt(np.mean(np.square(standard_errors))))
     else:
         width = half_width((pairs[:, 0] - pairs[:, 1]).tolist(), overlap)
-    return Score(kind, key, value, middle, width, of=of, rounds=rounds).judged()
+    return Score(kind, key, value, middle, width, of=of, rounds=tuple(rounds)).judged()
 
 
 def binomial_variance(share: float, n: int) -> float:

@@ -16,6 +16,7 @@ and a classifier finds that; hence the half for the basis alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -71,19 +72,11 @@ def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int
     notes: list[str] = []
     train, test = _without_duplicates(data, notes)
     matched_by = _matching_keys(data, keys, notes)
-    groups = [data.train.group(matched_by)]
-    if data.test is not None:
-        groups.append(data.test.group(matched_by))
+    groups = [side.group(matched_by) for side in (data.train, data.test) if side is not None]
     pool = Pool(
-        train,
-        test,
-        np.concatenate(groups),
-        data.generated.group(matched_by),
-        n_compared=0,
-        overlap=Overlap(0.5, 1.0),
-        matched_by=matched_by,
-        notes=(),
-    )
+        train, test, np.concatenate(groups), data.generated.group(matched_by), n_compared=0,
+        overlap=Overlap(0.5, 1.0), matched_by=matched_by, notes=(),
+    )  # fmt: skip
     pair = _draw_pair(pool, default_rng([seed, 0]), max_cells)
     trial = min(pair, key=lambda drawn: len(drawn.test))
     n_compared = len(trial.test)
@@ -94,11 +87,8 @@ def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int
             f"{len(test)} test cells and {data.generated.n_cells} generated cells"
             + (f", matched by {', '.join(matched_by)}." if matched_by else ".")
         )
-    absent = sorted(
-        {str(name) for name in pool.real_groups[trial.basis]}
-        - {str(name) for name in pool.real_groups[trial.test]}
-    )
-    if absent:
+    of_basis, of_test = (set(pool.real_groups[rows].tolist()) for rows in (trial.basis, trial.test))
+    if absent := sorted(of_basis - of_test):
         shown = ", ".join(repr(name) for name in absent[:6]) + (", ..." if len(absent) > 6 else "")
         notes.append(
             f"Of {len(set(pool.real_groups))} combinations of conditions {len(absent)} cannot be "
@@ -121,7 +111,8 @@ def _overlap(pool: Pool, drawn: Round) -> Overlap:
 
 
 def _counts_of(groups: Array, names: Array) -> Array:
-    return np.array([(groups == name).sum() for name in names])
+    counts = Counter(groups.tolist())
+    return np.array([counts[name] for name in names.tolist()])
 
 
 def rounds(pool: Pool, n_rounds: int, *, seed: int) -> Iterator[Round]:
@@ -159,15 +150,10 @@ def _draw_pair(pool: Pool, rng: Generator, max_cells: int) -> tuple[Round, Round
         names, wanted = _common_composition(
             [groups for _, groups in sides], max_cells, default_rng(composition_seed)
         )
-        drawn = [
-            np.concatenate(
-                [
-                    np.empty(0, np.int64),
-                    *(rows[groups == name][:n] for name, n in zip(names, wanted, strict=True)),
-                ]
-            )
-            for rows, groups in sides
-        ]
+        drawn: list[Array] = []
+        for rows, groups in sides:
+            parts = [rows[groups == name][:n] for name, n in zip(names, wanted, strict=True)]
+            drawn.append(np.concatenate([np.empty(0, np.int64), *parts]))
         return Round(basis, *drawn)
 
     first = draw(halves[0], shuffled[1], generated)
@@ -180,7 +166,7 @@ def _draw_pair(pool: Pool, rng: Generator, max_cells: int) -> tuple[Round, Round
 def _common_composition(groups: list[Array], max_cells: int, rng: Generator) -> tuple[Array, Array]:
     """Return the cells of each combination that every side has, ``max_cells`` at most in all."""
     names = np.unique(np.concatenate(groups))
-    counts = np.stack([_counts(side, names) for side in groups])
+    counts = np.stack([_counts_of(side, names) for side in groups])
     wanted = counts.min(axis=0)
     total = int(wanted.sum())
     if total > max_cells:
@@ -191,13 +177,6 @@ def _common_composition(groups: list[Array], max_cells: int, rng: Generator) -> 
         if extra:
             wanted[rng.choice(len(names), extra, replace=False, p=rest / rest.sum())] += 1
     return names[wanted > 0], wanted[wanted > 0]
-
-
-def _counts(groups: Array, names: Array) -> Array:
-    found, counts = np.unique(groups, return_counts=True)
-    out = np.zeros(len(names), np.int64)
-    out[np.searchsorted(names, found)] = counts
-    return out
 
 
 def _matching_keys(data: Evaluated, keys: Sequence[str], notes: list[str]) -> tuple[str, ...]:
@@ -222,22 +201,16 @@ def _matching_keys(data: Evaluated, keys: Sequence[str], notes: list[str]) -> tu
 
 def _without_duplicates(data: Evaluated, notes: list[str]) -> tuple[Array, Array]:
     """Return rows of the real cells without repeats, which must not be on two sides."""
-    prints = [fingerprints(data.train.given)]
-    detected = [np.asarray((data.train.given != 0).sum(axis=1)).ravel()]
-    if data.test is not None:
-        prints.append(fingerprints(data.test.given))
-        detected.append(np.asarray((data.test.given != 0).sum(axis=1)).ravel())
-    n_train = len(prints[0])
-    every, rich = np.concatenate(prints), np.concatenate(detected)
+    given = [side.given for side in (data.train, data.test) if side is not None]
+    every = np.concatenate([fingerprints(X) for X in given])
+    detected = np.concatenate([np.asarray((X != 0).sum(axis=1)).ravel() for X in given])
     _, first = np.unique(every, return_index=True)
-    keep = rich < LEAST_GENES_OF_A_DUPLICATE
+    keep = detected < LEAST_GENES_OF_A_DUPLICATE
     keep[first] = True
-    rows = np.flatnonzero(keep)
+    rows, n_train = np.flatnonzero(keep), data.train.n_cells
     train, test = rows[rows < n_train], rows[rows >= n_train]
-    for name, n, kept in (
-        ("training", n_train, len(train)),
-        ("test", len(every) - n_train, len(test)),
-    ):
+    sizes = (("training", n_train, len(train)), ("test", len(every) - n_train, len(test)))
+    for name, n, kept in sizes:
         if kept < n:
             notes.append(
                 f"{n - kept} of {n} real {name} cells repeat another real cell exactly and are "

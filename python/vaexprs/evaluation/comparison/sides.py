@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,14 +20,12 @@ T = TypeVar("T")
 class Memo:
     """Keeps the results of functions of an object, so that metrics share them."""
 
-    _kept: dict[Any, Any]
-
     def once(self, function: Callable[..., T], *args: Any) -> T:
         """Return ``function(self, *args)``, computed at the first call."""
-        key = (function, *args)
-        if key not in self._kept:
-            self._kept[key] = function(self, *args)
-        found: T = self._kept[key]
+        kept, key = vars(self).setdefault("_kept", {}), (function, *args)
+        if key not in kept:
+            kept[key] = function(self, *args)
+        found: T = kept[key]
         return found
 
 
@@ -40,7 +39,6 @@ class Side(Memo):
     scale: Scale
     block: Array  # Their most variable genes, dense, ``(n_cells, n_variable)``
     components: Array  # Their principal-component scores, ``(n_cells, n_components)``
-    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, cells: Cells, basis: Basis, keys: tuple[str, ...], scale: Scale) -> Side:
@@ -69,14 +67,7 @@ class RoundCells:
         cls, data: Evaluated, plan: Round, keys: tuple[str, ...], *, max_queries: int, seed: int
     ) -> RoundCells:
         """Gather the cells of a round and fit its basis."""
-        n_train = data.train.n_cells
-
-        def real(rows: Array) -> Cells:
-            if data.test is None or rows.max() < n_train:
-                return data.train.take(rows)
-            return data.test.take(rows - n_train)
-
-        fitted = real(plan.basis)
+        fitted = data.real(plan.basis)
         basis = Basis.fit(fitted.values, seed=seed)
         rng = np.random.default_rng([seed, 1])
         n_queries = min(fitted.n_cells, data.generated.n_cells, max_queries)
@@ -90,8 +81,8 @@ class RoundCells:
         return cls(
             basis=basis,
             fitted=side(fitted),
-            control=side(real(plan.control)),
-            test=side(real(plan.test)),
+            control=side(data.real(plan.control)),
+            test=side(data.real(plan.test)),
             generated=side(data.generated.take(plan.generated)),
             all_generated=side(data.generated.take(queries)),
             scale=data.scale,
@@ -124,11 +115,7 @@ class Split(Memo):
     data: Evaluated
     train: Cells
     test: Cells
-    generated: Cells
     basis: Basis
-    train_components: Array
-    test_components: Array
-    generated_components: Array
     # Whether the test cells were given; otherwise they are half of the training cells.
     held_out: bool
     keys: tuple[str, ...]
@@ -136,41 +123,30 @@ class Split(Memo):
     max_cells: int
     n_resamples: int
     seed: int
-    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(
-        cls,
-        data: Evaluated,
-        train_rows: Array,
-        test_rows: Array,
-        *,
-        held_out: bool,
-        keys: tuple[str, ...],
-        max_cells: int,
-        n_resamples: int,
-        seed: int,
-    ) -> Split:
-        """Gather the cells; rows count training cells first, then test cells."""
-        n_train = data.train.n_cells
-        train = data.train.take(train_rows)
-        if held_out and data.test is not None:
-            test = data.test.take(test_rows - n_train)
-        else:
-            test = data.train.take(test_rows)
-        basis = Basis.fit(train.values, seed=seed)
-        return cls(
-            data=data,
-            train=train,
-            test=test,
-            generated=data.generated,
-            basis=basis,
-            train_components=basis.components_of(train.values),
-            test_components=basis.components_of(test.values),
-            generated_components=basis.components_of(data.generated.values),
-            held_out=held_out,
-            keys=keys,
-            max_cells=max_cells,
-            n_resamples=n_resamples,
-            seed=seed,
-        )
+    def of(cls, data: Evaluated, train: Array, test: Array, *, seed: int, **options: Any) -> Split:
+        """Gather the cells of some rows; these count training cells first, then test cells."""
+        cells = data.real(train)
+        basis = Basis.fit(cells.values, seed=seed)
+        return cls(data, cells, data.real(test), basis, seed=seed, **options)
+
+    @property
+    def generated(self) -> Cells:
+        """All generated cells."""
+        return self.data.generated
+
+    @cached_property
+    def train_components(self) -> Array:
+        """Principal-component scores of the training cells."""
+        return self.basis.components_of(self.train.values)
+
+    @cached_property
+    def test_components(self) -> Array:
+        """Principal-component scores of the test cells."""
+        return self.basis.components_of(self.test.values)
+
+    @cached_property
+    def generated_components(self) -> Array:
+        """Principal-component scores of the generated cells."""
+        return self.basis.components_of(self.generated.values)

@@ -66,18 +66,12 @@ def augmentation(
                     continue
                 scores = tuple(
                     augmented_f1(
-                        split.train_components,
-                        labels,
-                        split.test_components,
-                        test_labels,
-                        category=category,
-                        n_real=n_real,
-                        method=method,
-                        generate=source.make,
+                        split.train_components, labels, split.test_components, test_labels,
+                        category=category, n_real=n_real, method=method, generate=source.make,
                         seed=split.seed + draw,
                     )
                     for draw in range(n_draws)
-                )
+                )  # fmt: skip
                 yield AugmentationRow(key, category, n_real, method, scores)
 
 
@@ -93,25 +87,23 @@ def _rare_categories(labels: Array, test_labels: Array) -> list[str]:
     return [name for _, name in sorted(usable)[:N_CATEGORIES]]
 
 
+@dataclass
 class _Source:
     """Where generated cells of one category come from, as principal components."""
 
-    def __init__(
-        self,
-        split: Split,
-        key: str,
-        category: str,
-        train_rows: Array,
-        real_train: Any,
-        augment: Augment | None,
-        refit: Refit | None,
-    ) -> None:
-        self.split, self.category = split, category
-        self.train_rows, self.real_train = train_rows, real_train
-        self.augment, self.refit = augment, refit
-        self.own = split.generated_components[split.generated.labels[key] == category]
-        self.pool: Array | None = None
-        self.n_served = 0
+    split: Split
+    key: str
+    category: str
+    train_rows: Array
+    real_train: Any
+    augment: Augment | None
+    refit: Refit | None
+    pool: Array | None = None
+    n_served: int = 0
+
+    def __post_init__(self) -> None:
+        is_own = self.split.generated.labels[self.key] == self.category
+        self.own = self.split.generated_components[is_own]
 
     @property
     def can_serve(self) -> bool:
@@ -134,7 +126,7 @@ class _Source:
 
     def _components(self, cells: Any, n: int) -> Array:
         made = read_expression(cells)
-        genes = self.split.data.genes
+        genes, X = self.split.data.genes, made.X
         if made.var_names != genes:
             where = {gene: index for index, gene in enumerate(made.var_names)}
             if any(gene not in where for gene in genes):
@@ -142,9 +134,7 @@ class _Source:
                     f"the augment callback made cells of category {self.category!r} without all "
                     f"{len(genes)} compared genes."
                 )
-            X = made.X[:, np.array([where[gene] for gene in genes])]
-        else:
-            X = made.X
+            X = X[:, np.array([where[gene] for gene in genes])]
         if X.shape[0] != n:
             raise DataError(
                 f"the augment callback was asked for {n} cells of category {self.category!r} and "

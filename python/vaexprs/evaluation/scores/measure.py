@@ -44,12 +44,7 @@ class RoundResults:
             errors = None
             if kind in self.few_rounds:
                 errors = [control.standard_error for _, control in self.classifiers[key]]
-            ours, control = zip(*pairs, strict=True)
-            found.append(
-                score_rounds(
-                    declared[kind], ours, control, overlap=overlap, standard_errors=errors, of=of
-                )
-            )
+            found.append(score_rounds(declared[kind], pairs, overlap, errors, of=of))
         return found
 
     def importance(self, n_genes: int) -> tuple[Floats, Floats]:
@@ -89,13 +84,8 @@ def measure_rounds(
         )
         results = results or RoundResults(cells)
         results.genes.append(cells.basis.genes[:N_GENES])
-        sides = [
-            Comparison(cells, side, queries, n_trees, seed + number, n_jobs)
-            for side, queries in (
-                (cells.generated, cells.all_generated),
-                (cells.control, cells.fitted),
-            )
-        ]
+        compared = ((cells.generated, cells.all_generated), (cells.control, cells.fitted))
+        sides = [Comparison(cells, *pair, n_trees, seed + number, n_jobs) for pair in compared]
         for compute in COMPUTATIONS:
             if compute.stage != "round" or (compute.needs_test and not pool.has_test):
                 continue
@@ -125,10 +115,8 @@ def measure_split(split: Split, stage: Stage) -> list[Score]:
         if compute.stage == stage:
             for key, measured in compute(split).items():
                 kind, _, of = key.partition(".")
-                score = Score(
-                    declared[kind], key, measured.value, measured.control, measured.width, of=of
-                )
-                found.append(score.judged())
+                values = (measured.value, measured.control, measured.width)
+                found.append(Score(declared[kind], key, *values, of=of).judged())
     return found
 
 
