@@ -110,8 +110,8 @@ def nb_csr_vs_numpy(instruction_set: str | None = None) -> float:
     p = theta / (theta + case.mean.astype(float))
 
     def ours() -> Block:
-        return _core.sample_nb_csr(
-            case.mean, case.inverse_dispersion, seed=1, instruction_set=instruction_set
+        return _core.observe(
+            "nb", [case.mean, case.inverse_dispersion], seed=1, instruction_set=instruction_set
         )
 
     def theirs() -> sp.csr_matrix:
@@ -144,7 +144,7 @@ def nb_csr_vs_torch() -> float | None:
     gamma = torch.distributions.Gamma(theta.expand_as(mean), theta / mean, validate_args=False)
 
     def ours() -> Block:
-        return _core.sample_nb_csr(case.mean, case.inverse_dispersion, seed=1)
+        return _core.observe("nb", [case.mean, case.inverse_dispersion], seed=1)
 
     def theirs() -> sp.csr_matrix:
         return sp.csr_matrix(torch.poisson(gamma.sample()).numpy())
@@ -155,21 +155,6 @@ def nb_csr_vs_torch() -> float | None:
     return slow / fast
 
 
-def nb_dense_vs_numpy() -> float:
-    """Draw dense negative binomial counts, against NumPy's."""
-    case = realistic_case()
-    rng = np.random.Generator(np.random.PCG64(3))
-    theta = case.inverse_dispersion.astype(float)
-    p = theta / (theta + case.mean.astype(float))
-
-    def ours() -> Floats:
-        return _core.sample_nb(case.mean, case.inverse_dispersion, seed=1)
-
-    check_nb("vaexprs", sp.csr_matrix(ours()), case)
-    fast, slow = times(ours, lambda: rng.negative_binomial(theta, p))
-    return slow / fast
-
-
 def poisson_csr_vs_numpy() -> float:
     """Draw Poisson counts straight to CSR, against NumPy's and scipy's ``csr_matrix``."""
     case = realistic_case()
@@ -177,7 +162,7 @@ def poisson_csr_vs_numpy() -> float:
     mean = case.mean.astype(float)
 
     def ours() -> Block:
-        return _core.sample_poisson_csr(case.mean, seed=1)
+        return _core.observe("poisson", [case.mean], seed=1)
 
     def theirs() -> sp.csr_matrix:
         return sp.csr_matrix(rng.poisson(mean))
@@ -197,7 +182,7 @@ def zinb_csr_vs_numpy() -> float:
     weight = 1 / (1 + np.exp(case.zero_logits.astype(float)))
 
     def ours() -> Block:
-        return _core.sample_zinb_csr(case.mean, case.inverse_dispersion, case.zero_logits, seed=1)
+        return _core.observe("zinb", [case.mean, case.inverse_dispersion, case.zero_logits], seed=1)
 
     def theirs() -> sp.csr_matrix:
         counts = rng.negative_binomial(theta, p)
@@ -240,7 +225,6 @@ RATIOS: dict[str, Callable[[], float | None]] = {
     for function in (
         nb_csr_vs_numpy,
         nb_csr_vs_torch,
-        nb_dense_vs_numpy,
         nb_csr_avx2_vs_numpy,
         poisson_csr_vs_numpy,
         zinb_csr_vs_numpy,
@@ -255,7 +239,7 @@ def main() -> None:
     parser.add_argument("--json", help="write the ratios to this file")
     arguments = parser.parse_args()
     case = realistic_case()
-    counts = csr(_core.sample_nb_csr(case.mean, case.inverse_dispersion, seed=1), case)
+    counts = csr(_core.observe("nb", [case.mean, case.inverse_dispersion], seed=1), case)
     print(f"kernels: {_core.instruction_set()}")
     print(f"{case.mean.shape[0]} cells x {case.mean.shape[1]} genes, ", end="")
     print(f"{1 - counts.nnz / case.mean.size:.1%} zeros, mean library {counts.sum(1).mean():.0f}")

@@ -70,14 +70,14 @@ def share_of_floor(n_genes: int, hidden: int, *, n_cells: int, repeats: int = 7)
     assert isinstance(block.X, np.ndarray)
     rng = np.random.default_rng(0)
     theta = np.exp(rng.uniform(np.log(0.5), np.log(10), (1, n_genes))).astype(np.float32)
-    rows = _core.sample_nb_csr(block.X, theta, seed=0)
+    rows = _core.observe("nb", [block.X, theta], seed=0)
     kept = [np.empty_like(part) for part in rows]
     n_inputs = N_LATENT + generator.spec.conditions.n_conditions
     products = [_product(size, n_inputs, hidden), _product(size, hidden, n_genes)]
 
     def draws() -> None:
         for i in range(n_blocks):
-            _core.sample_nb_csr(block.X, theta, seed=0, first_cell=i * size)
+            _core.observe("nb", [block.X, theta], seed=0, first_cell=i * size)
             for target, part in zip(kept, rows, strict=True):
                 np.copyto(target, part)
 

@@ -76,12 +76,6 @@ def table(scvi_python: str | None) -> list[Line]:
         ),
         Line("nb_csr_vs_torch", "the same against torch then scipy", kernels.nb_csr_vs_torch, 50),
         Line(
-            "nb_dense_vs_numpy",
-            "dense negative binomial draws, against NumPy",
-            kernels.nb_dense_vs_numpy,
-            30,
-        ),
-        Line(
             "nb_csr_avx2_vs_numpy",
             "draws to CSR limited to AVX2, against NumPy then scipy",
             kernels.nb_csr_avx2_vs_numpy,

@@ -34,12 +34,15 @@ def laws(mean: float) -> dict[str, tuple[Callable[..., Any], Any]]:
         row = np.full(N_GENES, theta, np.float32)
         value = float(np.float32(theta))
         return (
-            lambda **where: _core.sample_nb_csr(block, row, **where),
+            lambda **where: _core.observe("nb", [block, row], **where),
             stats.nbinom(value, value / (value + exact)),
         )
 
     return {
-        "poisson": (lambda **where: _core.sample_poisson_csr(block, **where), stats.poisson(exact)),
+        "poisson": (
+            lambda **where: _core.observe("poisson", [block], **where),
+            stats.poisson(exact),
+        ),
         "nb, theta 0.01": nb(0.01),
         "nb, theta 1": nb(1.0),
         "nb, theta 1e4": nb(1e4),

@@ -69,27 +69,6 @@ Observation parse(const Likelihood& likelihood, const std::vector<py::array>& ou
     return observation;
 }
 
-py::array_t<float> write_dense(const Observation& observation, const Run& run,
-                               void (*write)(const Observation&, const Run&, float*)) {
-    py::array_t<float> out({static_cast<py::ssize_t>(observation.n_cells),
-                            static_cast<py::ssize_t>(observation.n_genes)});
-    float* data = out.mutable_data();
-    const py::gil_scoped_release release;
-    write(observation, run, data);
-    return out;
-}
-
-py::tuple csr(const Observation& observation, const Run& run) {
-    Csr made = [&] {
-        const py::gil_scoped_release release;
-        return sample_csr(observation, run);
-    }();
-    py::array_t<std::int64_t> indptr(static_cast<py::ssize_t>(made.indptr.size()),
-                                     made.indptr.data());
-    return py::make_tuple(to_numpy(std::move(made.data)), to_numpy(std::move(made.indices)),
-                          std::move(indptr));
-}
-
 py::tuple observe(const std::string& likelihood, const std::vector<py::array>& outputs,
                   const py::object& seed, const py::object& first_cell, const MaybeArray& streams,
                   bool rounded, const MaybeArray& library, const MaybeArray& bias,
@@ -100,38 +79,27 @@ py::tuple observe(const std::string& likelihood, const std::vector<py::array>& o
         throw py::value_error("rounded: expected False, since " + likelihood + " may be negative.");
     observation.rounded = rounded;
     if (streams) run.streams = input<std::uint32_t>(*streams, "streams", {outputs[0].shape(0)});
-    return csr(observation, run);
+    Csr made = [&] {
+        const py::gil_scoped_release release;
+        return sample_csr(observation, run);
+    }();
+    py::array_t<std::int64_t> indptr(static_cast<py::ssize_t>(made.indptr.size()),
+                                     made.indptr.data());
+    return py::make_tuple(to_numpy(std::move(made.data)), to_numpy(std::move(made.indices)),
+                          std::move(indptr));
 }
 
 py::array_t<float> means(const std::string& likelihood, const std::vector<py::array>& outputs,
                          const MaybeArray& library, const MaybeArray& bias,
                          const py::object& n_threads, const InstructionSet& instruction_set) {
     const Run run = parse_run(py::int_(0), py::int_(0), n_threads, instruction_set);
-    return write_dense(parse(likelihood_named(likelihood), outputs, library, bias), run,
-                       write_means);
-}
-
-/// Registers a function of the parameters of one likelihood.
-template <class Draw>
-void define(py::module_& module, const Likelihood& likelihood, const char* suffix,
-            const Draw& draw) {
-    module.def(("sample_" + std::string(likelihood.name) + suffix).c_str(),
-               [&likelihood, draw](const py::args& parameters, const py::object& seed,
-                                   const py::object& first_cell, const MaybeArray& library,
-                                   const MaybeArray& bias, const py::object& n_threads,
-                                   const InstructionSet& instruction_set) {
-                   const Run run = parse_run(seed, first_cell, n_threads, instruction_set);
-                   std::vector<py::array> outputs;
-                   for (const py::handle parameter : parameters) {
-                       if (!py::isinstance<py::array>(parameter))
-                           throw py::type_error("parameters: expected arrays.");
-                       outputs.push_back(py::reinterpret_borrow<py::array>(parameter));
-                   }
-                   return draw(parse(likelihood, outputs, library, bias), run);
-               },
-               py::kw_only(), "seed"_a, "first_cell"_a = 0, "library"_a = py::none(),
-               "bias"_a = py::none(), "n_threads"_a = 1, "instruction_set"_a = py::none(),
-               likelihood.law);
+    const Observation observation = parse(likelihood_named(likelihood), outputs, library, bias);
+    py::array_t<float> out({static_cast<py::ssize_t>(observation.n_cells),
+                            static_cast<py::ssize_t>(observation.n_genes)});
+    float* data = out.mutable_data();
+    const py::gil_scoped_release release;
+    write_means(observation, run, data);
+    return out;
 }
 
 }  // namespace
@@ -146,12 +114,6 @@ void bind_observation(py::module_& module) {
     module.def("means", means, "likelihood"_a, "outputs"_a, py::kw_only(), "library"_a = py::none(),
                "bias"_a = py::none(), "n_threads"_a = 1, "instruction_set"_a = py::none(),
                "Return the checked means: as they are, or library * softmax(logits + bias).");
-    for (const Likelihood& likelihood : kLikelihoods) {
-        define(module, likelihood, "", [](const Observation& observation, const Run& run) {
-            return write_dense(observation, run, sample_dense);
-        });
-        define(module, likelihood, "_csr", csr);
-    }
 }
 
 }  // namespace vaexprs::bindings

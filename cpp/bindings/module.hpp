@@ -4,8 +4,6 @@
 
 namespace vaexprs::bindings {
 
-void bind_instruction_set(pybind11::module_& module);
-void bind_random(pybind11::module_& module);
 void bind_latent(pybind11::module_& module);
 void bind_inputs(pybind11::module_& module);
 void bind_observation(pybind11::module_& module);

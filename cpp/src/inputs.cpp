@@ -4,7 +4,6 @@
 #include <map>
 #include <numeric>
 
-#include "vaexprs/categorical.hpp"
 #include "vaexprs/kernels.hpp"
 #include "vaexprs/normal.hpp"
 

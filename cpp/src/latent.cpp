@@ -8,17 +8,14 @@
 #include "vaexprs/float_math.hpp"
 #include "vaexprs/kernels.hpp"
 #include "vaexprs/parallel.hpp"
+#include "vaexprs/uniform.hpp"
 
 namespace vaexprs {
 
 void fill_latent(float* out, std::size_t n_cells, std::uint32_t n_latent, const Run& run) {
-    parallel_rows(n_cells, parts_of(n_cells, run.n_threads),
-                  [&](std::size_t first, std::size_t last, std::size_t) {
-                      for (std::size_t i = first; i < last; ++i) {
-                          run.kernels->normal(run.cell(i), Purpose::latent, n_latent,
-                                              out + i * n_latent);
-                      }
-                  });
+    for_each_row(n_cells, run.n_threads, [&](std::size_t i) {
+        run.kernels->normal(run.cell(i), Purpose::latent, n_latent, out + i * n_latent);
+    });
 }
 
 void reparameterize(const float* mean, const float* log_variance, float* out, std::size_t n_cells,
@@ -34,6 +31,16 @@ void reparameterize(const float* mean, const float* log_variance, float* out, st
                 std::to_string(i) + ".");
         }
     }
+}
+
+std::size_t draw_category(Site site, Purpose purpose, std::span<const double> cumulative) {
+    if (cumulative.size() == 1) return 0;
+    const Words<std::uint32_t> words = random_words(site, purpose);
+    const double target = uniform_double(words.w0, words.w1) * cumulative.back();
+    // The first sum above the target belongs to a category of positive weight; there is one, as
+    // 1 - 2^-53 times a number rounds to less than that number.
+    const auto found = std::upper_bound(cumulative.begin(), cumulative.end(), target);
+    return static_cast<std::size_t>(found - cumulative.begin());
 }
 
 }  // namespace vaexprs

@@ -153,32 +153,12 @@ void write_means(const Observation& o, const Run& run, float* out) {
         std::copy_n(o.parameters[0].data, o.n_cells * o.n_genes, out);
         return;
     }
-    parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
-                  [&](std::size_t first, std::size_t last, std::size_t) {
-                      for (std::size_t i = first; i < last; ++i) {
-                          float* row = out + i * o.n_genes;
-                          const float factor = softmax_row(o, run, i, row);
-                          for (std::uint32_t j = 0; j < o.n_genes; ++j)
-                              row[j] *= factor;
-                      }
-                  });
-}
-
-void sample_dense(const Observation& o, const Run& run, float* out) {
-    check_parameters(o, run);
-    parallel_rows(o.n_cells, parts_of(o.n_cells, run.n_threads),
-                  [&](std::size_t first, std::size_t last, std::size_t) {
-                      const RowSampler sample(o, run);
-                      Buffer<std::int32_t> columns(o.n_genes + kPadding);
-                      Buffer<float> values(o.n_genes + kPadding);
-                      for (std::size_t i = first; i < last; ++i) {
-                          float* row = out + i * o.n_genes;
-                          const std::size_t n = sample(i, {columns.data(), values.data()});
-                          std::fill_n(row, o.n_genes, 0.0f);
-                          for (std::size_t k = 0; k < n; ++k)
-                              row[columns.data()[k]] = values.data()[k];
-                      }
-                  });
+    for_each_row(o.n_cells, run.n_threads, [&](std::size_t i) {
+        float* row = out + i * o.n_genes;
+        const float factor = softmax_row(o, run, i, row);
+        for (std::uint32_t j = 0; j < o.n_genes; ++j)
+            row[j] *= factor;
+    });
 }
 
 Csr sample_csr(const Observation& o, const Run& run) {

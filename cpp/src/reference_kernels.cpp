@@ -7,7 +7,6 @@
 #include "vaexprs/normal.hpp"
 #include "vaexprs/reference.hpp"
 #include "vaexprs/softmax.hpp"
-#include "vaexprs/uniform.hpp"
 
 #include "kernel_tables.hpp"
 
@@ -42,11 +41,6 @@ std::size_t draw_row(const ObservationRow& row, SparseRow out, const Support& su
     }
 VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)
 #undef VAEXPRS_KERNEL
-
-void uniform(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
-    for (std::uint32_t j = 0; j < n; ++j)
-        out[j] = uniform_float(tiled_word({cell, j}, purpose));
-}
 
 void normal(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
     for (std::uint32_t j = 0; j < n; ++j)
@@ -94,7 +88,7 @@ bool softmax(const float* logits, const float* bias, float library, std::size_t 
 
 #define VAEXPRS_KERNEL(name, ...) sample_##name,
 const Kernels kReferenceKernels = {
-    "reference", {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)}, uniform, normal, all_within, softmax};
+    "reference", {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)}, normal, all_within, softmax};
 #undef VAEXPRS_KERNEL
 
 }  // namespace vaexprs

@@ -15,6 +15,7 @@
 #include "vaexprs/kernels.hpp"
 #include "vaexprs/observation.hpp"
 #include "vaexprs/parallel.hpp"
+#include "vaexprs/reference.hpp"
 
 #include "../src/kernels/count_laws.hpp"
 #include "../src/kernels/counts.hpp"
@@ -187,25 +188,25 @@ void kernels_equal_the_reference() {
     }
 }
 
-void csr_is_dense_without_zeros() {
+void csr_holds_the_draws_of_each_entry() {
     const std::uint32_t n = 700;
     const std::size_t n_cells = 7;
     const Rows rows(n * static_cast<std::uint32_t>(n_cells), -3.0, 2.0);
     const Observation observation{
         &likelihood_named("nb"), n_cells, n, {{rows.mean.data(), n}, {rows.theta.data(), 0}}};
     for (const unsigned n_threads : {1u, 3u, 20u}) {
-        const Run run{5, 1000, n_threads, available_kernels().back()};
-        std::vector<float> dense(n_cells * n);
-        sample_dense(observation, run, dense.data());
-        const Csr csr = sample_csr(observation, run);
-        std::vector<float> filled(n_cells * n, 0.0f);
+        const Csr csr = sample_csr(observation, {5, 1000, n_threads, available_kernels().back()});
+        std::vector<float> filled(n_cells * n, 0.0f), wanted(n_cells * n);
         for (std::size_t i = 0; i < n_cells; ++i) {
             for (auto j = csr.indptr[i]; j < csr.indptr[i + 1]; ++j) {
                 const auto column = static_cast<std::size_t>(csr.indices.data()[j]);
                 filled[i * n + column] = csr.data.data()[j];
             }
+            for (std::uint32_t j = 0; j < n; ++j)
+                wanted[i * n + j] =
+                    reference::nb({{5, 1000 + i}, j}, rows.mean[i * n + j], rows.theta[j]);
         }
-        CHECK(filled == dense);
+        CHECK(filled == wanted);
         CHECK(csr.data.size() == static_cast<std::size_t>(csr.indptr.back()));
     }
 }
@@ -248,7 +249,7 @@ int main() {
                     {"circle points", circle_points_are_on_the_circle},
                     {"float tails are within their bound", float_tails_are_within_their_bound},
                     {"kernels equal the reference", kernels_equal_the_reference},
-                    {"CSR is dense without zeros", csr_is_dense_without_zeros},
+                    {"CSR holds the draws of each entry", csr_holds_the_draws_of_each_entry},
                     {"bad means throw from any thread", bad_means_throw_from_any_thread},
                     {"parallel rows", parallel_rows_covers_each_row_once}});
 }

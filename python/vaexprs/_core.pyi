@@ -20,14 +20,13 @@ instruction_set
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Float32 = NDArray[np.float32]
 _Csr = tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]
-_Purpose = Literal["latent", "component", "library", "observation", "refinement", "condition"]
 
 def instruction_set() -> str:
     """Name of the kernels in use: the fastest this machine runs.
@@ -54,33 +53,6 @@ def threefry4x32(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArra
     Returns
     -------
     Four words for each counter, ``(n, 4)``.
-    """
-
-def fill_uniform(
-    out: NDArray[np.float32] | NDArray[np.float64],
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    purpose: _Purpose = "latent",
-    n_threads: SupportsIndex = 1,
-    instruction_set: str | None = None,
-) -> None:
-    """Fill `out`, ``(n_cells, n)``, with uniforms of the open interval (0, 1).
-
-    Support: the odd multiples of 2^-24 in float32, of 2^-53 in float64.
-    """
-
-def sample_gamma(
-    shape: NDArray[np.float64],
-    *,
-    seed: SupportsIndex,
-    first_cell: SupportsIndex = 0,
-    n_threads: SupportsIndex = 1,
-) -> NDArray[np.float64]:
-    """Gamma variates of scale 1 and the given positive shapes, ``(n_cells, n)``.
-
-    Marsaglia and Tsang (2000). Very small shapes may give 0, where the value would be below the
-    smallest float64.
     """
 
 def fill_latent(
@@ -263,32 +235,3 @@ def normalise(
     See `vaexprs.spec.Normalisation`; a `log_base` of 0 stands for no logarithm. Raises ValueError
     where `indptr` does not rise from 0 to the length of `data`, or a number is not finite.
     """
-
-class _Sampler(Protocol):
-    """Draws from one likelihood; parameters and options as in `observe`."""
-
-    def __call__(
-        self,
-        *parameters: _Float32,
-        seed: SupportsIndex,
-        first_cell: SupportsIndex = 0,
-        library: _Float32 | None = None,
-        bias: _Float32 | None = None,
-        n_threads: SupportsIndex = 1,
-        instruction_set: str | None = None,
-    ) -> Any: ...
-
-#: Dense values, ``(n_cells, n_genes)``, float32.
-sample_bernoulli: _Sampler
-sample_gaussian: _Sampler
-sample_poisson: _Sampler
-sample_nb: _Sampler
-sample_zinb: _Sampler
-sample_zigamma: _Sampler
-#: The same draws without zeros: data, indices, indptr.
-sample_bernoulli_csr: _Sampler
-sample_gaussian_csr: _Sampler
-sample_poisson_csr: _Sampler
-sample_nb_csr: _Sampler
-sample_zinb_csr: _Sampler
-sample_zigamma_csr: _Sampler

@@ -33,13 +33,21 @@ def refused(message: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -
         call(*args, **kwargs)
 
 
-@pytest.mark.parametrize("suffix", ["", "_csr"])
-@pytest.mark.parametrize(("name", "arguments"), SAMPLERS)
-class TestSamplers:
-    """Every sampler refuses in the same words."""
+def sampler(name: str) -> Callable[..., Any]:
+    """Return `observe` of a likelihood as a function of its parameters."""
 
-    def test_numbers(self, name: str, arguments: tuple[Any, ...], suffix: str) -> None:
-        sample = getattr(_core, f"sample_{name}{suffix}")
+    def sample(*outputs: Any, **options: Any) -> Any:
+        return _core.observe(name, outputs, **options)
+
+    return sample
+
+
+@pytest.mark.parametrize(("name", "arguments"), SAMPLERS)
+class TestObserve:
+    """Every likelihood refuses in the same words."""
+
+    def test_numbers(self, name: str, arguments: tuple[Any, ...]) -> None:
+        sample = sampler(name)
         refused("seed: expected an integer from 0 to 2^64 - 1, got -1", sample, *arguments, seed=-1)
         refused("seed: expected", sample, *arguments, seed=2**64)
         refused(
@@ -64,8 +72,8 @@ class TestSamplers:
         with pytest.raises(TypeError):
             sample(*arguments)
 
-    def test_arrays(self, name: str, arguments: tuple[Any, ...], suffix: str) -> None:
-        sample = getattr(_core, f"sample_{name}{suffix}")
+    def test_arrays(self, name: str, arguments: tuple[Any, ...]) -> None:
+        sample = sampler(name)
         for i, parameter in enumerate(NAMES[name]):
 
             def call(array: Any, message: str, i: int = i) -> None:
@@ -85,8 +93,8 @@ class TestSamplers:
             with pytest.raises(TypeError):
                 sample(*arguments[:i], array.tolist(), *arguments[i + 1 :], seed=0)
 
-    def test_values(self, name: str, arguments: tuple[Any, ...], suffix: str) -> None:
-        sample = getattr(_core, f"sample_{name}{suffix}")
+    def test_values(self, name: str, arguments: tuple[Any, ...]) -> None:
+        sample = sampler(name)
         bad = {
             "mean": [np.nan, np.inf, -np.inf, *([-0.5] if name != "gaussian" else [])],
             "scale": [np.nan, np.inf, -1e-9],
@@ -108,40 +116,35 @@ class TestSamplers:
                 with pytest.raises(ValueError, match=f"^{parameter}: "):
                     sample(*swapped, seed=0, n_threads=2)
 
-    def test_negative_zero_is_zero(
-        self, name: str, arguments: tuple[Any, ...], suffix: str
-    ) -> None:
-        sample = getattr(_core, f"sample_{name}{suffix}")
+    def test_negative_zero_is_zero(self, name: str, arguments: tuple[Any, ...]) -> None:
+        sample = sampler(name)
         for instruction_set in _core.instruction_sets():
             mean = changed(arguments[0], -0.0)
             sample(mean, *arguments[1:], seed=0, instruction_set=instruction_set)
 
-    def test_empty(self, name: str, arguments: tuple[Any, ...], suffix: str) -> None:
-        sample = getattr(_core, f"sample_{name}{suffix}")
+    def test_empty(self, name: str, arguments: tuple[Any, ...]) -> None:
+        sample = sampler(name)
         for shape in [(0, 3), (2, 0), (0, 0)]:
             found = sample(*(np.zeros(shape, F) for _ in arguments), seed=0)
-            if suffix:
-                assert [len(part) for part in found] == [0, 0, shape[0] + 1]
-            else:
-                assert found.shape == shape
+            assert [len(part) for part in found] == [0, 0, shape[0] + 1]
 
 
 def test_numpy_integers_are_integers() -> None:
-    _core.sample_poisson(MEAN, seed=np.uint64(2**64 - 1), first_cell=np.int64(3))
+    _core.observe("poisson", [MEAN], seed=np.uint64(2**64 - 1), first_cell=np.int64(3))
 
 
-def test_fills() -> None:
-    out = np.empty((2, 3), F)
-    refused("purpose: expected one of 'latent'", _core.fill_uniform, out, seed=0, purpose="x")
-    for fill in (_core.fill_uniform, _core.fill_latent):
-        expected = "out: expected a C-contiguous array of float32 of shape (n, n)"
-        refused(expected, fill, np.empty((2, 3), np.int32), seed=0)
-        refused(expected, fill, np.empty(3, F), seed=0)
-        refused(expected, fill, np.empty((3, 2), F).T, seed=0)
-        refused("seed: expected", fill, out, seed=-1)
-        read_only = np.empty((2, 3), F)
-        read_only.flags.writeable = False
-        refused("out: expected a writeable array", fill, read_only, seed=0)
+def test_fill_latent_arguments() -> None:
+    fill, expected = (
+        _core.fill_latent,
+        "out: expected a C-contiguous array of float32 of shape (n, n)",
+    )
+    refused(expected, fill, np.empty((2, 3), np.int32), seed=0)
+    refused(expected, fill, np.empty(3, F), seed=0)
+    refused(expected, fill, np.empty((3, 2), F).T, seed=0)
+    refused("seed: expected", fill, np.empty((2, 3), F), seed=-1)
+    read_only = np.empty((2, 3), F)
+    read_only.flags.writeable = False
+    refused("out: expected a writeable array", fill, read_only, seed=0)
 
 
 def test_threefry_arguments() -> None:
@@ -150,11 +153,6 @@ def test_threefry_arguments() -> None:
     refused("counter: expected", _core.threefry4x32, counter[:, :3].copy(), key)
     refused("key: expected", _core.threefry4x32, counter, key[:3].copy())
     refused("key: expected", _core.threefry4x32, counter, np.zeros((3, 4), np.uint32))
-
-
-def test_gamma_arguments() -> None:
-    refused("shape: expected finite values > 0", _core.sample_gamma, np.zeros((1, 1)), seed=0)
-    refused("shape: expected", _core.sample_gamma, np.full((1, 1), np.nan), seed=0)
 
 
 def inputs(**changes: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from draws import dense
 from vaexprs import _core
 
 
@@ -18,11 +19,11 @@ def test_memory_of_results_is_used_again_once_they_are_gone() -> None:
             (rng.integers(1, 40), rng.integers(1, 6000)), rng.choice([0.01, 1, 20]), np.float32
         )
         where = {"seed": step, "first_cell": step}
-        kept.append((_core.sample_poisson_csr(mean, **where), _core.sample_poisson(mean, **where)))
+        kept.append((_core.observe("poisson", [mean], **where), dense("poisson", mean, **where)))
         if len(kept) > rng.integers(1, 12):
-            csr, dense = kept.pop(rng.integers(len(kept)))
+            csr, wanted = kept.pop(rng.integers(len(kept)))
             data, indices, indptr = csr
-            rows, columns = np.nonzero(dense)
-            assert np.array_equal(indptr, np.searchsorted(rows, np.arange(len(dense) + 1)))
+            rows, columns = np.nonzero(wanted)
+            assert np.array_equal(indptr, np.searchsorted(rows, np.arange(len(wanted) + 1)))
             assert np.array_equal(indices, columns)
-            assert np.array_equal(data, dense[rows, columns])
+            assert np.array_equal(data, wanted[rows, columns])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from draws import dense
 from vaexprs import _core
 from vaexprs.spec import OUTPUTS
 
@@ -59,16 +59,11 @@ def draw_parameters(
     return [values[name] for name in PARAMETERS[likelihood]]
 
 
-def dense(likelihood: str) -> Callable[..., Floats]:
-    function: Callable[..., Floats] = getattr(_core, f"sample_{likelihood}")
-    return function
-
-
 def densified(
     likelihood: str, parameters: list[Floats], **options: Any
 ) -> tuple[Floats, NDArray[np.int32], NDArray[np.int64]]:
     """Draw CSR, check its structure, and return it dense, with indices and indptr."""
-    data, indices, indptr = getattr(_core, f"sample_{likelihood}_csr")(*parameters, **options)
+    data, indices, indptr = _core.observe(likelihood, parameters, **options)
     shape = parameters[0].shape
     assert (data.dtype, indices.dtype, indptr.dtype) == (np.float32, np.int32, np.int64)
     assert data.shape == indices.shape == (indptr[-1],)
@@ -88,10 +83,10 @@ def densified(
 @pytest.mark.parametrize("choice", range(len(RANGES)))
 def test_kernels_equal_their_scalar_twins(likelihood: str, choice: int) -> None:
     parameters = draw_parameters(likelihood, 40, 1500, choice, seed=choice)
-    wanted = dense(likelihood)(*parameters, seed=choice, instruction_set="reference")
+    wanted = dense(likelihood, *parameters, seed=choice, instruction_set="reference")
     assert np.isfinite(wanted).all()
     for name in _core.instruction_sets():
-        found = dense(likelihood)(*parameters, seed=choice, instruction_set=name)
+        found = dense(likelihood, *parameters, seed=choice, instruction_set=name)
         np.testing.assert_array_equal(found, wanted)
         found, _, _ = densified(likelihood, parameters, seed=choice, instruction_set=name)
         np.testing.assert_array_equal(found, wanted)
@@ -119,7 +114,7 @@ def test_draws_depend_on_their_place_alone(
     data: st.DataObject,
 ) -> None:
     parameters = draw_parameters(likelihood, *shape, choice, seed % 2**32)
-    wanted = dense(likelihood)(*parameters, seed=seed, first_cell=first_cell)
+    wanted = dense(likelihood, *parameters, seed=seed, first_cell=first_cell)
     sparse, _, _ = densified(
         likelihood,
         parameters,
@@ -135,8 +130,8 @@ def test_draws_depend_on_their_place_alone(
         head = [np.ascontiguousarray(p[:cut]) for p in parameters]
         tail = [np.ascontiguousarray(p[cut:]) for p in parameters]
         parts = [
-            dense(likelihood)(*head, seed=seed, first_cell=first_cell, n_threads=n_threads),
-            dense(likelihood)(*tail, seed=seed, first_cell=first_cell + cut),
+            dense(likelihood, *head, seed=seed, first_cell=first_cell, n_threads=n_threads),
+            dense(likelihood, *tail, seed=seed, first_cell=first_cell + cut),
         ]
         np.testing.assert_array_equal(np.concatenate(parts), wanted)
 
@@ -145,9 +140,9 @@ def test_draws_depend_on_their_place_alone(
 def test_a_mean_changes_its_own_entry_alone(likelihood: str) -> None:
     """Bits are keyed by gene, so that one mean that is off cannot move the others' draws."""
     parameters = draw_parameters(likelihood, 3, 700, 0, seed=3)
-    before = dense(likelihood)(*parameters, seed=1)
+    before = dense(likelihood, *parameters, seed=1)
     parameters[0][1, ::7] *= np.float32(0.5)
-    after = dense(likelihood)(*parameters, seed=1)
+    after = dense(likelihood, *parameters, seed=1)
     changed = before != after
     changed[1, ::7] = False
     assert not changed.any()
@@ -159,10 +154,10 @@ def test_gene_wise_parameters(likelihood: str) -> None:
     mean, *others = draw_parameters(likelihood, 4, 300, 0, seed=4)
     rows = [p[:1].copy() for p in others]
     full = [np.repeat(p, 4, axis=0) for p in rows]
-    wanted = dense(likelihood)(mean, *full, seed=2)
-    np.testing.assert_array_equal(dense(likelihood)(mean, *rows, seed=2), wanted)
+    wanted = dense(likelihood, mean, *full, seed=2)
+    np.testing.assert_array_equal(dense(likelihood, mean, *rows, seed=2), wanted)
     flat = [p[0].copy() for p in rows]
-    np.testing.assert_array_equal(dense(likelihood)(mean, *flat, seed=2), wanted)
+    np.testing.assert_array_equal(dense(likelihood, mean, *flat, seed=2), wanted)
     sparse, _, _ = densified(likelihood, [mean, *flat], seed=2)
     np.testing.assert_array_equal(sparse, wanted)
 
@@ -179,30 +174,20 @@ def test_gene_wise_parameters(likelihood: str) -> None:
 def test_fills_depend_on_their_place_alone(
     n_cells: int, width: int, seed: int, first_cell: int, n_threads: int, instruction_set: str
 ) -> None:
-    for fill, dtype in [
-        (_core.fill_latent, np.float32),
-        (_core.fill_uniform, np.float32),
-        (_core.fill_uniform, np.float64),
-    ]:
-        wanted = np.empty((n_cells, width), dtype)
-        fill(wanted, seed=seed, first_cell=first_cell, instruction_set="reference")  # type: ignore[operator]
-        found = np.empty_like(wanted)
-        fill(  # type: ignore[operator]
-            found,
-            seed=seed,
-            first_cell=first_cell,
-            n_threads=n_threads,
-            instruction_set=instruction_set,
-        )
-        np.testing.assert_array_equal(found, wanted)
-        # A narrower row is the beginning of a wider one.
-        narrow = np.empty((n_cells, width // 2), dtype)
-        fill(narrow, seed=seed, first_cell=first_cell)  # type: ignore[operator]
-        np.testing.assert_array_equal(narrow, wanted[:, : width // 2])
-        for i in range(n_cells):
-            row = np.empty((1, width), dtype)
-            fill(row, seed=seed, first_cell=first_cell + i)  # type: ignore[operator]
-            np.testing.assert_array_equal(row[0], wanted[i])
+    where: dict[str, Any] = {"seed": seed, "first_cell": first_cell}
+    wanted = np.empty((n_cells, width), np.float32)
+    _core.fill_latent(wanted, **where, instruction_set="reference")
+    found = np.empty_like(wanted)
+    _core.fill_latent(found, **where, n_threads=n_threads, instruction_set=instruction_set)
+    np.testing.assert_array_equal(found, wanted)
+    # A narrower row is the beginning of a wider one.
+    narrow = np.empty((n_cells, width // 2), np.float32)
+    _core.fill_latent(narrow, **where)
+    np.testing.assert_array_equal(narrow, wanted[:, : width // 2])
+    for i in range(n_cells):
+        row = np.empty((1, width), np.float32)
+        _core.fill_latent(row, seed=seed, first_cell=first_cell + i)
+        np.testing.assert_array_equal(row[0], wanted[i])
 
 
 def test_the_environment_chooses_the_instruction_set() -> None:

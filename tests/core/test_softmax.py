@@ -70,14 +70,11 @@ def test_draws_from_logits_are_those_from_their_means(law: str) -> None:
     means = means_of(logits, library, bias)
     more = {"poisson": 0, "nb": 1, "zinb": 2}[law]
     parameters = [np.full(700, 2.0, np.float32), np.full(700, -1.0, np.float32)][:more]
-    for name in (f"sample_{law}", f"sample_{law}_csr"):
-        sample = getattr(_core, name)
-        made = sample(logits, *parameters, seed=3, first_cell=9, library=library, bias=bias)
-        wanted = sample(means, *parameters, seed=3, first_cell=9)
-        if name == f"sample_{law}":
-            made, wanted = (made,), (wanted,)
-        for a, b in zip(made, wanted, strict=True):
-            assert np.array_equal(a, b)
+    where: dict[str, Any] = {"seed": 3, "first_cell": 9}
+    made = _core.observe(law, [logits, *parameters], **where, library=library, bias=bias)
+    wanted = _core.observe(law, [means, *parameters], **where)
+    for a, b in zip(made, wanted, strict=True):
+        assert np.array_equal(a, b)
 
 
 def test_genes_that_hardly_exist_get_hardly_anything() -> None:
@@ -107,8 +104,9 @@ def test_other_arguments_that_are_refused() -> None:
     with pytest.raises(ValueError, match="bias: "):
         means_of(logits, library, np.full(3, np.nan, np.float32))
     with pytest.raises(ValueError, match="library: expected one for each cell"):
-        _core.sample_poisson(logits, seed=0, bias=np.zeros(3, np.float32))
+        _core.observe("poisson", [logits], seed=0, bias=np.zeros(3, np.float32))
     with pytest.raises(ValueError, match="library: expected none, since bernoulli takes means"):
         _core.means("bernoulli", [logits], library=library)
+    bias = np.zeros(4, np.float32)
     with pytest.raises(ValueError, match="bias: "):
-        _core.sample_poisson(logits, seed=0, library=library, bias=np.zeros(4, np.float32))
+        _core.observe("poisson", [logits], seed=0, library=library, bias=bias)

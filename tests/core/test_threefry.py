@@ -46,68 +46,36 @@ def test_keys_may_differ_by_row() -> None:
     np.testing.assert_array_equal(_core.threefry4x32(counters, keys), answers)
 
 
-def oracle_word(seed: int, purpose: int, cell: int, index: int) -> int:
-    """Word ``index`` of the row of tiled words of a cell, from the contract in words."""
-    tile, within = divmod(index, 64)
-    position, block = divmod(within, 16)
-    low = 0xFFFFFFFF
-    key = np.array([seed & low, seed >> 32, purpose, 0x76616578], dtype=np.uint32)
-    counter = np.array([[cell & low, cell >> 32, 16 * tile + block, 0]], dtype=np.uint32)
-    return int(_core.threefry4x32(counter, key)[0, position])
+def oracle_words(seed: int, cell: int, block: int) -> list[int]:
+    """Return the words of a block of the latent noise of a cell, from the contract in words."""
+    low, latent, plain = 0xFFFFFFFF, 1, 0x76616578
+    key = np.array([seed & low, seed >> 32, latent, plain], dtype=np.uint32)
+    counter = np.array([[cell & low, cell >> 32, block, 0]], dtype=np.uint32)
+    return _core.threefry4x32(counter, key)[0].tolist()
 
 
-PURPOSES = {
-    "latent": 1,
-    "component": 2,
-    "library": 3,
-    "observation": 4,
-    "refinement": 5,
-    "condition": 8,
-}
-
-
-@pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("instruction_set", _core.instruction_sets())
-def test_addresses(purpose: str, instruction_set: str) -> None:
-    """Every uniform is where the contract puts it, whatever the width of the vectors."""
+def test_addresses(instruction_set: str) -> None:
+    """Every pair of normals has its radius where the contract puts it, on vectors of any width."""
     seed, first_cell = 0x0123456789ABCDEF, 0xFEDCBA98765
-    out = np.empty((3, 150), dtype=np.float32)
-    _core.fill_uniform(
-        out, seed=seed, first_cell=first_cell, purpose=purpose, instruction_set=instruction_set
-    )
-    for row, column in [(0, 0), (0, 15), (0, 16), (1, 63), (1, 64), (2, 127), (2, 128), (2, 149)]:
-        word = oracle_word(seed, PURPOSES[purpose], first_cell + row, column)
-        assert out[row, column] == np.float32(((word >> 9) + 0.5) * 2.0**-23)
+    out = np.empty((3, 192), dtype=np.float32)
+    _core.fill_latent(out, seed=seed, first_cell=first_cell, instruction_set=instruction_set)
+    for row, column in [(0, 0), (0, 15), (0, 32), (1, 47), (1, 64), (2, 79), (2, 128), (2, 160)]:
+        tile, within = divmod(column, 64)
+        position, block = divmod(within, 16)
+        word = oracle_words(seed, first_cell + row, 16 * tile + block)[position]
+        radius = np.sqrt(-2 * np.log(((word >> 1) + 0.5) * 2.0**-31))
+        assert np.hypot(out[row, column], out[row, column + 16]) == pytest.approx(radius, rel=1e-5)
 
 
-def test_streams_differ() -> None:
-    rows = []
-    for purpose in PURPOSES:
-        out = np.empty((1, 64), dtype=np.float32)
-        _core.fill_uniform(out, seed=1, purpose=purpose)
-        rows.append(out[0])
-    assert len(np.unique(np.concatenate(rows))) > 0.99 * 64 * len(PURPOSES)
-
-
-@pytest.mark.parametrize(("dtype", "bits"), [(np.float32, 24), (np.float64, 53)])
-def test_support_of_uniforms(dtype: type[np.floating], bits: int) -> None:
-    """Odd multiples of 2^-bits, all in the open interval; 0 and 1 never occur."""
-    out = np.empty((500, 1000), dtype=dtype)
-    _core.fill_uniform(out, seed=5)
-    assert out.min() > 0
-    assert out.max() < 1
-    multiples = out.astype(np.float64) * 2.0**bits
-    assert (multiples % 2 == 1).all()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_uniforms_are_uniform(dtype: type[np.floating]) -> None:
+def test_words_are_uniform() -> None:
     """Kolmogorov-Smirnov; fails with a probability of 1e-6 if all is well (fixed seed)."""
     stats = pytest.importorskip("scipy.stats")
-    out = np.empty((200, 1000), dtype=dtype)
-    _core.fill_uniform(out, seed=6)
+    counters = np.zeros((50_000, 4), np.uint32)
+    counters[:, 0] = np.arange(len(counters))
+    out = (_core.threefry4x32(counters, np.array([6, 0, 1, 0], np.uint32)) + 0.5) * 2.0**-32
     assert stats.kstest(out.ravel(), "uniform").pvalue > 1e-6
-    # Neighbours along genes and along cells are independent.
+    # The words of a block, and those of neighbouring cells, are independent.
     for a, b in [(out[:, 1:], out[:, :-1]), (out[1:], out[:-1])]:
         correlation = np.corrcoef(a.ravel(), b.ravel())[0, 1]
         assert abs(correlation) < 5 * a.size**-0.5

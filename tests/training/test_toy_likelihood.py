@@ -10,6 +10,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("anndata")
 
 import torch.nn.functional as F  # noqa: E402
+from scipy.special import log_ndtr  # noqa: E402
 
 from vaexprs import _core, fit_vae, gen_exprs, load_artifact  # noqa: E402
 from vaexprs.errors import ArtifactError  # noqa: E402
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.torch
 def sample(outputs, *, seed, first_cell):
     """Draw geometric counts by inversion: floor(log u / log(1 - p)) with p = 1 / (1 + mean)."""
     mean = outputs["mean"].astype(np.float64)
-    u = np.empty(mean.shape)
-    _core.fill_uniform(u, seed=seed, first_cell=first_cell, purpose="observation")
-    return np.floor(np.log(u) / -np.log1p(1 / np.maximum(mean, 1e-300)))
+    normals = np.empty(mean.shape, np.float32)
+    _core.fill_latent(normals, seed=seed, first_cell=first_cell)
+    return np.floor(log_ndtr(normals) / -np.log1p(1 / np.maximum(mean, 1e-300)))
 
 
 class Geometric(CountLaw):

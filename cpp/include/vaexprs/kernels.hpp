@@ -38,7 +38,7 @@ using SparseKernel = std::size_t (*)(const ObservationRow& row, SparseRow out,
 inline constexpr std::size_t kBadMean = static_cast<std::size_t>(-1);
 inline constexpr std::size_t kScratchArrays = 13;
 
-/// Fills out[0 ... n) with tiled uniforms or normals of one cell.
+/// Fills out[0 ... n) with tiled normals of one cell.
 using FillKernel = void (*)(const Cell& cell, Purpose purpose, std::uint32_t n, float* out);
 
 /// Whether low <= x <= high for all of x[0 ... n).
@@ -54,7 +54,6 @@ using SoftmaxKernel = bool (*)(const float* logits, const float* bias, float lib
 struct Kernels {
     const char* name;
     SparseKernel sample[kNLikelihoods];  ///< in the order of the table of likelihoods
-    FillKernel uniform;
     FillKernel normal;
     CheckKernel all_within;
     SoftmaxKernel softmax;

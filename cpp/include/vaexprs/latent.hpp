@@ -18,6 +18,10 @@ void fill_latent(float* out, std::size_t n_cells, std::uint32_t n_latent, const 
 void reparameterize(const float* mean, const float* log_variance, float* out, std::size_t n_cells,
                     std::uint32_t n_latent, const Run& run);
 
+/// A category with probability proportional to its weight, by inversion of one uniform; a category
+/// of weight 0 is never drawn. The last entry of `cumulative` must be positive.
+std::size_t draw_category(Site site, Purpose purpose, std::span<const double> cumulative);
+
 /// A Gaussian mixture for each group: group g owns components offsets[g] ... offsets[g + 1] - 1.
 struct Mixture {
     std::span<const std::int64_t> offsets;  ///< n_groups + 1; empty for a standard normal law

@@ -52,10 +52,7 @@ struct Csr {
 /// probabilities may here exceed 1, since they may be values of their own.
 void write_means(const Observation& observation, const Run& run, float* out);
 
-/// Draws into out, n_cells x n_genes.
-void sample_dense(const Observation& observation, const Run& run, float* out);
-
-/// The same draws with the zeros left out.
+/// Draws the values and leaves the zeros out.
 Csr sample_csr(const Observation& observation, const Run& run);
 
 }  // namespace vaexprs

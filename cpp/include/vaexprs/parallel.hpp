@@ -51,4 +51,14 @@ inline std::size_t parts_of(std::size_t n_rows, unsigned n_threads) {
     return std::clamp<std::size_t>(n_threads, 1, std::max<std::size_t>(n_rows, 1));
 }
 
+/// Calls work(i) for each row, in threads.
+template <class Work>
+void for_each_row(std::size_t n_rows, unsigned n_threads, const Work& work) {
+    parallel_rows(n_rows, parts_of(n_rows, n_threads),
+                  [&](std::size_t first, std::size_t last, std::size_t) {
+                      for (std::size_t i = first; i < last; ++i)
+                          work(i);
+                  });
+}
+
 }  // namespace vaexprs

@@ -9,11 +9,6 @@
 
 namespace vaexprs {
 
-/// float32 in the open interval: the 2^23 odd multiples of 2^-24, from 2^-24 to 1 - 2^-24.
-VAEXPRS_INLINE float uniform_float(std::uint32_t word) {
-    return (static_cast<float>(word >> 9) + 0.5f) * 0x1p-23f;
-}
-
 /// float64 in the open interval: the 2^52 odd multiples of 2^-53, from 2^-53 to 1 - 2^-53.
 VAEXPRS_INLINE double uniform_double(std::uint32_t high, std::uint32_t low) {
     const std::uint64_t bits = (std::uint64_t{high} << 32 | low) >> 12;

@@ -1,4 +1,4 @@
-// Rows of uniforms and normals.
+// Rows of normals.
 
 #pragma once
 
@@ -10,11 +10,28 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-/// Calls convert(words, n_words, to) for each two tiles of a row, of which n_words are asked for;
-/// the last ones go by way of a copy.
-template <class Convert>
-VAEXPRS_INLINE void fill_row(const Cell& cell, Purpose purpose, std::uint32_t n, float* out,
-                             const Convert& convert) {
+/// Makes normals of two tiles of words, of which n_words are asked for.
+///
+/// Positions 0 and 1 of the blocks of a tile make a pair of normals, 2 and 3 another. Both go
+/// through the same steps together: each step waits for the one before.
+VAEXPRS_INLINE void to_normals(const std::uint32_t* words, std::uint32_t n_words, float* to) {
+    constexpr std::uint32_t kHalf = 2 * kTileBlocks;
+    for (std::uint32_t tile = 0; tile < n_words; tile += kTileWords) {
+        for (std::uint32_t i = tile; i < tile + kTileBlocks; i += kLanes) {
+            const auto pair = [&](std::uint32_t at) {
+                return Paired{load<U32>(words + at), load<U32>(words + at + kHalf)};
+            };
+            const auto made = box_muller<PairOf<F32>>(pair(i), pair(i + kTileBlocks));
+            store(to + i, made.first.a);
+            store(to + i + kTileBlocks, made.second.a);
+            store(to + i + kHalf, made.first.b);
+            store(to + i + kHalf + kTileBlocks, made.second.b);
+        }
+    }
+}
+
+/// The last two tiles of a row go by way of a copy.
+static inline void fill_normal(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
     const RowStream stream = row_stream(cell, purpose);
     alignas(64) std::uint32_t words[kTwoTilesWords];
     alignas(64) float made[kTwoTilesWords];
@@ -27,41 +44,10 @@ VAEXPRS_INLINE void fill_row(const Cell& cell, Purpose purpose, std::uint32_t n,
         } else {
             fill_two_tiles(stream, i, words);
         }
-        convert(words, std::min(left, kTwoTilesWords), left >= kTwoTilesWords ? out + first : made);
+        float* to = left >= kTwoTilesWords ? out + first : made;
+        to_normals(words, std::min(left, kTwoTilesWords), to);
         if (left < kTwoTilesWords) std::memcpy(out + first, made, left * sizeof(float));
     }
-}
-
-static inline void fill_uniform(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
-    fill_row(
-        cell, purpose, n, out, [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
-            for (std::uint32_t i = 0; i < n_words; i += kLanes) {
-                const U32 word = load<U32>(words + i);
-                store(to + i, (to_float(__builtin_bit_cast(I32, word >> 9)) + 0.5f) * 0x1p-23f);
-            }
-        });
-}
-
-static inline void fill_normal(const Cell& cell, Purpose purpose, std::uint32_t n, float* out) {
-    fill_row(cell, purpose, n, out,
-             [](const std::uint32_t* words, std::uint32_t n_words, float* to) {
-                 // Positions 0 and 1 of the blocks of a tile make a pair of normals, 2 and 3
-                 // another. Both go through the same steps together: each step waits for the one
-                 // before.
-                 constexpr std::uint32_t kHalf = 2 * kTileBlocks;
-                 for (std::uint32_t tile = 0; tile < n_words; tile += kTileWords) {
-                     for (std::uint32_t i = tile; i < tile + kTileBlocks; i += kLanes) {
-                         const auto pair = [&](std::uint32_t at) {
-                             return Paired{load<U32>(words + at), load<U32>(words + at + kHalf)};
-                         };
-                         const auto made = box_muller<PairOf<F32>>(pair(i), pair(i + kTileBlocks));
-                         store(to + i, made.first.a);
-                         store(to + i + kTileBlocks, made.second.a);
-                         store(to + i + kHalf, made.first.b);
-                         store(to + i + kHalf + kTileBlocks, made.second.b);
-                     }
-                 }
-             });
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA

@@ -13,9 +13,8 @@
 namespace vaexprs::VAEXPRS_ISA {
 
 #define VAEXPRS_KERNEL(name, ...) sample_##name,
-const Kernels kKernels = {VAEXPRS_ISA_NAME, {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)},
-                          fill_uniform,     fill_normal,
-                          all_within,       softmax};
+const Kernels kKernels = {
+    VAEXPRS_ISA_NAME, {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)}, fill_normal, all_within, softmax};
 #undef VAEXPRS_KERNEL
 
 }  // namespace vaexprs::VAEXPRS_ISA
