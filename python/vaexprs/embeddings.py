@@ -32,43 +32,13 @@ _worker: subprocess.Popen[str] | None = None
 
 
 def umap_plane(fitted: Points, placed: Points | None = None, **settings: Any) -> tuple[Points, ...]:
-    """Return UMAP coordinates of the fitted cells, and of cells placed among them.
-
-    Parameters
-    ----------
-    fitted, placed
-        Principal-component scores, ``(n_cells, n_components)``.
-    **settings
-        Arguments of `umap.UMAP`.
-
-    Raises
-    ------
-    MissingExtraError
-        If umap-learn is not installed.
-    DataError
-        If UMAP fails, with its own words.
-    """
+    """Return UMAP coordinates of the fitted cells, and of cells placed among them."""
     _check("umap", "A UMAP plot")
     return _ask("umap", [fitted] if placed is None else [fitted, placed], settings)
 
 
 def diffusion_map(scores: Points, **settings: Any) -> Points:
-    """Return the two leading non-constant diffusion components, ``(n_cells, 2)``, by scanpy.
-
-    Parameters
-    ----------
-    scores
-        Principal-component scores, ``(n_cells, n_components)``.
-    **settings
-        Arguments of `scanpy.pp.neighbors`.
-
-    Raises
-    ------
-    MissingExtraError
-        If scanpy is not installed.
-    DataError
-        If scanpy fails, with its own words.
-    """
+    """Return the two leading non-constant diffusion components, ``(n_cells, 2)``, by scanpy."""
     _check("scanpy", "A diffusion map")
     return _ask("diffusion map", [scores], settings)[0]
 

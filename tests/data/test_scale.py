@@ -55,8 +55,8 @@ def test_training_evaluation_and_plots_agree_on_zeros_and_ones():
     """Each had a rule of its own; one of them took log1p per 10,000 of zeros and ones."""
     pytest.importorskip("torch")
     from vaexprs.evaluation.comparison.cells import read_cells as read_for_scores
+    from vaexprs.plotting.cells import choose_scale, rescale
     from vaexprs.plotting.cells import read_cells as read_for_plots
-    from vaexprs.plotting.scale import choose_scale, rescale
 
     X = (COUNTS > 2).astype(np.float32)
     scored = read_for_scores(X, X)

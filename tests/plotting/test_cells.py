@@ -12,9 +12,8 @@ import pandas
 from scipy import sparse
 
 from vaexprs.errors import DataError
-from vaexprs.plotting.cells import read_cells
-from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of
-from vaexprs.plotting.scale import align, choose_scale, rescale
+from vaexprs.plotting.cells import align, choose_scale, read_cells, rescale
+from vaexprs.plotting.colouring import NO_LABEL, category_order, labels_of
 
 
 def make(X, labels=None, genes=None):

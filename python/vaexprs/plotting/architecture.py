@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_OUTPUTS = {
-    "mean": "mean μ",
-    "scale": "scale σ",
-    "inverse_dispersion": "inverse\ndispersion θ",
-}
+_OUTPUTS = {"mean": "mean μ", "scale": "scale σ", "inverse_dispersion": "inverse\ndispersion θ"}
 #: Entries of the architecture that the diagram draws in its own way.
 _ENDS = {"genes", "z", "latent", "mean", "scale", "inverse_dispersion", "zero_logits", "logits"}
 #: Fill and edge of boxes.
@@ -147,11 +143,8 @@ class _Diagram:
 
     def __init__(self, spec: GeneratorSpec, title: str | None) -> None:
         self.spec = spec
-        self.title = title or (
-            "Conditional variational autoencoder"
-            if spec.conditions.keys
-            else "Variational autoencoder"
-        )
+        kind = "Conditional variational" if spec.conditions.keys else "Variational"
+        self.title = title or f"{kind} autoencoder"
         says = spec.architecture if isinstance(spec.architecture, Mapping) else {}
         encoder, decoder = says.get("encoder"), says.get("decoder")
         self.link = next((note for name, _, note in _entries(decoder) if name == "mean"), "linear")
@@ -221,13 +214,9 @@ class _Diagram:
 
     def _headline(self) -> None:
         spec, top = self.spec, self.height
-        facts = " · ".join(
-            (
-                _number(spec.n_genes, "gene", "genes"),
-                _number(spec.n_latent, "latent dimension", "latent dimensions"),
-                f"{spec.law.title} likelihood",
-            )
-        )
+        genes = _number(spec.n_genes, "gene", "genes")
+        latents = _number(spec.n_latent, "latent dimension", "latent dimensions")
+        facts = f"{genes} · {latents} · {spec.law.title} likelihood"
         self._text(_MARGIN, top - 0.3, self.title, 12, ha="left", weight="bold", colour=INK)
         self._text(_MARGIN, top - 0.53, facts, 8.5, ha="left")
         y = top - 1.02

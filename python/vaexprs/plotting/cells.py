@@ -1,45 +1,41 @@
-"""Cells as plots need them: read from wherever they are, and no more than can be shown."""
+"""Cells as plots need them: no more than can be shown, of the same genes, on one scale."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data.open import open_cells
-from vaexprs.data.scale import stored_values
-from vaexprs.errors import DataError, require
+from vaexprs.data.scale import scale_of, stored_values, to_log
+from vaexprs.errors import DataError, near_matches, require
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+Scale = Literal["auto", "counts", "linear", "log"]
+
+#: Values drawn for each scale, in the words of a figure's note.
+SCALES = {
+    "counts": "log1p of counts per 10,000",
+    "linear": "log1p of values",
+    "log": "values as given",
+}
+
+
 @dataclass(frozen=True)
 class Cells:
-    """Cells read for a plot.
+    """Cells read for a plot."""
 
-    Attributes
-    ----------
-    name
-        What messages call them: ``"real"``, ``"generated"``.
-    X
-        Expression, ``(n_cells, n_genes)``, dense or CSR, float32.
-    var_names
-        Names of the genes, or None for an array.
-    obs
-        One row per cell; without columns for an array that has no labels.
-    n_total
-        How many cells there were before some were drawn.
-    """
-
-    name: str
-    X: Any
-    var_names: NDArray[np.object_] | None
-    obs: DataFrame
-    n_total: int
+    name: str  # What messages call them: ``"real"``, ``"generated"``
+    X: Any  # Expression, ``(n_cells, n_genes)``, dense or CSR, float32
+    var_names: NDArray[np.object_] | None  # Names of the genes, or None for an array
+    obs: DataFrame  # One row per cell; without columns for an array that has no labels.
+    n_total: int  # How many cells there were before some were drawn
 
     def __len__(self) -> int:
         return int(self.X.shape[0])
@@ -59,7 +55,7 @@ class Cells:
         if self.var_names is None:
             return None
         at = np.flatnonzero(self.var_names == name)
-        return _dense(self.X[:, at[:1]]).ravel() if len(at) else None
+        return self.take(at[:1]).dense().ravel() if len(at) else None
 
     def take(self, genes: NDArray[np.integer[Any]]) -> Cells:
         """Return the same cells with these genes only, in this order."""
@@ -74,7 +70,7 @@ class Cells:
 
     def dense(self) -> NDArray[np.float32]:
         """Return the expression as a dense array."""
-        return _dense(self.X)
+        return np.asarray(self.X.toarray() if hasattr(self.X, "toarray") else self.X)
 
 
 def read_cells(
@@ -87,29 +83,7 @@ def read_cells(
     raw: bool = False,
     labels: Sequence[Any] | None = None,
 ) -> Cells:
-    """Read cells of any kind, and of more than `max_cells` no more than that.
-
-    Parameters
-    ----------
-    data
-        What `vaexprs.data.open.open_cells` takes, or returned.
-    name
-        What messages call these cells.
-    max_cells
-        Most cells; of more, this number is drawn at random without replacement. None: all.
-    seed
-        Seed of that draw.
-    layer, raw
-        Which matrix to read; ``X`` by default.
-    labels
-        Labels of the cells of an array; become ``obs["label"]``.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, layer or cell, a value is NaN or infinite, or the labels do
-        not fit the cells.
-    """
+    """Read cells of any kind, and of more than `max_cells` no more than that."""
     pandas = require("pandas", extra="plot", purpose="Plotting cells")
     if max_cells is not None and max_cells < 1:
         raise DataError(f"max_cells must be at least 1, got {max_cells}.")
@@ -147,5 +121,55 @@ def read_cells(
     return Cells(name, X, names, obs if rows is None else obs.iloc[rows], n_total)
 
 
-def _dense(X: Any) -> NDArray[np.float32]:
-    return np.asarray(X.toarray() if hasattr(X, "toarray") else X)
+def align(real: Cells, generated: Cells) -> Cells:
+    """Return the real cells with the genes of the generated ones, in their order.
+
+    Real data may hold more genes, since a model may be trained on some of them; a gene that the
+    real data lack is an error. Arrays have no names and must agree in their number of genes.
+    """
+    if real.var_names is None or generated.var_names is None:
+        if real.n_genes != generated.n_genes:
+            raise DataError(
+                f"the real cells have {real.n_genes:,} genes and the generated ones "
+                f"{generated.n_genes:,}: arrays must hold the same genes in the same order, or "
+                "pass AnnData objects, whose var_names are matched."
+            )
+        return real
+    if np.array_equal(real.var_names, generated.var_names):
+        return real
+    place: dict[str, int] = {}
+    for at, gene in enumerate(real.var_names):
+        if place.setdefault(gene, at) != at:
+            raise DataError(
+                f"gene {gene!r} comes twice in the real cells, so that the genes cannot be "
+                "matched by name: call adata.var_names_make_unique() first."
+            )
+    lacking = [gene for gene in generated.var_names if gene not in place]
+    if lacking:
+        first = ", ".join(repr(str(gene)) for gene in lacking[:3])
+        raise DataError(
+            f"{len(lacking):,} of the {generated.n_genes:,} generated genes are not among the "
+            f"{real.n_genes:,} real ones ({first}{', ...' if len(lacking) > 3 else ''}): pass the "
+            "real cells that the model was trained on, with the same var_names."
+        )
+    return real.take(np.array([place[gene] for gene in generated.var_names]))
+
+
+def choose_scale(reference: Cells, scale: str) -> str:
+    """Return the scale asked for, or that of the reference."""
+    if scale not in get_args(Scale):
+        raise DataError(f"unknown scale {scale!r}: " + near_matches(scale, get_args(Scale)))
+    if scale != "auto":
+        return scale
+    found = scale_of(reference.X)
+    return "log" if found == "binary" else found
+
+
+def rescale(cells: Cells, scale: str) -> Cells:
+    """Return the cells as a scale of `SCALES` is drawn."""
+    if scale != "log" and (stored_values(cells.X) < 0).any():
+        raise DataError(
+            f"the {cells.name} cells hold negative values, of which scale={scale!r} takes the "
+            "logarithm: pass scale='log'."
+        )
+    return replace(cells, X=to_log(cells.X, scale))  # type: ignore[arg-type]

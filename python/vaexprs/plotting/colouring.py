@@ -1,44 +1,86 @@
-"""Colours of cells by a label, a measurement, or whether they are real."""
+"""Labels of cells in one order for every plot, and colours of cells."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import DataError, near_matches
+from vaexprs.errors import DataError, near_matches, require
 from vaexprs.plotting.cells import Cells
-from vaexprs.plotting.labels import (
-    MAX_CATEGORIES,
-    NO_LABEL,
-    category_order,
-    is_numeric,
-    labels_of,
-    shared_labels,
-)
 from vaexprs.style import CONTROL, GENERATED, MISSING, colours
+
+NO_LABEL = "no label"
+#: There are as many colours; whole numbers with more different values are measurements.
+MAX_CATEGORIES = 40
+#: Columns that generation adds to obs; they are no condition.
+_NOT_CONDITIONS = ("source", "library", "unseen_combination")
+
+
+def shared_labels(cells: Sequence[Cells]) -> list[str]:
+    """Return the obs columns of labels that all cells have, in the order of the last cells."""
+    return [
+        str(column)
+        for column in cells[-1].obs.columns
+        if column not in _NOT_CONDITIONS
+        and all(column in part.obs.columns for part in cells)
+        and not is_numeric(cells[-1].obs[column])
+    ]
+
+
+def is_numeric(column: Any) -> bool:
+    """Return whether a column holds measurements; few distinct whole numbers are labels."""
+    types = require("pandas", extra="plot", purpose="Plotting cells").api.types
+    if types.is_bool_dtype(column) or not types.is_numeric_dtype(column):
+        return False
+    return not types.is_integer_dtype(column) or column.nunique() > MAX_CATEGORIES
+
+
+def labels_of(cells: Cells, column: str) -> NDArray[np.object_]:
+    """Return the labels of cells as strings, `NO_LABEL` where one is missing."""
+    given = cells.obs[column]
+    labels = np.array([str(label) for label in given.astype(object)], dtype=object)
+    labels[given.isna().to_numpy()] = NO_LABEL
+    return labels
+
+
+def category_order(cells: Sequence[Cells], column: str) -> list[str]:
+    """Return the labels that occur, in one order for every plot.
+
+    Categories that are ordered come in their order and before other labels, which are sorted
+    with numbers in them read as numbers.
+    """
+    present = {label for part in cells for label in labels_of(part, column)} - {NO_LABEL}
+    dtype = cells[0].obs[column].dtype
+    ordered = getattr(dtype, "ordered", False)
+    known = [str(category) for category in dtype.categories] if ordered else []
+    rest = sorted(present - set(known), key=_natural)
+    return [label for label in known if label in present] + rest
+
+
+def _natural(label: str) -> list[tuple[int, float, str]]:
+    """Return a sort key under which ``type10`` comes after ``type2``."""
+    return [
+        (0, float(part), "") if part.isdecimal() else (1, 0.0, part)
+        for part in re.split(r"(\d+)", label.casefold())
+        if part
+    ]
 
 
 @dataclass(frozen=True)
 class Colouring:
-    """Colours of real and generated cells, and the entries of a legend.
+    """Colours of real and generated cells, and the entries of a legend."""
 
-    Attributes
-    ----------
-    title
-        Name of the column or gene; empty for the source.
-    real, generated
-        Colour of each cell, ``(n_cells,)`` strings, or its number, ``(n_cells,)`` floats.
-    entries
-        Label and colour of each category, in order; empty for numbers.
-    """
-
-    title: str
+    title: str  # Name of the column or gene; empty for the source.
+    # Colour of each cell, ``(n_cells,)`` strings, or its number, ``(n_cells,)`` floats.
     real: NDArray[Any]
     generated: NDArray[Any]
+    # Label and colour of each category, in order; empty for numbers.
     entries: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -48,21 +90,7 @@ class Colouring:
 
 
 def choose_colouring(real: Cells, generated: Cells, color: str | None) -> Colouring:
-    """Colour cells by a column, a gene or their source.
-
-    Parameters
-    ----------
-    real, generated
-        Cells; genes are shown on the scale that these have.
-    color
-        An ``obs`` column of both, a gene of both, or ``"source"``. None: the first shared column
-        with labels, or else the source.
-
-    Raises
-    ------
-    DataError
-        If there is no such column or gene on either side.
-    """
+    """Colour cells by a column, a gene or their source."""
     sides = (real, generated)
     labels = shared_labels(sides)
     if color is None:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from vaexprs.data.matching import Choice, matching_choice
 from vaexprs.data.open import open_cells
 from vaexprs.errors import DataError
-from vaexprs.plotting.cells import Cells, read_cells
+from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
 from vaexprs.plotting.colouring import Colouring, choose_colouring
 from vaexprs.plotting.projection import MAX_CELLS, Method, Projection, method_named, project
-from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
 from vaexprs.style import INK, MISSING, MUTED, figure_of, new_figure, short, styled
 from vaexprs.style import title as draw_title
 
@@ -120,26 +119,9 @@ def plot_aug(
     if layout == "side" and ax is not None:
         raise DataError("layout='side' draws on two axes of a new figure: leave ax out.")
     limit = MAX_CELLS[method] if max_cells is None else max_cells
-    given = open_cells(generated)
-    made = read_cells(given, name="generated", max_cells=limit, seed=seed, labels=generated_labels)
-    real = open_cells(real)
-    choice = Choice(layer)
-    if layer is None and scale == "auto":
-        choice = matching_choice(real, given, made=made.X)
-        if choice.reason is not None:
-            _log.info("plot_aug: %s", choice.reason)
-    true = read_cells(
-        real,
-        name="real",
-        max_cells=limit,
-        seed=seed,
-        layer=choice.layer,
-        raw=choice.raw,
-        labels=real_labels,
+    true, made, chosen = _comparable(
+        real, generated, real_labels, generated_labels, layer, scale, max_cells=limit, seed=seed
     )
-    true = align(true, made)
-    chosen = choose_scale(true, scale)
-    true, made = rescale(true, chosen), rescale(made, chosen)
     colouring = choose_colouring(true, made, color)
     genes = _most_variable(true, n_top_genes)
     plane = project(
@@ -165,19 +147,47 @@ def plot_aug(
     title = title or f"{_NAMES.get(method, method)} of real and generated cells"
     note = f"{SCALES[chosen]}, {len(genes):,} genes{which}; fitted {fitted}"
     if layout == "side":
-        axes[1].sharex(axes[0])
-        axes[1].sharey(axes[0])
-        axes[1].tick_params(labelleft=False)
-        axes[0].autoscale()
-        for each, cells in zip(axes, (true, made), strict=True):
-            each.set_title(f"{cells.name} ({cells.count()})", fontsize=9, fontweight="normal")
-        figure = figure_of(axes[0])
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED)
-        return figure
-    _source_legend(axes[0], true, made, colouring)
-    draw_title(axes[0], title, note, pad=24)
+        _title_sides(axes, (true, made), title, note)
+    else:
+        _source_legend(axes[0], true, made, colouring)
+        draw_title(axes[0], title, note, pad=24)
     return figure_of(axes[0])
+
+
+def _comparable(
+    real: Any,
+    generated: Any,
+    real_labels: Sequence[Any] | None,
+    generated_labels: Sequence[Any] | None,
+    layer: str | None,
+    scale: Scale,
+    **drawn: Any,
+) -> tuple[Cells, Cells, str]:
+    """Read real and generated cells, of the same genes and on one scale; return its name too."""
+    given, real = open_cells(generated), open_cells(real)
+    made = read_cells(given, name="generated", labels=generated_labels, **drawn)
+    choice = Choice(layer)
+    if layer is None and scale == "auto":
+        choice = matching_choice(real, given, made=made.X)
+        if choice.reason is not None:
+            _log.info("plot_aug: %s", choice.reason)
+    where = {"layer": choice.layer, "raw": choice.raw}
+    true = align(read_cells(real, name="real", labels=real_labels, **where, **drawn), made)
+    chosen = choose_scale(true, scale)
+    return rescale(true, chosen), rescale(made, chosen), chosen
+
+
+def _title_sides(axes: list[Axes], sides: Sequence[Cells], title: str, note: str) -> None:
+    """Give two panels the same axes, and titles."""
+    axes[1].sharex(axes[0])
+    axes[1].sharey(axes[0])
+    axes[1].tick_params(labelleft=False)
+    axes[0].autoscale()
+    for ax, cells in zip(axes, sides, strict=True):
+        ax.set_title(f"{cells.name} ({cells.count()})", fontsize=9, fontweight="normal")
+    figure = figure_of(axes[0])
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED)
 
 
 def _most_variable(cells: Cells, n_top_genes: int | None) -> NDArray[np.int64]:
@@ -240,10 +250,8 @@ def _shades(axes: list[Axes], colouring: Colouring) -> tuple[Any, Any]:
     bar.set_label(colouring.title, color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
-    real, generated = (
-        shades.to_rgba(np.ma.masked_invalid(side)) for side in (colouring.real, colouring.generated)
-    )
-    return real, generated
+    real, generated = map(np.ma.masked_invalid, (colouring.real, colouring.generated))
+    return shades.to_rgba(real), shades.to_rgba(generated)
 
 
 def _source_legend(ax: Axes, real: Cells, generated: Cells, colouring: Colouring) -> None:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from vaexprs.data.matching import Choice, matching_choice
 from vaexprs.data.open import open_cells
 from vaexprs.errors import DataError, near_matches, require
-from vaexprs.plotting.cells import Cells, read_cells
-from vaexprs.plotting.labels import NO_LABEL, category_order, labels_of, shared_labels
-from vaexprs.plotting.scale import SCALES, Scale, align, choose_scale, rescale
+from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
+from vaexprs.plotting.colouring import NO_LABEL, category_order, labels_of, shared_labels
 from vaexprs.style import INK, MUTED, colours, new_figure, short, styled
 
 if TYPE_CHECKING:
@@ -110,18 +109,7 @@ def plot_heatmap(
             + near_matches(groupby, [str(column) for column in first.obs])
         )
     grouped = [groupby is not None and groupby in cells.obs for cells in panels]
-    groups = [""]
-    codes = [np.zeros(len(cells), dtype=int) for cells in panels]
-    if groupby is not None:
-        known = [cells for cells, has in zip(panels, grouped, strict=True) if has]
-        labels = {id(cells): labels_of(cells, groupby) for cells in known}
-        lost = any((side == NO_LABEL).any() for side in labels.values())
-        groups = category_order(known, groupby) + [NO_LABEL] * lost
-        place = {group: code for code, group in enumerate(groups)}
-        codes = [
-            np.array([place[label] for label in labels[id(cells)]]) if has else code
-            for cells, has, code in zip(panels, grouped, codes, strict=True)
-        ]
+    groups, codes = _group(panels, groupby)
     chosen_scale = choose_scale(first, scale)
     panels = [rescale(align(cells, first), chosen_scale) for cells in panels]
     rows, are_markers = _choose_genes(panels[0], codes[0], len(groups), genes, n_genes)
@@ -182,20 +170,28 @@ def _read(source: Any, layer: str | None, scale: str, seed: int) -> list[Cells]:
         choice = Choice(layer if number == 0 or layer in part.layers else None)
         if layer is None and number == 0 and panels and scale == "auto":
             choice = matching_choice(part, opened[1], made=panels[0].X)
-        cells = read_cells(
-            part,
-            name=str(name),
-            max_cells=_LOOKED_AT,
-            seed=seed,
-            layer=choice.layer,
-            raw=choice.raw,
-        )
+        where = {"layer": choice.layer, "raw": choice.raw}
+        cells = read_cells(part, name=str(name), max_cells=_LOOKED_AT, seed=seed, **where)
         if name is None:
             found = cells.obs["source"].astype(str).unique() if "source" in cells.obs else []
             usual = ("real", "generated", "more")[min(number, 2)]
             cells = replace(cells, name=found[0] if len(found) == 1 else usual)
         panels.insert(0, cells)
     return panels
+
+
+def _group(panels: list[Cells], groupby: str | None) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """Return the groups in order, and the group of each cell; panels without it have but one."""
+    codes = [np.zeros(len(cells), dtype=int) for cells in panels]
+    if groupby is None:
+        return [""], codes
+    labels = {i: labels_of(side, groupby) for i, side in enumerate(panels) if groupby in side.obs}
+    lost = any((side == NO_LABEL).any() for side in labels.values())
+    groups = category_order([panels[i] for i in labels], groupby) + [NO_LABEL] * lost
+    place = {group: code for code, group in enumerate(groups)}
+    for i, side in labels.items():
+        codes[i] = np.array([place[label] for label in side])
+    return groups, codes
 
 
 def _clustered(X: NDArray[np.float32]) -> NDArray[np.int64]:

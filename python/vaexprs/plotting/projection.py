@@ -45,13 +45,7 @@ class Projection:
 
 
 def method_named(method: str) -> str:
-    """Return the method of that name in its own spelling, whatever the case asked in.
-
-    Raises
-    ------
-    DataError
-        If there is no such method.
-    """
+    """Return the method of that name in its own spelling, whatever the case asked in."""
     folded = {name.casefold(): name for name in METHODS}
     folded |= {"t-sne": "TSNE", "diffusion_map": "DiffusionMap", "diffmap": "DiffusionMap"}
     found = folded.get(method.strip().casefold()) if isinstance(method, str) else None
@@ -69,27 +63,7 @@ def project(
     seed: int,
     options: Mapping[str, Any],
 ) -> Projection:
-    """Place both sources in one plane.
-
-    Parameters
-    ----------
-    real, generated
-        Expression on a scale fit for distances, ``(n_cells, n_genes)``, dense.
-    method
-        One of `METHODS`.
-    basis
-        ``"real"`` fits the plane on the real cells and puts the generated ones in it, where the
-        method can; ``"joint"`` fits it on both. None: real where the method can.
-    seed
-        Seed of the methods that draw.
-    options
-        Passed to the library's estimator.
-
-    Raises
-    ------
-    DataError
-        If the method cannot do what is asked, or there are too few cells or genes.
-    """
+    """Place both sources in one plane."""
     if basis is None:
         basis = "real" if method in _OUT_OF_SAMPLE else "joint"
     if basis not in ("real", "joint"):
