@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from vaexprs.errors import ConditionError, DataError, require
 from vaexprs.spec.conditions import ConditionKey, LabelType, label_text
 
-__all__ = ["check_text", "encode_labels", "labels_as_columns"]
-
 _log = logging.getLogger("vaexprs")
 
 

@@ -9,8 +9,6 @@ from vaexprs.data.open import OpenCells
 from vaexprs.data.scale import scale_of
 from vaexprs.errors import DataError
 
-__all__ = ["Choice", "matching_choice"]
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -34,20 +32,6 @@ def matching_choice(
     It is the one that the model learned from, where ``uns["vaexprs"]`` names it and the real
     cells have it; else ``X``, or a layer or ``raw`` that holds counts, where generated cells are
     counts and ``X`` is not.
-
-    Parameters
-    ----------
-    real, generated
-        Both sides.
-    made
-        Values of the generated cells.
-    name
-        What messages call the real cells.
-
-    Raises
-    ------
-    DataError
-        If the generated cells hold counts and no matrix of the real cells does.
     """
     learned = generated.provenance.get("layer")
     if isinstance(learned, str) and learned in real.layers:

@@ -13,8 +13,6 @@ from vaexprs.data.opened import OpenCells, named, of_anndata
 from vaexprs.data.stores import open_path
 from vaexprs.errors import DataError
 
-__all__ = ["OpenCells", "open_cells", "shipped_cells"]
-
 
 def open_cells(source: Any) -> OpenCells:
     """Open cells.

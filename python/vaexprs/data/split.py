@@ -12,32 +12,14 @@ from vaexprs.checks import real, whole
 from vaexprs.data.open import OpenCells
 from vaexprs.errors import ConditionError, DataError, near_matches
 
-__all__ = ["held_out_rows"]
-
 
 def held_out_rows(
     cells: OpenCells, share: float, by: Sequence[str] = (), seed: int = 0
 ) -> NDArray[np.bool_]:
-    """Return which cells a test holds out, ``(n_cells,)``.
+    """Return which cells a test holds out, ``(n_cells,)``: a share in (0, 1), chosen by the seed.
 
-    Parameters
-    ----------
-    cells
-        Cells to split.
-    share
-        Share of the cells to hold out, in (0, 1).
-    by
-        Columns of ``obs``: each combination of their labels gives that share of its cells, rounded
-        to the nearest, and keeps one at least.
-    seed
-        Seed of the choice.
-
-    Raises
-    ------
-    DataError
-        If a side would be without cells.
-    ConditionError
-        If a column is not in ``obs``.
+    ``by`` names columns of ``obs``: each combination of their labels gives that share of its
+    cells, rounded to the nearest, and keeps one at least.
     """
     share, seed = real("test", share, 0, inclusive=False), whole("seed", seed, 0)
     n_cells = cells.shape[0]

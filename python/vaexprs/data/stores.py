@@ -21,8 +21,6 @@ from vaexprs.errors import DataError, require
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["open_path"]
-
 _log = logging.getLogger("vaexprs")
 
 #: What to do with files that hold cells and are not read, by suffix.

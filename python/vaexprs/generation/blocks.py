@@ -18,8 +18,6 @@ from vaexprs.generation.decoder import Decoder
 from vaexprs.generation.observation import CSR, Parameters, draw, expected
 from vaexprs.spec.inputs import Cells, Inputs
 
-__all__ = ["Block", "Job", "n_together", "pieces"]
-
 
 @dataclass(frozen=True)
 class Block:

@@ -22,8 +22,6 @@ from vaexprs.errors import ArtifactError, DeviceError
 from vaexprs.generation.observation import Parameters
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["Decoder", "Device", "tile_size"]
-
 #: ``"auto"``, ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second device.
 Device: TypeAlias = str
 

@@ -16,26 +16,16 @@ from vaexprs.spec import ConditionKey, GeneratorSpec
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["ObsColumn", "obs_columns", "obs_frame"]
-
 
 @dataclass(frozen=True)
 class ObsColumn:
-    """One column of ``obs``.
+    """One column of ``obs``."""
 
-    Attributes
-    ----------
-    name, dtype
-        Its name, and the dtype of its values or codes.
-    values
-        Returns the values, or codes, of the cells of a block.
-    key
-        Names the categories of a categorical column; None for a plain one.
-    """
-
+    # Its name, and the dtype of its values or codes.
     name: str
     dtype: type[np.generic]
-    values: Callable[[Block], Any]
+    values: Callable[[Block], Any]  # Returns the values, or codes, of the cells of a block
+    # Names the categories of a categorical column; None for a plain one.
     key: ConditionKey | None = None
 
 

@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from vaexprs import _core
 from vaexprs.spec import Conditions
 
-__all__ = ["Plan", "allowed_combinations", "plan_by_frequencies", "plan_by_layout"]
-
 
 @dataclass(frozen=True, repr=False)
 class Plan:

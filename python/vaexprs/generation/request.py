@@ -21,8 +21,6 @@ from vaexprs.generation.plan import (
 )
 from vaexprs.spec.conditions import N_CELLS, ConditionKey, Conditions
 
-__all__ = ["N_CELLS", "make_plan"]
-
 #: Most cells of a design: up to here every index is exact in a float64, as JSON readers hold it.
 _MOST_CELLS = 2**53
 

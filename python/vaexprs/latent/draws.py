@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from vaexprs.spec import GeneratorSpec
 from vaexprs.spec.inputs import Inputs
 
-__all__ = ["draw_inputs", "fitting_seed"]
-
 
 def fitting_seed(seed: int, purpose: int = 0) -> int:
     """Return the seed of draws made during a fit, far from the seeds that users ask for.

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from vaexprs.latent.mixtures import FOLDS, Mixture, choose_mixture, fit_normal
 from vaexprs.spec import LibraryLaw, Prior
 
-__all__ = ["fit_library", "fit_prior"]
-
 Array = NDArray[np.floating[Any]]
 
 #: Cells that the pooled covariance counts for in a combination, in numbers of dimensions: to be

@@ -15,8 +15,6 @@ from vaexprs.sinks.base import Run
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["MemorySink"]
-
 
 class MemorySink:
     """Collects blocks; `commit` returns the AnnData that `vaexprs.gen_exprs` describes.

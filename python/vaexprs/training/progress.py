@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-__all__ = ["Report", "Show"]
-
 #: Updates of a phase from one plain line to the next, so that a log stays short.
 _UPDATES_OF_LINE = 10
 

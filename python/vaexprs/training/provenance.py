@@ -13,8 +13,6 @@ import torch
 from vaexprs._version import __version__
 from vaexprs.data import ExpressionData
 
-__all__ = ["provenance"]
-
 
 def provenance(data: ExpressionData, training: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance that an artifact stores: versions, cells, settings and outcome."""

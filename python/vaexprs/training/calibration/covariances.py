@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["shrunk_covariances"]
-
 Array = NDArray[np.float64]
 
 #: Variance of the log variance of n values, times n: 2 for normal values, more for long tails.
@@ -29,13 +27,6 @@ def shrunk_covariances(made: list[Array], n_made: NDArray[Any], real: list[Array
 
     The variance of each score over all cells is that of the real cells. The result is symmetric,
     not always positive definite.
-
-    Parameters
-    ----------
-    made, n_made
-        Covariance of the drawn scores of each combination, and number of draws.
-    real
-        Scores of its real cells, centred, ``(n_cells, n_scores)`` each.
     """
     n_real = np.array([max(len(cells) - 1, 0) for cells in real])
     if n_real.sum() < 2:  # nothing varies within combinations

@@ -19,8 +19,6 @@ from scipy.stats import norm
 from vaexprs.spec import Prior
 from vaexprs.training.inputs.moments import group_centred
 
-__all__ = ["SizeLaw", "detected"]
-
 Array = NDArray[np.float64]
 
 #: Narrow components in place of one, in combinations with a law of their own and in others, and

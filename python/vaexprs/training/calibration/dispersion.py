@@ -33,8 +33,6 @@ from scipy.special import gammaln
 
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
 
-__all__ = ["Dispersion", "marginal_dispersion"]
-
 Array = NDArray[np.float64]
 
 #: Grid of log theta in steps of 0.4, between which parabolas interpolate.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["limited", "logit", "shrinkage"]
-
 Array = NDArray[np.float64]
 
 #: Largest correction of a log mean or a logit in one step: a factor of 20.

@@ -25,8 +25,6 @@ from vaexprs.training.inputs.moments import group_sums, square
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
 from vaexprs.training.network.model import Head
 
-__all__ = ["match_spread"]
-
 Array = NDArray[np.float64]
 
 _ROUNDS = 2

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from vaexprs.training.inputs.moments import column_extremes, column_means, square
 
-__all__ = ["Scaling"]
-
 Array = NDArray[np.float32]
 
 #: Standard deviation, in data units, of genes that never varied: a normal law needs one.

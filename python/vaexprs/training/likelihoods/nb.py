@@ -25,8 +25,6 @@ from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
 from vaexprs.training.likelihoods.counts import CountLaw, add_up, simulated_shares
 from vaexprs.training.network.model import wide
 
-__all__ = ["NegativeBinomial", "dense_terms", "gamma_terms"]
-
 #: Smallest share of a gene.
 _TINY = 1e-12
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from vaexprs.training.likelihoods.counts import CountLaw, add_up
 from vaexprs.training.network.model import wide
 
-__all__ = ["Poisson"]
-
 
 class Poisson(CountLaw):
     """Counts whose variance is their mean."""

@@ -23,8 +23,6 @@ from vaexprs.training.inputs.moments import column_extremes, group_sums, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS, Array, Start, TrainingLaw
 
-__all__ = ["ZeroInflatedGamma", "gamma_dispersion"]
-
 #: A mean may reach twice the largest value of its gene.
 _ABOVE_LARGEST = 2.0
 #: Positive cells at which the loadings of a gene are half trusted.

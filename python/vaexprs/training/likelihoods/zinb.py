@@ -12,8 +12,6 @@ from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
 from vaexprs.training.likelihoods.counts import CountLaw
 from vaexprs.training.likelihoods.nb import dense_terms, gamma_terms
 
-__all__ = ["ZeroInflatedNegativeBinomial"]
-
 
 class ZeroInflatedNegativeBinomial(CountLaw):
     """Zero with probability ``sigmoid(zero_logits)``, else negative binomial."""

@@ -18,8 +18,6 @@ from vaexprs.errors import ArgumentError, near_matches
 from vaexprs.export.graph import ACTIVATIONS
 from vaexprs.spec import Likelihood
 
-__all__ = ["Layer", "Stack", "layers_of", "parse_layers"]
-
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": F.elu,
     "gelu": F.gelu,
@@ -43,13 +41,7 @@ class Layer:
 
 
 def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
-    """Return layers given as ``(512, 256)``, ``[(512, "relu"), ...]`` or one number.
-
-    Raises
-    ------
-    ArgumentError
-        If a width is not a positive whole number or an activation is not known.
-    """
+    """Return layers given as ``(512, 256)``, ``[(512, "relu"), ...]`` or one number."""
     if isinstance(layers, Integral) and not isinstance(layers, bool):
         layers = (layers,)
     if not isinstance(layers, Sequence) or isinstance(layers, str):
@@ -76,13 +68,7 @@ def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
 def layers_of(
     hidden: Any, encoder: Any, decoder: Any, n_genes: int, likelihood: Likelihood
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """Return the hidden layers of encoder and decoder, by `fit_vae`'s arguments.
-
-    Raises
-    ------
-    ArgumentError
-        If the decoder names an output layer with an activation that does not fit the likelihood.
-    """
+    """Return the hidden layers of encoder and decoder, by `fit_vae`'s arguments."""
     if encoder is None and decoder is None:
         layers = parse_layers(hidden, name="hidden")
         return layers, layers[::-1]

@@ -11,8 +11,6 @@ from vaexprs.spec import Likelihood
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.model import Decoder
 
-__all__ = ["decoder_outputs"]
-
 Array = NDArray[np.float32]
 
 
