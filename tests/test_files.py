@@ -66,7 +66,7 @@ def test_what_is_not_of_the_kind_is_never_replaced(
     others = {"folder": "a folder", "fifo": "a FIFO", "socket": "a socket", "/dev/null": "a device"}
     if kind == "file":
         store(tmp_path / "store")
-        others["store"] = "zarr"
+        others["store"] = "a zarr store"
     else:
         (tmp_path / "file").write_text("precious")
         others["file"] = "a file"

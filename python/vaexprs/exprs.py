@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from vaexprs.artifact import Source
 from vaexprs.checks import known_arguments
-from vaexprs.errors import ArgumentError
 from vaexprs.generation.decoder import Device
-from vaexprs.generation.generator import Block, Generator, check_range
-from vaexprs.interrupts import remembered_interrupts
-from vaexprs.sinks.base import Run, Target, check_target, fill, write_blocks
-from vaexprs.sinks.provenance import name_of, provenance
+from vaexprs.generation.generator import Generator
+from vaexprs.scale.parts import PartFormat, check_parts, is_parts, write_parts
+from vaexprs.scale.request import make_request
+from vaexprs.sinks.base import Target, check_target, fill
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -109,17 +105,19 @@ def gen_exprs(
     """
     from vaexprs.sinks.memory import MemorySink
 
-    with _run(
+    request = make_request(
         _generator(source, device, n_threads, block_size),
         num_samples,
         conditions=conditions,
         seed=seed,
         first_cell=first_cell,
-        shard=shard,
         library=library,
         return_mean=return_mean,
-    ) as (run, blocks):
-        made: AnnData = fill(MemorySink(), run, blocks)
+    )
+    if shard is not None:
+        request = request.part(shard)
+    with request.blocks() as blocks:
+        made: AnnData = fill(MemorySink(), request.run(), blocks(0))
         return made
 
 
@@ -138,6 +136,9 @@ def write_exprs(
     n_threads: int | None = None,
     block_size: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    n_parts: int | None = None,
+    part_format: PartFormat = "zarr",
     progress: Callable[[int], object] = lambda n_cells: None,
 ) -> Any:
     """Generate cells straight into a file, in bounded memory.
@@ -149,14 +150,22 @@ def write_exprs(
     path
         ``.h5ad``, ``.zarr``, ``.npz`` (SciPy), ``.mtx.gz`` (the layout of 10x: barcodes and
         features lie beside it) or ``.arrow`` (record batches), which need no anndata, or the suffix
-        of a sink of your own (`vaexprs.sinks.base.register`). It appears when it is complete. An
-        open binary file gets a stream of Arrow record batches.
+        of a sink of your own (`vaexprs.sinks.base.register`). It appears when it is complete.
+        ``.parts`` is a part store: a folder of shards, of which `shard` makes one and
+        ``vaexprs merge`` one file. An open binary file gets a stream of Arrow record batches.
     device, n_threads, block_size
         As in `gen_exprs`.
     overwrite
-        Replace an existing file.
+        Replace an existing file; drop an unfinished run.
+    resume
+        Go on with an unfinished run of the same request, where one is there: its process was
+        killed, interrupted, or met a full disk. The file is that of a run without such an end.
+    n_parts, part_format
+        Of a part store: how many shards (by default those of `shard`, else 16, or one for each
+        100,000 cells if those are more), and ``"zarr"`` or ``"h5ad"``.
     progress
-        Called with the number of cells of each block written.
+        Called with the number of cells of each block written, and first with those that are
+        there already.
 
     Returns
     -------
@@ -165,22 +174,31 @@ def write_exprs(
     Raises
     ------
     OutputError
-        If the path exists and may not be overwritten, has another suffix, or cannot be written.
+        If the path exists and may not be overwritten, has another suffix, or cannot be written;
+        if an unfinished run is there and neither `resume` nor `overwrite` says what to do, or it
+        is of another request.
     ArtifactError, ConditionError, DeviceError
         As in `gen_exprs`.
     """
-    target = check_target(path, overwrite=overwrite)
-    with _run(
+    if is_parts(path):
+        target: Any = check_parts(path)
+    else:
+        target = check_target(path, overwrite=overwrite or resume)
+    request = make_request(
         _generator(source, device, n_threads, block_size),
         n_cells,
         conditions=conditions,
         seed=seed,
         first_cell=first_cell,
-        shard=shard,
         library=library,
         return_mean=return_mean,
-    ) as (run, blocks):
-        write_blocks(target, run, blocks, overwrite=overwrite, progress=progress)
+    )
+    how: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "progress": progress}
+    if is_parts(path):
+        write_parts(request, target, shard=shard, n_parts=n_parts, part_format=part_format, **how)
+    else:
+        request = request if shard is None else request.part(shard)
+        request.write(target, **how)
     return target
 
 
@@ -190,73 +208,3 @@ def _generator(
     if isinstance(source, Generator):
         return source
     return Generator(source, device=device, n_threads=n_threads, block_size=block_size)
-
-
-def _part(shard: tuple[int, int], n_cells: int) -> tuple[int, int]:
-    """Return the first and the last cell, exclusive, of the kth of n parts of a run."""
-    try:
-        k, n = map(operator.index, shard)
-    except (TypeError, ValueError):
-        k, n = 0, 0
-    if not 1 <= k <= n:
-        raise ArgumentError(
-            f"shard must be (k, n) with 1 <= k <= n, such as (3, 16), not {shard!r}."
-        )
-    return n_cells * (k - 1) // n, n_cells * k // n
-
-
-#: Cells of one output: the row pointers alone would take 8 TB.
-_MAX_RUN = 2**40
-
-
-@contextlib.contextmanager
-def _run(
-    generator: Generator,
-    n_cells: int | None,
-    *,
-    conditions: Any,
-    seed: int,
-    first_cell: int,
-    shard: tuple[int, int] | None,
-    library: ArrayLike | None,
-    return_mean: bool,
-) -> Iterator[tuple[Run, Iterator[Block]]]:
-    """Check a request; give the run and its blocks. Afterwards no worker is left."""
-    plan = generator.plan(conditions)
-    seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
-    if shard is not None:
-        start, stop = _part(shard, n_cells)
-        first_cell, n_cells = first_cell + start, stop - start
-        if library is not None and np.ndim(library) == 1:
-            library = np.asarray(library)[start:stop]
-    if n_cells > _MAX_RUN:
-        raise ArgumentError(
-            f"{n_cells} cells are more than one output can hold ({_MAX_RUN}): make them in parts, "
-            "with first_cell."
-        )
-    request: dict[str, Any] = {
-        "n_cells": n_cells,
-        "first_cell": first_cell,
-        "seed": seed,
-        "library": library,
-        "return_mean": return_mean,
-    }
-    blocks = generator.blocks(plan, **request)
-    facts = provenance(generator, conditions=conditions, **request)
-    run = Run(
-        generator.spec,
-        n_cells,
-        first_cell,
-        dense=return_mean,
-        uns=facts,
-        name=name_of(facts),
-        n_threads=generator.n_threads,
-    )
-    with contextlib.closing(blocks), remembered_interrupts(wait=True) as raise_lost:
-
-        def heeding() -> Iterator[Block]:
-            for block in blocks:
-                raise_lost()
-                yield block
-
-        yield run, heeding()

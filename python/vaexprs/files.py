@@ -2,7 +2,8 @@
 
 A result is written in a folder ``.NAME.partial`` beside its target, locked by the process that
 writes, and moved to its name when it is complete and on the disk. The name is predictable: what a
-killed process left there is removed by the next run of the same target.
+killed process left there is removed by the next run of the same target, or gone on from where it
+keeps a journal.
 """
 
 from __future__ import annotations
@@ -15,21 +16,27 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vaexprs.errors import OutputError
 from vaexprs.interrupts import at_signal, remembered_interrupts
 
-__all__ = ["Kind", "check_output", "whole_file", "whole_files"]
+__all__ = ["JOURNAL", "Kind", "bytes_at", "check_output", "partial_of", "sync", "sync_folder",
+           "whole_file", "whole_files"]  # fmt: skip
 
-#: A regular file, or a folder that is a zarr store.
-Kind: TypeAlias = Literal["file", "zarr"]
+#: A regular file, a folder that is a zarr store, or a folder that is a part store.
+Kind: TypeAlias = Literal["file", "zarr", "parts"]
 
+#: Beside a partial output: from where it can be gone on with.
+JOURNAL = "journal"
 _LOCK, _OLD = "lock", "old"
+_WORDS = {"file": "a file", "zarr": "a zarr store", "parts": "a part store"}
 #: Bytes of the longest name of a file on common file systems.
 _LONGEST_NAME = 255
+#: Files whose bytes are awaited at once: a disk takes many in about the time of one.
+_SYNCS = 8
 #: Errors of a disk that is full: no space, a quota, a limit on the size of files.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -70,8 +77,8 @@ def check_output(
     except (OSError, ValueError) as error:
         raise _explained(error, target) from error
     if there not in (None, kind, "broken link"):
-        expected = "a file" if kind == "file" else "a zarr store"
-        there = "a file" if there == "file" else there
+        expected = _WORDS[kind]
+        there = _WORDS.get(there, there)
         raise OutputError(f"{target} is {there}, which {expected} cannot replace: choose another.")
     if there is not None and not overwrite:
         raise OutputError(
@@ -88,12 +95,25 @@ def check_output(
 
 @contextlib.contextmanager
 def whole_file(
-    path: str | os.PathLike[str], *, kind: Kind = "file", overwrite: bool = False
+    path: str | os.PathLike[str],
+    *,
+    kind: Kind = "file",
+    overwrite: bool = False,
+    unfinished: Callable[[Path], bool] | None = None,
 ) -> Iterator[Path]:
     """Give a temporary path to write to; move it to its own name when the block succeeds.
 
     Nothing is at the temporary path, which keeps the suffix. It is removed when the block raises,
     and when a signal ends the process.
+
+    Parameters
+    ----------
+    path, kind, overwrite
+        As in `check_output`.
+    unfinished
+        Keeps what was written when the block raises or the process ends, where a file `JOURNAL`
+        is beside it. Where an earlier run left one, this is called with its path: it returns
+        whether to go on from what is there, or raises an error, and then all stays.
 
     Raises
     ------
@@ -101,13 +121,17 @@ def whole_file(
         As `check_output`; and where another process writes the same target, the disk is full, or
         the file cannot be written.
     """
-    with whole_files([path], kind=kind, overwrite=overwrite) as partials:
+    with whole_files([path], kind=kind, overwrite=overwrite, unfinished=unfinished) as partials:
         yield partials[0]
 
 
 @contextlib.contextmanager
 def whole_files(
-    paths: Sequence[str | os.PathLike[str]], *, kind: Kind = "file", overwrite: bool = False
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    kind: Kind = "file",
+    overwrite: bool = False,
+    unfinished: Callable[[Path], bool] | None = None,
 ) -> Iterator[list[Path]]:
     """Give temporary paths to write to; all appear together when the block succeeds.
 
@@ -123,7 +147,8 @@ def whole_files(
             f"two outputs have one name among {', '.join(map(str, targets))}: rename one."
         )
     with contextlib.ExitStack() as stack:
-        partials = [stack.enter_context(_claimed(target)) / target.name for target in targets]
+        claims = [stack.enter_context(_claimed(target, unfinished)) for target in targets]
+        partials = [claim / target.name for claim, target in zip(claims, targets, strict=True)]
         for target in targets:
             check_output(target, kind=kind, overwrite=overwrite)
         done: list[Path] = []
@@ -131,11 +156,12 @@ def whole_files(
         try:
             yield partials
             for at, partial in zip(targets, partials, strict=True):
-                _sync(partial)
+                sync(partial)
                 check_output(at, kind=kind, overwrite=overwrite)
             with remembered_interrupts(wait=True, critical=True):
                 for at, partial in zip(targets, partials, strict=True):
                     _appear(partial, at)
+                    partial.with_name(JOURNAL).unlink(missing_ok=True)
                     done.append(at)
         except OSError as error:
             if isinstance(error, OutputError):
@@ -143,23 +169,41 @@ def whole_files(
                 for target, partial in zip(targets, partials, strict=True):
                     message = message.replace(str(partial), str(target))
                 raise OutputError(message) from error
-            raise _explained(error, at, done) from error
+            kept = unfinished is not None and claims[0].joinpath(JOURNAL).exists()
+            raise _explained(error, at, done, kept=kept) from error
 
 
-@contextlib.contextmanager
-def _claimed(target: Path) -> Iterator[Path]:
-    """Make the folder of a target's partial, or take over an abandoned one."""
+def partial_of(target: Path) -> Path:
+    """Return the folder in which a target is written."""
     name = f".{target.name}.partial"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.partial"
-    folder = target.with_name(name)
+    return target.with_name(name)
+
+
+@contextlib.contextmanager
+def _claimed(target: Path, unfinished: Callable[[Path], bool] | None) -> Iterator[Path]:
+    """Make the folder of a target's partial, or take over an abandoned one."""
+    folder = partial_of(target)
+    journal = folder / JOURNAL
     with contextlib.ExitStack() as stack:
         with remembered_interrupts(wait=True, critical=True):
             try:
                 lock = _take(folder, target)
-                stack.callback(_drop, folder, lock)
-                stack.enter_context(at_signal(lambda: _drop(folder, lock)))
-                _clear(folder, target)
+
+                def let_go() -> None:
+                    if unfinished is not None and journal.exists():
+                        os.close(lock)
+                    else:
+                        _drop(folder, lock)
+
+                stack.callback(let_go)
+                stack.enter_context(at_signal(let_go))
+                _restore(folder, target)
+                there = unfinished is not None and journal.exists()
+                if not (there and unfinished is not None and unfinished(journal)):
+                    journal.unlink(missing_ok=True)
+                    _empty(folder)
             except OSError as error:
                 if isinstance(error, OutputError):
                     raise
@@ -219,12 +263,11 @@ def _lock(file: int) -> bool:
     return True
 
 
-def _clear(folder: Path, target: Path) -> None:
-    """Remove what an earlier run left; put a store back that it had set aside."""
+def _restore(folder: Path, target: Path) -> None:
+    """Put a store back that an earlier run had set aside."""
     old = folder / _OLD
     if os.path.lexists(old) and not os.path.lexists(target):
         os.replace(old, target)
-    _empty(folder)
 
 
 def _empty(folder: Path) -> None:
@@ -268,25 +311,34 @@ def _appear(partial: Path, target: Path) -> None:
         if os.path.lexists(old):
             os.replace(old, target)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or all files of a folder, are on the disk."""
-    if not path.is_dir():
-        # Windows syncs only what may be written.
-        file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
-        return
-    for entry in path.iterdir():
-        _sync(entry)
-    _sync_folder(path)
+def sync(*paths: Path) -> None:
+    """Wait until files, and folders with all that is in them, are on the disk."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    files, folders = [path for path in paths if not path.is_dir()], []
+    for path in paths:
+        for folder, _, names in os.walk(path):
+            folders.append(Path(folder))
+            files += [Path(folder, name) for name in names]
+    with ThreadPoolExecutor(_SYNCS) as pool:
+        list(pool.map(_sync_file, files))
+        list(pool.map(sync_folder, folders))
 
 
-def _sync_folder(path: Path) -> None:
+def _sync_file(path: Path) -> None:
+    # Windows syncs only what may be written.
+    file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     # Not every system and file system can sync a folder.
     with contextlib.suppress(OSError):
         folder = os.open(path, os.O_RDONLY)
@@ -294,6 +346,16 @@ def _sync_folder(path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def bytes_at(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 where nothing is."""
+    try:
+        if not path.is_dir():
+            return path.stat().st_size
+        return sum(bytes_at(entry) for entry in path.iterdir())
+    except OSError:  # gone in the meantime
+        return 0
 
 
 def _what_is(path: Path) -> str | None:
@@ -307,13 +369,17 @@ def _what_is(path: Path) -> str | None:
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):
-        is_store = (path / "zarr.json").is_file() or (path / ".zgroup").is_file()
-        return "zarr" if is_store else "a folder"
+        for word, name in (("zarr", "zarr.json"), ("zarr", ".zgroup"), ("parts", "manifest.json")):
+            if (path / name).is_file():
+                return word
+        return "a folder"
     kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def _explained(error: Exception, target: Path, done: Sequence[Path] = ()) -> OutputError:
+def _explained(
+    error: Exception, target: Path, done: Sequence[Path] = (), *, kept: bool = False
+) -> OutputError:
     # HDF5 reports the system's errno in its text only.
     full = getattr(error, "errno", None) in _FULL or any(
         os.strerror(number) in str(error) for number in _FULL
@@ -324,4 +390,5 @@ def _explained(error: Exception, target: Path, done: Sequence[Path] = ()) -> Out
         else " ".join(str(error).split())
     )
     there = f" ({', '.join(map(str, done))}: written)" if done else ""
-    return OutputError(f"{target} was not written: {reason}{there}.")
+    then = " What was made so far is kept: go on with resume=True (--resume)." if kept else ""
+    return OutputError(f"{target} was not written: {reason}{there}.{then}")

@@ -172,16 +172,18 @@ def signalled(command: Command, folder: Path, number: int, moment: float, *, old
     assert "Traceback" not in end.errors, told
     assert "Error" not in end.errors, told
     assert end.code in (0, -number if number == signal.SIGKILL else 128 + number), told
-    if number == signal.SIGKILL:
+    # A run of cells can be gone on with after any end; of others only a kill leaves something.
+    resumes = command.arguments[0] == "generate" and end.code != 0
+    if number == signal.SIGKILL or resumes:
         for output in command.outputs:
             aside = folder / f".{output}.partial" / "old"
             assert not old or (folder / output).exists() or aside.exists(), told
-        again = run(command, folder, "--overwrite")
+        again = run(command, folder, "--overwrite", *(["--resume"] if resumes else []))
         assert again.code == 0, told + again.errors
         check_whole(command, folder)
     elif old or names or end.code == 0:
         check_whole(command, folder)
-    if number != signal.SIGKILL and end.code != 0 and "fit" not in command.arguments:
+    elif number != signal.SIGKILL and end.code != 0 and "fit" not in command.arguments:
         # A command that was ended made nothing; training keeps its best weights.
         assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}, told
     return end

@@ -85,7 +85,7 @@ def test_expected_values(path: Path, tmp_path: Path, suffix: str) -> None:
 
 def test_many_chunks(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     anndata = pytest.importorskip("anndata")
-    monkeypatch.setattr(h5ad._Hdf5, "chunk", 1000)
+    monkeypatch.setattr(h5ad.Hdf5Store, "chunk", 1000)
     target = tmp_path / "cells.h5ad"
     write_exprs(path, target, 300)
     with h5py.File(target) as file:
@@ -126,8 +126,8 @@ def test_files_do_not_depend_on_threads(
     path: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("zarr")
-    monkeypatch.setattr(h5ad._Hdf5, "chunk", 1000)
-    monkeypatch.setattr(zarr_store._Zarr, "chunk", 1000)
+    monkeypatch.setattr(h5ad.Hdf5Store, "chunk", 1000)
+    monkeypatch.setattr(zarr_store.ZarrStore, "chunk", 1000)
     made = []
     for n_threads in (1, 3, 3):
         generator = vaexprs.Generator(path, n_threads=n_threads, block_size=64)

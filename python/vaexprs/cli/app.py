@@ -11,7 +11,7 @@ from vaexprs._version import __version__
 from vaexprs.cli.demo import demo
 from vaexprs.cli.evaluate import evaluate
 from vaexprs.cli.fit import fit
-from vaexprs.cli.generate import generate
+from vaexprs.cli.generate import generate, merge
 from vaexprs.cli.inspect import inspect
 from vaexprs.cli.models import models
 from vaexprs.cli.plot import plot
@@ -21,6 +21,7 @@ EXAMPLES: dict[Callable[..., object], str] = {
     split: "vaexprs split pbmc_small --test 0.3 --by cell_type",
     fit: "vaexprs fit train.h5ad -o model.onnx --condition-key cell_type",
     generate: "vaexprs generate pbmc_ifnb -n 99 --condition cell_type=NK -o nk.h5ad",
+    merge: "vaexprs merge run.parts -o all.h5ad",
     inspect: "vaexprs inspect pbmc_ifnb",
     evaluate: "vaexprs evaluate train.h5ad made.h5ad --test test.h5ad -o page.html",
     plot: "vaexprs plot made.h5ad --real train.h5ad --method UMAP -o umap.png",

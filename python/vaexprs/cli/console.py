@@ -7,7 +7,9 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -80,23 +82,66 @@ def next_command(*words: object) -> None:
     note("next: " + shlex.join(map(str, words)))
 
 
+class Cells:
+    """Counts the cells of a run, for its progress and for the facts at its end."""
+
+    def __init__(self) -> None:
+        self.n_cells = self._n_before = 0
+        self._started: float | None = None
+
+    def __call__(self, n_cells: int) -> None:
+        """Count more cells; the first may be those of an earlier run, and tell no speed."""
+        self.n_cells += n_cells
+        if self._started is None:
+            self._started, self._n_before = time.perf_counter(), n_cells
+
+    @property
+    def per_second(self) -> float:
+        """Cells a second since the first were counted."""
+        seconds = time.perf_counter() - self._started if self._started is not None else 0.0
+        return (self.n_cells - self._n_before) / max(seconds, 1e-9)
+
+
 @contextlib.contextmanager
-def cell_progress(n_cells: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+def cell_progress(n_cells: int, output: Path, *, quiet: bool) -> Iterator[Cells]:
     """Show the progress of a run on standard error, where that is a terminal."""
+    cells = Cells()
     if quiet or not sys.stderr.isatty():
-        yield lambda n: None
+        yield cells
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeRemaining
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
 
-    columns = (
-        TextColumn("generating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells"),
-        TimeRemaining(),
-    )
+    from vaexprs.files import bytes_at, partial_of
+
+    class Figures(ProgressColumn):
+        max_refresh = 1.0  # seconds: it looks at every file of a store
+
+        def render(self, task: Task) -> Text:
+            speed, written = cells.per_second, bytes_at(partial_of(output)) + bytes_at(output)
+            left = f"{(n_cells - cells.n_cells) / speed:,.0f} s left" if speed else "..."
+            return Text(f"{speed:,.0f} cells/s  {left}  {written / 1e6:,.0f} MB")
+
+    text = "{task.completed:,.0f}/{task.total:,.0f} cells ({task.percentage:.0f} %)"
+    columns = TextColumn("generating"), BarColumn(), TextColumn(text), Figures()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("generating", total=n_cells)
-        yield lambda n: progress.advance(task, n)
+
+        class Shown(Cells):
+            def __call__(self, n_cells: int) -> None:
+                super().__call__(n_cells)
+                progress.advance(task, n_cells)
+
+        cells = Shown()
+        yield cells
+
+
+def run_facts(cells: Cells, output: Path, started: float, *, as_json: bool) -> dict[str, Any]:
+    """Return the figures of a run that is done, for `facts`; more of them for programs."""
+    from vaexprs.files import bytes_at
+
+    seconds = {"seconds": round(time.perf_counter() - started, 3)}
+    if not as_json:
+        return seconds
+    return {"bytes": bytes_at(output), "cells_per_second": round(cells.per_second, 1), **seconds}

@@ -1,4 +1,4 @@
-"""``vaexprs generate``: from an artifact to a file or stream of generated cells."""
+"""``vaexprs generate``: from an artifact to a file or stream of cells; ``merge`` joins parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vaexprs.cli.console import cell_progress, facts, next_command, reader_may_go
+from vaexprs.cli.console import cell_progress, facts, next_command, reader_may_go, run_facts
 from vaexprs.cli.design import read_design as _read_design
 from vaexprs.cli.options import (
     MODEL,
@@ -17,6 +17,7 @@ from vaexprs.cli.options import (
     Device,
     Overwrite,
     Quiet,
+    Resume,
     Seed,
     complete_category,
     complete_model,
@@ -33,8 +34,8 @@ def generate(
         typer.Option(
             "-o",
             "--output",
-            help="File to write: .h5ad, .zarr, .npz, .mtx.gz, .arrow; - with "
-            "--format arrow for standard output.",
+            help="File to write: .h5ad, .zarr, .npz, .mtx.gz, .arrow; .parts, a folder of parts to "
+            "merge later; - with --format arrow for standard output.",
         ),
     ],
     form: Annotated[
@@ -84,6 +85,13 @@ def generate(
             metavar="K/N", help="Make the Kth of N parts of the run; their union is the run."
         ),
     ] = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Parts of a .parts folder; by default 16, or those of --shard."),
+    ] = None,
+    part_format: Annotated[
+        Literal["zarr", "h5ad"], typer.Option(help="Format of each part of a .parts folder.")
+    ] = "zarr",
     library: Annotated[
         float | None, typer.Option(help="Total counts of every cell, in place of drawn ones.")
     ] = None,
@@ -102,6 +110,7 @@ def generate(
         typer.Option(help="Cells made by one thread at a time; by default 64 to 512 by genes."),
     ] = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -144,30 +153,36 @@ def generate(
     total = generator.plan(request["conditions"]).total if n_cells is None else n_cells
     if total is not None and total < 0:
         raise ConditionError(f"the number of cells must not be negative: -n {total}.")
+    part = None if shard is None else _shard(shard)
+    n_asked = max((total or 0) - (first_cell if n_cells is None else 0), 0)
+    if part is not None and 1 <= part[0] <= part[1]:
+        n_asked = n_asked * part[0] // part[1] - n_asked * (part[0] - 1) // part[1]
     started = time.perf_counter()
     whole = False
-    with reader_may_go(), cell_progress(total or 0, quiet=quiet) as advance:
+    with reader_may_go(), cell_progress(n_asked, output, quiet=quiet) as cells:
         write_exprs(
             generator,
             sys.stdout.buffer if to_stdout else output,
             **request,
-            shard=None if shard is None else _shard(shard),
+            shard=part,
+            n_parts=parts,
+            part_format=part_format,
             overwrite=overwrite,
-            progress=advance,
+            resume=resume,
+            progress=cells,
         )
         whole = True
     if not whole:
         return
-    made = total - first_cell if n_cells is None and total is not None else n_cells
     facts(
         {
             "output": str(output),
-            "n_cells": made,
+            "n_cells": cells.n_cells,
             "n_genes": generator.spec.n_genes,
             "seed": seed,
             "first_cell": first_cell,
             "artifact_sha256": generator.sha256,
-            "seconds": round(time.perf_counter() - started, 3),
+            **run_facts(cells, output, started, as_json=as_json),
         },
         as_json=as_json,
         to=sys.stderr if to_stdout else sys.stdout,
@@ -176,6 +191,36 @@ def generate(
         keys = [w for name in generator.spec.conditions.names for w in ("--condition-key", name)]
         next_command("vaexprs", "evaluate", "TRAIN.h5ad", output, "--test", "TEST.h5ad", *keys,
                      "-o", "report.html")  # fmt: skip
+
+
+def merge(
+    parts: Annotated[Path, typer.Argument(metavar="RUN.parts", help="Folder of parts.")],
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .h5ad, .zarr.")],
+    n_threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that compress; by default all cores.")
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Join the parts of a run into one file, the same as if it had been made in one go."""
+    from vaexprs.generation.generator import available_cores
+    from vaexprs.scale.merge import merge
+    from vaexprs.scale.parts import open_parts
+
+    store = open_parts(parts)
+    started = time.perf_counter()
+    with cell_progress(store.request["n_cells"], output, quiet=quiet) as cells:
+        merge(
+            parts,
+            output,
+            n_threads=n_threads or available_cores(),
+            overwrite=overwrite,
+            progress=cells,
+        )
+    told = {"output": str(output), "n_parts": store.n_parts, "n_cells": cells.n_cells}
+    facts(told | run_facts(cells, output, started, as_json=as_json), as_json=as_json)
 
 
 def _repeat(like: Path, model: str | None) -> tuple[dict[str, Any], str]:

@@ -63,6 +63,9 @@ Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the 
 Layer = Annotated[str | None, typer.Option(metavar="NAME", help="Layer to read; X by default.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with an unfinished run of the same request.")
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 
 #: Kinds of figures: the methods of `vaexprs.plot_aug`, and ``heatmap``.

@@ -29,7 +29,7 @@ from vaexprs.generation.stream import Batch, batches, share_of
 from vaexprs.spec import GeneratorSpec
 from vaexprs.spec.inputs import Inputs
 
-__all__ = ["Block", "Generator"]
+__all__ = ["Block", "Generator", "available_cores"]
 
 _MAX_CELLS = 2**63 - 1
 
@@ -97,7 +97,7 @@ class Generator:
         self._options = device, n_threads, block_size
         graph = lower(artifact)
         self._decoder = Decoder(self.spec, graph, device=device, name=self.path or "the artifact")
-        self.n_threads = n_threads or _available_cores()
+        self.n_threads = n_threads or available_cores()
         self.block_size = block_size or self._decoder.tile
         self._inputs: tuple[Plan, Inputs] | None = None
         _opened[os.getpid(), self.sha256, *self._options] = self
@@ -331,10 +331,11 @@ def _check_library(
         )
     if not (np.isfinite(sizes) & (sizes > 0)).all():
         raise ArgumentError("library sizes must be positive and finite.")
-    return np.ascontiguousarray(np.broadcast_to(sizes, (n_cells,)))
+    return np.broadcast_to(sizes, (n_cells,))
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,6 +7,7 @@ in ``vaexprs generate``.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from vaexprs.errors import OutputError
-from vaexprs.files import Kind, check_output, whole_files
+from vaexprs.files import JOURNAL, Kind, check_output, partial_of, whole_files
 from vaexprs.generation.generator import Block
+from vaexprs.sinks.journal import Journal, State, read_journal
+from vaexprs.sinks.provenance import differences, identity
 from vaexprs.spec import GeneratorSpec
 
 __all__ = ["SINKS", "Run", "Sink", "Target", "check_target", "fill", "register",
@@ -66,6 +69,10 @@ class Sink(Protocol):
     It is made with the path to write, where nothing is yet. That path is temporary: the file is
     moved to its own name after `commit`, and removed after `abort`. A sink of several files has a
     static method `beside`, which returns the paths of the others; it is made with all of them.
+
+    A sink with an attribute ``resumes = True`` is made with a `Journal` besides: it hands over its
+    state when that is due, and opens where the journal's state says. What it wrote then stays
+    after `abort`, for a later run to go on.
     """
 
     def open(self, run: Run) -> None:
@@ -106,9 +113,10 @@ def check_target(path: Target, *, overwrite: bool = False) -> Any:
 def write_blocks(
     path: Target,
     run: Run,
-    blocks: Iterable[Block],
+    blocks: Callable[[int], Iterable[Block]],
     *,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Callable[[int], object] = lambda n_cells: None,
 ) -> None:
     """Write the blocks of a run to a file, which appears under its name when it is complete.
@@ -118,21 +126,27 @@ def write_blocks(
     path
         File to write; its suffix chooses the sink. An open binary file gets a stream of Arrow
         record batches.
-    run, blocks
-        The run and its blocks, in order.
+    run
+        The run.
+    blocks
+        Returns its blocks in order, but for the first so many cells.
     overwrite
-        Replace an existing file.
+        Replace an existing file; drop an unfinished run, unless `resume`.
+    resume
+        Go on with an unfinished run of the same request, if one is there.
     progress
-        Called with the number of cells of each block written.
+        Called with the number of cells of each block written, and first with those that are
+        there already.
 
     Raises
     ------
     OutputError
         If the suffix is unknown, the file exists and may not be overwritten, or cannot be
-        written.
+        written; if an unfinished run is there that is of another request, or neither to be gone
+        on with nor to be dropped.
     """
     if not isinstance(path, str | os.PathLike):
-        fill(_made(SINKS[".arrow"])(path), run, blocks, progress)
+        fill(_made(SINKS[".arrow"])(path), run, blocks(0), progress)
         return
     target = check_target(path, overwrite=overwrite)
     # A cell takes more than a byte: its name alone is longer.
@@ -141,10 +155,43 @@ def write_blocks(
             f"{target} was not written: {run.n_cells:,} cells do not fit on a disk with "
             f"{free:,} free bytes: lower the number of cells or write elsewhere."
         )
-    sink = _sink(target)
+    sink, kind = _sink(target), _kind(target)
     targets = [target, *getattr(sink, "beside", lambda path: [])(target)]
-    with whole_files(targets, kind=_kind(target), overwrite=overwrite) as partials:
-        fill(sink(*partials), run, blocks, progress)
+    if not getattr(sink, "resumes", False):
+        with whole_files(targets, kind=kind, overwrite=overwrite) as partials:
+            fill(sink(*partials), run, blocks(0), progress)
+        return
+    journal = Journal(partial_of(target) / JOURNAL, identity(run.uns), run.n_cells)
+
+    def unfinished(place: Path) -> bool:
+        if (overwrite and not resume) or not place.with_name(target.name).exists():
+            return False
+        journal.start_at(_state_of(place, target, run, resume=resume))
+        return True
+
+    with (
+        whole_files(targets, kind=kind, overwrite=overwrite, unfinished=unfinished) as partials,
+        contextlib.closing(journal),
+    ):
+        fill(sink(*partials, journal), run, blocks(journal.n_done), progress, journal.n_done)
+
+
+def _state_of(place: Path, target: Path, run: Run, *, resume: bool) -> State:
+    """Return the state of an unfinished run, if it is of this request and may be gone on with."""
+    there, state = read_journal(place)
+    if other := differences(there, identity(run.uns)):
+        raise OutputError(
+            f"an unfinished run of another request is at {target} ({other}): repeat that request "
+            "with resume=True (--resume), choose another name, or start anew with overwrite=True "
+            "(--overwrite)."
+        )
+    if not resume:
+        raise OutputError(
+            f"an unfinished run of the same request is there: {int(state['n_done']):,} of "
+            f"{run.n_cells:,} cells of {target}; add --resume or --overwrite (resume=True, "
+            "overwrite=True)."
+        )
+    return state
 
 
 def _sink(path: Path) -> Callable[..., Sink]:
@@ -168,10 +215,13 @@ def fill(
     run: Run,
     blocks: Iterable[Block],
     progress: Callable[[int], object] = lambda n_cells: None,
+    n_done: int = 0,
 ) -> Any:
-    """Run a sink over blocks and return what its `commit` returns."""
+    """Run a sink over blocks, after the cells that it has, and return what `commit` returns."""
     try:
-        n_cells = 0
+        n_cells = n_done
+        if n_done:
+            progress(n_done)
         for block in _opened(sink, run, blocks):
             sink.write(block)
             n_cells += block.n_cells

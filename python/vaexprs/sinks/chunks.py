@@ -21,10 +21,13 @@ class StoredArray(Protocol):
         Shape of a chunk.
     dtype
         Of its values; object for text.
+    n_rows
+        Rows that are stored.
     """
 
     chunk: tuple[int, ...]
     dtype: np.dtype[Any]
+    n_rows: int
 
     def encode(self, chunk: NDArray[Any]) -> Any:
         """Return the stored form of a chunk; called on any thread."""
@@ -54,11 +57,10 @@ class Queue:
         while len(self._waiting) > self._longest:
             self._store_next()
 
-    def finish(self) -> None:
+    def drain(self) -> None:
         """Store what waits."""
         while self._waiting:
             self._store_next()
-        self.stop()
 
     def stop(self) -> None:
         """Drop what waits and end the threads."""
@@ -78,6 +80,21 @@ class Column:
         self._array, self._queue = array, queue
         self._buffer = np.zeros(array.chunk, array.dtype)
         self._held = self._sent = 0
+
+    @property
+    def sent(self) -> int:
+        """Number of rows in the chunks that were sent."""
+        return self._sent
+
+    @property
+    def held(self) -> NDArray[Any]:
+        """Rows that wait until their chunk is full."""
+        return self._buffer[: self._held]
+
+    def start_at(self, sent: int, held: Any) -> None:
+        """Go on where rows were sent and others held."""
+        self._sent = self._array.n_rows = sent
+        self.append(held)
 
     def append(self, rows: Any) -> None:
         """Take more rows."""

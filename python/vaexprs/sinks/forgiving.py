@@ -1,27 +1,87 @@
-"""A file to hand to HDF5, on which no write ever seems to fail.
+"""A file to hand to HDF5 that outlives a crash, and on which no write ever seems to fail.
 
-HDF5 does not get over a write of its own bookkeeping that fails: the file cannot be closed, and the
+HDF5 changes its own bookkeeping in place, so that a file is torn when its process is killed. Here
+a snapshot stays as it was: what is written behind its end goes to the disk, and what changes
+within it is held in memory, until the changes are stored elsewhere as the next snapshot (a
+write-ahead log). To go on, they are applied and what lies behind the end is cut off.
+
+Nor does HDF5 get over a write of its bookkeeping that fails: the file cannot be closed, and the
 process crashes when objects in it are let go. (Seen with HDF5 2.0 on a full disk.) So what cannot
-be written is dropped here and remembered, for whoever fills the file to raise.
+be written is dropped and remembered, for whoever fills the file to raise.
 """
 
 from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["ForgivingFile"]
 
+#: Bytes by where they begin and how many they are; later ones win.
+_Changes: TypeAlias = dict[tuple[int, int], bytes]
+
 
 class ForgivingFile(io.RawIOBase):
-    """A new file; `error` says why a write failed, the first time one did, or is None."""
+    """A file, new or as it was at a snapshot.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path
+        Of the file.
+    snapshot
+        What `snapshot` returned, to go on from; None for a new file.
+
+    Attributes
+    ----------
+    error
+        Why a write failed, the first time one did, or None.
+    """
+
+    def __init__(self, path: Path, snapshot: Mapping[str, NDArray[Any]] | None = None) -> None:
         super().__init__()
-        self._file = io.FileIO(path, "x+")
+        self._path = path
+        self._end = 0  # of the last snapshot
+        self._changes: _Changes = {}  # since then
+        self._stored: _Changes = {}  # up to then, not yet in the file
         self.error: OSError | None = None
+        if snapshot is not None:
+            self._end = int(snapshot["file_end"])
+            at, new = 0, snapshot["file_bytes"].tobytes()
+            for place, length in snapshot["file_places"].tolist():
+                self._stored[place, length] = new[at : at + length]
+                at += length
+            os.truncate(path, self._end)
+            self.apply()
+        self._file = io.FileIO(path, "x+" if snapshot is None else "r+")
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something has changed within the last snapshot."""
+        return bool(self._changes)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return the changes within the last snapshot, and make this the last one."""
+        self._stored, self._changes = self._changes, {}
+        self._end = self._path.stat().st_size
+        return {
+            "file_end": np.array(self._end),
+            "file_places": np.array(list(self._stored), np.int64).reshape(-1, 2),
+            "file_bytes": np.frombuffer(b"".join(self._stored.values()), np.uint8),
+        }
+
+    def apply(self) -> None:
+        """Change the file as the last snapshot says, which is stored elsewhere by now."""
+        with open(self._path, "r+b", buffering=0) as file:
+            for (place, _), new in self._stored.items():
+                file.seek(place)
+                file.write(new)
+        self._stored = {}
 
     def raise_error(self) -> None:
         """Raise what went wrong, if anything did."""
@@ -30,7 +90,13 @@ class ForgivingFile(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Write all of `data`, or remember why not."""
-        left = memoryview(data)
+        left, at = memoryview(data).cast("B"), self._file.tell()
+        if at < self._end:
+            kept = bytes(left[: self._end - at])
+            self._changes.pop((at, len(kept)), None)
+            self._changes[at, len(kept)] = kept
+            left = left[len(kept) :]
+            self._file.seek(at + len(kept))
         try:
             while left and self.error is None:
                 left = left[self._file.write(left) :]
@@ -39,18 +105,25 @@ class ForgivingFile(io.RawIOBase):
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut the file off or make it longer, or remember why not."""
+        """Cut the file off or make it longer, or remember why not; a snapshot is never cut."""
+        size = self.tell() if size is None else size
         try:
-            return self._file.truncate(size)
+            self._file.truncate(max(size, self._end))
         except OSError as error:
             self.error = self.error or error
-            return size or 0
+        return size
 
     def readinto(self, into: Any) -> int:
         """Fill `into`; what was dropped, or lies behind the end, reads as zeros."""
-        read = self._file.readinto(into)
-        memoryview(into)[read:] = bytes(len(into) - read)
-        return len(into)
+        at, view = self._file.tell(), memoryview(into).cast("B")
+        read = self._file.readinto(view) or 0
+        view[read:] = bytes(len(view) - read)
+        for changes in (self._stored, self._changes):
+            for (place, length), new in changes.items():
+                first, last = max(place, at), min(place + length, at + len(view))
+                if first < last:
+                    view[first - at : last - at] = new[first - place : last - place]
+        return len(view)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place and return it."""

@@ -7,7 +7,6 @@ reader decodes it.
 
 from __future__ import annotations
 
-import contextlib
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from vaexprs.generation.generator import Block
 from vaexprs.sinks.base import Run
 from vaexprs.sinks.forgiving import ForgivingFile
+from vaexprs.sinks.journal import Journal, State
 from vaexprs.sinks.layout import AnnDataWriter
 
 isal_zlib: Any
@@ -36,58 +36,121 @@ _SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 
 
 class H5adSink:
-    """Writes an ``.h5ad``."""
+    """Writes an ``.h5ad``; goes on with one where the journal has a state."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._open = contextlib.ExitStack()
+    resumes = True
+
+    def __init__(self, path: Path, journal: Journal | None = None) -> None:
+        self._path, self._journal = path, journal
+        self._store: Hdf5Store | None = None
         self._writer: AnnDataWriter | None = None
 
     def open(self, run: Run) -> None:
         """Make the file and write all that is known before the cells."""
-        self._output = self._open.enter_context(contextlib.closing(ForgivingFile(self._path)))
-        file = self._open.enter_context(h5py.File(self._output, "w"))
-        self._writer = AnnDataWriter(_Hdf5(file), run)
+        state = None if self._journal is None else self._journal.state
+        self._store = Hdf5Store(self._path, state)
+        if state is None or "closed" not in state:
+            self._store.open()
+            self._writer = AnnDataWriter(self._store, run, state)
 
     def write(self, block: Block) -> None:
         """Take the next block."""
+        assert self._store is not None
         assert self._writer is not None
-        self._output.raise_error()
+        self._store.output.raise_error()
         self._writer.write(block)
+        if self._journal is not None and self._journal.due(block.n_cells):
+            self._journal.save(self._state, lambda: [self._path], self._store.output.apply)
 
     def commit(self) -> None:
         """Write what is held and close the file."""
-        assert self._writer is not None
-        self._writer.finish()
-        self._open.close()
-        self._output.raise_error()
+        assert self._store is not None
+        if self._writer is not None:
+            self._writer.finish()
+            if self._journal is not None:
+                self._journal.wait()
+            self._store.close()
+            self._store.output.raise_error()
+            if self._journal is not None and self._store.output.has_changes:
+                # Closing has changed what the last state stands on.
+                self._journal.save(
+                    self._closed_state, lambda: [self._path], self._store.output.apply
+                )
+                self._journal.wait()
 
     def abort(self) -> None:
-        """Close the file; what is in it does not count."""
+        """Close the file; what is in it since the last state does not count."""
         if self._writer is not None:
             self._writer.stop()
-        self._open.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _state(self) -> State:
+        assert self._store is not None
+        assert self._writer is not None
+        state = self._writer.state()
+        self._store.flush()
+        self._store.output.raise_error()
+        return state | self._store.output.snapshot()
+
+    def _closed_state(self) -> State:
+        assert self._store is not None
+        assert self._writer is not None
+        return self._writer.state() | self._store.output.snapshot() | {"closed": np.array(True)}
 
 
-class _Hdf5:
-    """Groups and arrays in an HDF5 file."""
+class Hdf5Store:
+    """Groups and arrays in an HDF5 file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    state
+        Holds the snapshot to go on from; None for a new file.
+    """
 
     #: 1 MiB of float32, which compresses and streams well.
     chunk = 1 << 18
 
-    def __init__(self, file: h5py.File) -> None:
-        self._file = file
+    def __init__(self, path: Path, state: State | None = None) -> None:
+        self.output = ForgivingFile(path, state)
+        self._mode = "w" if state is None else "r+"
+        self._file: h5py.File | None = None
+
+    def open(self) -> None:
+        """Let HDF5 make or open the file."""
+        self._file = h5py.File(self.output, self._mode)
+
+    def flush(self) -> None:
+        """Write HDF5's own bookkeeping."""
+        assert self._file is not None
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+        self.output.close()
 
     def group(self, path: str, attributes: Mapping[str, Any]) -> None:
-        _set(self._file.create_group(path) if path else self._file, attributes)
+        assert self._file is not None
+        if self._mode == "w":
+            _set(self._file.create_group(path) if path else self._file, attributes)
 
     def save(self, path: str, value: Any, attributes: Mapping[str, Any]) -> None:
+        assert self._file is not None
+        if self._mode != "w":
+            return
         text = isinstance(value, str) or value.dtype == object
         _set(self._file.create_dataset(path, data=value, dtype=_TEXT if text else None), attributes)
 
     def grow(
         self, path: str, chunk: tuple[int, ...], dtype: Any, attributes: Mapping[str, Any]
     ) -> _Array:
+        assert self._file is not None
+        if self._mode != "w":
+            return _Array(self._file[path], np.dtype(dtype))
         text = dtype is object
         packed = {} if text else {"shuffle": True, "compression": "gzip", "compression_opts": 1}
         dataset = self._file.create_dataset(
@@ -108,6 +171,7 @@ class _Array:
     def __init__(self, dataset: h5py.Dataset, dtype: np.dtype[Any]) -> None:
         self._dataset, self.dtype = dataset, dtype
         self.chunk = dataset.chunks
+        self.n_rows = 0
 
     def encode(self, chunk: NDArray[Any]) -> Any:
         if self.dtype == object:  # text lies outside the chunks
@@ -118,7 +182,8 @@ class _Array:
 
     def put(self, start: int, n_rows: int, encoded: Any) -> None:
         dataset = self._dataset.id
-        dataset.set_extent((start + n_rows, *self.chunk[1:]))
+        self.n_rows = start + n_rows
+        dataset.set_extent((self.n_rows, *self.chunk[1:]))
         if self.dtype == object:
             self._dataset[start : start + n_rows] = encoded[:n_rows]
         else:

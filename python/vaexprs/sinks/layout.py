@@ -2,7 +2,8 @@
 
 The layout is AnnData's specification ("On-disk format", element versions 0.1.0 and 0.2.0), so
 that ``read_h5ad``, ``read_zarr`` and the backed and lazy readers open it. Neither anndata nor
-pandas is needed to write it. Blocks leave as they come, in bounded memory.
+pandas is needed to write it. Blocks leave as they come, in bounded memory. Between two blocks the
+rows that wait for their chunks to fill are all the state there is.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from vaexprs.generation.obs import ObsColumn, obs_columns
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 from vaexprs.sinks.chunks import Column, Queue, StoredArray
+from vaexprs.sinks.journal import State
 
-__all__ = ["AnnDataWriter", "Store"]
+__all__ = ["AnnDataWriter", "Store", "chunk_shape"]
 
 
 class Store(Protocol):
     """A tree of groups and arrays with attributes.
+
+    Where it was opened to go on, what is there stays, and `grow` returns the array that is there.
 
     Attributes
     ----------
@@ -45,17 +49,32 @@ class Store(Protocol):
         """Make an array without rows yet; `dtype` is object for text."""
 
 
+def chunk_shape(store: Store, n_rows: int, width: int | None = None) -> tuple[int, ...]:
+    """Return the shape of the chunks of an array of so many rows."""
+    longest = max(store.chunk // max(width or 1, 1), 1)
+    return (min(max(n_rows, 1), longest), *(() if width is None else (width,)))
+
+
 def _encoding(kind: str, version: str = "0.2.0", **more: Any) -> dict[str, Any]:
     return {"encoding-type": kind, "encoding-version": version, **more}
 
 
 class AnnDataWriter:
-    """Writes the blocks of one run into a store, as an AnnData."""
+    """Writes the blocks of one run into a store, as an AnnData.
 
-    def __init__(self, store: Store, run: Run) -> None:
+    Parameters
+    ----------
+    store, run
+        Where to, and which run.
+    state
+        What `state` returned in an earlier process, to go on from there.
+    """
+
+    def __init__(self, store: Store, run: Run, state: State | None = None) -> None:
         self._store, self._run = store, run
         self._queue = Queue(run.n_threads)
         self._next_cell = run.first_cell
+        self._n_values, self._is_new = 0, state is None
         self._columns: list[Column] = []
         spec = run.spec
         store.group("", _encoding("anndata", "0.1.0"))
@@ -71,6 +90,8 @@ class AnnDataWriter:
         self._save_dict("uns", {"vaexprs": run.uns})
         for name in ("layers", "obsp", "varm", "varp"):
             store.group(name, _encoding("dict", "0.1.0"))
+        if state is not None:
+            self._start_at(state)
 
     def write(self, block: Block) -> None:
         """Take the next block."""
@@ -91,7 +112,31 @@ class AnnDataWriter:
         """Write what is held."""
         for column in self._columns:
             column.close()
-        self._queue.finish()
+        self._queue.drain()
+        self._queue.stop()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what it takes to go on after what has been stored by now."""
+        self._queue.drain()
+        state = {
+            "n_done": np.array(self._next_cell - self._run.first_cell),
+            "n_values": np.array(self._n_values),
+            "sent": np.array([column.sent for column in self._columns]),
+        }
+        for i, column in enumerate(self._columns):
+            if column is not self._names:
+                state[f"held_{i}"] = column.held.copy()
+        return state
+
+    def _start_at(self, state: State) -> None:
+        n_done = int(state["n_done"])
+        self._next_cell, self._n_values = self._run.first_cell + n_done, int(state["n_values"])
+        for i, (column, sent) in enumerate(zip(self._columns, state["sent"].tolist(), strict=True)):
+            if column is self._names:
+                held: Any = self._run.cell_names(self._run.first_cell + sent, n_done - sent)
+            else:
+                held = state[f"held_{i}"]
+            column.start_at(sent, held)
 
     def stop(self) -> None:
         """End the threads; what waits is dropped."""
@@ -108,8 +153,8 @@ class AnnDataWriter:
         self._data = self._column("X/data", np.float32, n_rows=self._store.chunk, kind="")
         self._indices = self._column("X/indices", np.int32, n_rows=self._store.chunk, kind="")
         self._indptr = self._column("X/indptr", np.int64, n_rows=n_cells + 1, kind="")
-        self._indptr.append(np.zeros(1, np.int64))
-        self._n_values = 0
+        if self._is_new:
+            self._indptr.append(np.zeros(1, np.int64))
 
     def _start_obs(self, column: ObsColumn) -> Column:
         path = f"obs/{column.name}"
@@ -130,9 +175,7 @@ class AnnDataWriter:
     ) -> Column:
         """Start an array of `n_rows` rows, one for each cell if not given."""
         n_rows = self._run.n_cells if n_rows is None else n_rows
-        tail = () if width is None else (width,)
-        longest = max(self._store.chunk // max(width or 1, 1), 1)
-        chunk = (min(max(n_rows, 1), longest), *tail)
+        chunk = chunk_shape(self._store, n_rows, width)
         attributes = _encoding(kind) if kind else {}
         column = Column(self._store.grow(path, chunk, dtype, attributes), self._queue)
         self._columns.append(column)

@@ -6,6 +6,7 @@ that they are compressed on our threads and appear in order; any reader of zarr 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from vaexprs.errors import require
 from vaexprs.generation.generator import Block
 from vaexprs.sinks.base import Run
+from vaexprs.sinks.journal import Journal
 from vaexprs.sinks.layout import AnnDataWriter
 
 __all__ = ["ZarrSink"]
 
 
 class ZarrSink:
-    """Writes a zarr store.
+    """Writes a zarr store; goes on with one where the journal has a state.
+
+    Chunks that were written after that state are written again, the same.
 
     Raises
     ------
@@ -30,24 +34,31 @@ class ZarrSink:
         If zarr is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    resumes = True
+
+    def __init__(self, path: Path, journal: Journal | None = None) -> None:
         require("zarr", extra="anndata", purpose="Writing a zarr store")
-        self._path = path
+        self._path, self._journal = path, journal
         self._writer: AnnDataWriter | None = None
 
     def open(self, run: Run) -> None:
         """Make the store and write all that is known before the cells."""
-        self._store = _Zarr(self._path)
-        self._writer = AnnDataWriter(self._store, run)
+        state = None if self._journal is None else self._journal.state
+        self._store = ZarrStore(self._path, new=state is None)
+        self._writer = AnnDataWriter(self._store, run, state)
 
     def write(self, block: Block) -> None:
         """Take the next block."""
         assert self._writer is not None
         self._writer.write(block)
+        if self._journal is not None and self._journal.due(block.n_cells):
+            self._journal.save(self._writer.state, self._store.written)
 
     def commit(self) -> None:
         """Write what is held, and the final shapes."""
         assert self._writer is not None
+        if self._journal is not None:
+            self._journal.wait()
         self._writer.finish()
         self._store.close()
 
@@ -57,24 +68,40 @@ class ZarrSink:
             self._writer.stop()
 
 
-class _Zarr:
-    """Groups and arrays in a folder."""
+class ZarrStore:
+    """Groups and arrays in a folder, new or to go on with."""
 
     #: 4 MiB of float32.
     chunk = 1 << 20
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, new: bool = True) -> None:
         import zarr
 
-        self._path = path
-        self._root = zarr.open_group(str(path), mode="w", zarr_format=3)
+        self._path, self._is_new = path, new
+        if not new:
+            for left in path.rglob("*.partial"):  # zarr's own, where a write was cut off
+                left.unlink()
+        self._root = zarr.open_group(
+            str(path), mode="w" if new else "r+", zarr_format=3, use_consolidated=False
+        )
         self._arrays: list[_Array] = []
+        self._all_synced = False
+
+    def written(self) -> list[Path]:
+        """Return what was written since the last call."""
+        places = [place for array in self._arrays for place in array.take_written()]
+        first, self._all_synced = not self._all_synced, True
+        return [self._path] if first else [*places, *{place.parent for place in places}]
 
     def group(self, path: str, attributes: Mapping[str, Any]) -> None:
+        if not self._is_new:
+            return
         group = self._root.create_group(path) if path else self._root
         group.attrs.update({name: _json(value) for name, value in attributes.items()})
 
     def save(self, path: str, value: Any, attributes: Mapping[str, Any]) -> None:
+        if not self._is_new:
+            return
         value = np.asarray(value, dtype=object if isinstance(value, str) else None)
         array = self._root.create_array(
             path,
@@ -90,22 +117,31 @@ class _Zarr:
     ) -> _Array:
         from zarr.codecs import BloscCodec
 
-        packed = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
-        array = self._root.create_array(
-            path,
-            shape=(0, *chunk[1:]),
-            chunks=chunk,
-            dtype=str if dtype is object else dtype,
-            attributes=dict(attributes),
-            **({} if dtype is object else {"compressors": packed}),
-        )
+        if self._is_new:
+            packed = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
+            array = self._root.create_array(
+                path,
+                shape=(0, *chunk[1:]),
+                chunks=chunk,
+                dtype=str if dtype is object else dtype,
+                attributes=dict(attributes),
+                **({} if dtype is object else {"compressors": packed}),
+            )
+        else:
+            array = self._root[path]
         made = _Array(array, self._path / path, np.dtype(dtype))
         self._arrays.append(made)
         return made
 
     def close(self) -> None:
+        """Give all arrays their lengths, and gather the metadata as anndata does."""
+        import zarr
+
         for array in self._arrays:
             array.close()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(str(self._path))
 
 
 class _Array:
@@ -114,7 +150,13 @@ class _Array:
     def __init__(self, array: Any, folder: Path, dtype: np.dtype[Any]) -> None:
         self._array, self._folder, self.dtype = array, folder, dtype
         self.chunk = array.chunks
-        self._n_rows = 0
+        self.n_rows = 0
+        self._written: list[Path] = []
+
+    def take_written(self) -> list[Path]:
+        """Return what was written since the last call."""
+        written, self._written = self._written, []
+        return written
 
     def encode(self, chunk: NDArray[Any]) -> Any:
         if self.dtype == object:
@@ -124,21 +166,23 @@ class _Array:
         return blosc.compress(chunk, b"lz4", 5, blosc.SHUFFLE)
 
     def put(self, start: int, n_rows: int, encoded: Any) -> None:
-        self._n_rows = start + n_rows
+        self.n_rows = start + n_rows
         if self.dtype == object:
             self.close()
             self._array[start:] = encoded[:n_rows]
+            self._written.append(self._folder)
             return
         place = self._folder.joinpath(
             "c", str(start // self.chunk[0]), *("0",) * (len(self.chunk) - 1)
         )
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(encoded)
+        self._written.append(place)
 
     def close(self) -> None:
         """Give the array its length."""
-        self._array.resize((self._n_rows, *self.chunk[1:]))
+        self._array.resize((self.n_rows, *self.chunk[1:]))
 
 
 def _json(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

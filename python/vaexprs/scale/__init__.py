@@ -1,0 +1,1 @@
+"""Runs larger than one process: parts of a run, their store, many workers."""
