@@ -15,6 +15,9 @@
     of the core, generation and sinks, in that environment; Linux with GCC.
 ``python tasks.py fuzz [--minutes N]``
     Damaged and hostile files against the checks, in that environment; by default a short run.
+``python tasks.py docs``
+    Run every example of the book in ``docs/`` and compare its output, then build the book in
+    ``build/html``; in that environment, or in a fresh one where there is none.
 ``python tasks.py wheel [PYTHON]``
     Build a wheel and run the torch-free part of the suite against it, where torch never was.
 
@@ -39,7 +42,7 @@ TORCH = "torch==2.13.0"
 
 def main() -> None:
     """Run the task that the command line names."""
-    tasks = {task.__name__: task for task in (demo, test, slow, lint, sanitize, fuzz, wheel)}
+    tasks = {task.__name__: task for task in (demo, test, slow, lint, docs, sanitize, fuzz, wheel)}
     if len(sys.argv) < 2 or sys.argv[1] not in tasks:
         sys.exit(__doc__)
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before pip could refuse
@@ -88,6 +91,17 @@ def lint() -> None:
     allowed = ROOT / "tests" / "stubtest-allowlist.txt"
     stubtest = ("-m", "mypy.stubtest", "vaexprs._core", "--allowlist", allowed)
     run(python, *stubtest, cwd=ENVIRONMENTS)
+
+
+def docs(*arguments: str) -> None:
+    """Run the book's examples and build its pages; a warning is an error."""
+    folder = ENVIRONMENTS / "test"
+    if not folder.exists():
+        install(fresh_environment("test"), f"{ROOT}[all,dev]")
+    python, pages = environment_python(folder), ROOT / "build" / "book"
+    run(python, ROOT / "docs" / "execute.py", ROOT / "docs", pages, *arguments)
+    run(python, "-m", "sphinx", "-q", "-W", "--keep-going", pages, ROOT / "build" / "html")
+    print(f"the book is {ROOT / 'build' / 'html' / 'index.html'}")
 
 
 def sanitize() -> None:

@@ -1,0 +1,178 @@
+"""Run every example of the book and compare its output with the page.
+
+``python docs/execute.py SOURCE TARGET``
+    Copy the pages, and the file format's, to TARGET, run their blocks, and fail where an output
+    differs.
+``python docs/execute.py SOURCE TARGET --write``
+    The same, and write the outputs into the pages of SOURCE instead of comparing them.
+
+Each page runs in an empty folder, its ``python`` blocks in one namespace, in order. Its pictures
+are then put beside it.
+
+- A ``python`` block prints what the ``text`` block right after it shows.
+- A ``console`` block runs its ``$ vaexprs`` lines. ``$ cat FILE`` makes the file that it shows.
+- Blocks of other languages, ``bash`` among them, are not run.
+
+Outputs are equal word for word; ``...`` on a line of its own stands for any lines. Seconds and
+hashes may differ. After ``<!-- shape -->`` so may all numbers, such as scores of a trained model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NamedTuple
+
+BLOCK = re.compile(
+    r"(?P<mark><!-- shape -->\n+)?^```(?P<language>\w+)\n(?P<body>.*?)^```$\n?", re.M | re.S
+)
+FOLLOWS = re.compile(r"\n*(?P<mark><!-- shape -->\n+)?```text\n(?P<body>.*?)^```$\n?", re.M | re.S)
+#: Pages whose examples the tests run, on files of their own.
+ELSEWHERE = ("package.md", "reference/format.md")
+HASH = re.compile(r"\b[0-9a-f]{16,64}\b")
+NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
+
+
+class Outcome(NamedTuple):
+    """What a page's run gave: the number of blocks, its new text, and the differences."""
+
+    n_blocks: int
+    text: str
+    differences: list[str]
+
+
+def main() -> None:
+    """Run all pages; end with 1 where an output differs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--write", action="store_true", help="write outputs into SOURCE")
+    parser.add_argument("--only", default="", help="run pages whose path holds this")
+    options = parser.parse_args()
+    os.environ["MPLBACKEND"] = "Agg"
+    if options.target.exists():
+        shutil.rmtree(options.target)
+    shutil.copytree(options.source, options.target, ignore=shutil.ignore_patterns("__pycache__"))
+    form = options.source.parent / "models" / "FORMAT.md"
+    shutil.copy(form, options.target / "reference" / "format.md")
+    n_blocks, failed = 0, 0
+    for page in sorted(options.target.rglob("*.md")):
+        name = page.relative_to(options.target)
+        if options.only not in str(name) or str(name) in ELSEWHERE:
+            continue
+        started = time.monotonic()
+        outcome = run_page(page.resolve())
+        n_blocks += outcome.n_blocks
+        if outcome.n_blocks:
+            print(
+                f"{name}: {outcome.n_blocks} blocks, {time.monotonic() - started:.0f} s", flush=True
+            )
+        if options.write:
+            (options.source / name).write_text(outcome.text, encoding="utf-8")
+        for difference in outcome.differences:
+            if options.write and "Traceback" not in difference:
+                continue
+            failed += 1
+            print(f"{name}: {difference}")
+    print(f"{n_blocks} blocks were run, {failed} differ")
+    sys.exit(bool(failed))
+
+
+def run_page(page: Path) -> Outcome:
+    """Run the blocks of a page, and put the pictures they draw beside it."""
+    text = page.read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    parts: list[str] = []
+    differences: list[str] = []
+    at = n_blocks = 0
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for block in BLOCK.finditer(text):
+            if block.start() < at or block["language"] not in ("python", "console"):
+                continue
+            n_blocks += 1
+            shape = block["mark"] is not None
+            if block["language"] == "console":
+                body = console(block["body"])
+                old, new = block["body"], body
+                replaced = (block.start("body"), block.end("body"), body)
+            else:
+                shown = FOLLOWS.match(text, block.end())
+                new = python(block["body"], names, page.name)
+                old = shown["body"] if shown else ""
+                shape = shape or bool(shown and shown["mark"])
+                place = shown.span("body") if shown else (block.end(), block.end())
+                added = new if shown or not new else f"\n```text\n{new}```\n"
+                replaced = (*place, added)
+            if not equal(old, new, shape=shape):
+                differences.append(f"expected\n{old}\ngot\n{new}")
+            elif not (shape and old == new):
+                replaced = (*replaced[:2], text[replaced[0] : replaced[1]])
+            parts += [text[at : replaced[0]], replaced[2]]
+            at = replaced[1]
+        for picture in Path().glob("*.png"):
+            shutil.copy(picture, page.parent)
+    return Outcome(n_blocks, "".join([*parts, text[at:]]), differences)
+
+
+def python(code: str, names: dict[str, Any], page: str) -> str:
+    """Run a block; return what it printed."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            exec(compile(code, page, "exec"), names)
+        except Exception:
+            traceback.print_exc(file=out)
+    return out.getvalue()
+
+
+def console(body: str) -> str:
+    """Run the commands of a transcript; return the transcript with their outputs."""
+    done: list[str] = []
+    for entry in re.split(r"^(?=\$ )", body, flags=re.M):
+        line, _, shown = entry.partition("\n")
+        words = shlex.split(line[2:], comments=True)
+        output = shown
+        if words[:1] == ["cat"] and not Path(words[1]).exists():
+            Path(words[1]).write_text(shown)
+        elif words[:1] == ["vaexprs"]:
+            ran = subprocess.run(
+                [sys.executable, "-m", "vaexprs", *words[1:]], capture_output=True, text=True,
+                env=os.environ | {"COLUMNS": "80"},
+            )  # fmt: skip
+            output = ran.stdout + (ran.stderr if ran.returncode else "")
+        done.append(f"{line}\n{output}" if line else "")
+    return "".join(done)
+
+
+def equal(old: str, new: str, *, shape: bool) -> bool:
+    """Return whether two outputs agree, ``...`` in the old standing for any lines."""
+    pattern = r".*".join(
+        re.escape(plain(part, shape=shape)) for part in re.split(r"^\.\.\.$", old, flags=re.M)
+    )
+    return re.fullmatch(pattern.replace(r"\ ", " "), plain(new, shape=shape), re.S) is not None
+
+
+def plain(text: str, *, shape: bool) -> str:
+    """Return a text without what may differ."""
+    lines = []
+    for line in text.splitlines():
+        line = HASH.sub("HASH", line)
+        if shape or re.match(r"\W*seconds\b", line):
+            line = NUMBER.sub("N", line)
+        lines.append(re.sub(r"[ ─-]+", " ", line).strip())
+    return "\n".join(line for line in lines if line)
+
+
+if __name__ == "__main__":
+    main()
