@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vaexprs.data.open import OpenCells
+from vaexprs.data.opened import OpenCells
 from vaexprs.data.scale import scale_of
 from vaexprs.errors import DataError
 

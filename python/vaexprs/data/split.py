@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.checks import real, whole
-from vaexprs.data.open import OpenCells
+from vaexprs.data.opened import OpenCells
 from vaexprs.errors import ConditionError, DataError, near_matches
 
 

@@ -171,7 +171,7 @@ def _comparable(
         choice = matching_choice(real, given, made=made.X)
         if choice.reason is not None:
             _log.info("plot_aug: %s", choice.reason)
-    where = {"layer": choice.layer, "raw": choice.raw}
+    where: dict[str, Any] = {"layer": choice.layer, "raw": choice.raw}
     true = align(read_cells(real, name="real", labels=real_labels, **where, **drawn), made)
     chosen = choose_scale(true, scale)
     return rescale(true, chosen), rescale(made, chosen), chosen

@@ -170,7 +170,7 @@ def _read(source: Any, layer: str | None, scale: str, seed: int) -> list[Cells]:
         choice = Choice(layer if number == 0 or layer in part.layers else None)
         if layer is None and number == 0 and panels and scale == "auto":
             choice = matching_choice(part, opened[1], made=panels[0].X)
-        where = {"layer": choice.layer, "raw": choice.raw}
+        where: dict[str, Any] = {"layer": choice.layer, "raw": choice.raw}
         cells = read_cells(part, name=str(name), max_cells=_LOOKED_AT, seed=seed, **where)
         if name is None:
             found = cells.obs["source"].astype(str).unique() if "source" in cells.obs else []

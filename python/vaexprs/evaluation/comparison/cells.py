@@ -11,7 +11,8 @@ import scipy.sparse as sp
 
 from vaexprs.data import ExpressionData, read_expression
 from vaexprs.data.matching import Choice, matching_choice
-from vaexprs.data.open import OpenCells, open_cells
+from vaexprs.data.open import open_cells
+from vaexprs.data.opened import OpenCells
 from vaexprs.data.scale import scale_of, to_log
 from vaexprs.errors import ConditionError, DataError
 from vaexprs.evaluation.arrays import Array, Matrix
@@ -113,8 +114,8 @@ def read_cells(
     cells = {
         name: _cells(name, side, keys, donor_key, chosen, notes) for name, side in data.items()
     }
-    train, made, test = cells["real_train"], cells["generated"], cells.get("real_test")
-    return Evaluated(train, made, test, genes, chosen, tuple(notes))
+    compared = cells["real_train"], cells["generated"], cells.get("real_test")
+    return Evaluated(*compared, genes, chosen, tuple(notes))
 
 
 def _opened(name: str, data: Any) -> OpenCells:
