@@ -12,8 +12,7 @@ from vaexprs.cli.demo import demo
 from vaexprs.cli.evaluate import evaluate
 from vaexprs.cli.fit import fit
 from vaexprs.cli.generate import generate, merge
-from vaexprs.cli.inspect import inspect
-from vaexprs.cli.models import models
+from vaexprs.cli.inspect import inspect, models
 from vaexprs.cli.plot import plot
 from vaexprs.cli.split import split
 

@@ -38,14 +38,8 @@ def demo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = [f"{name}.png" for name in ("architecture", "history", "pca", "umap", "heatmap")]
-    for name in (
-        "real.h5ad",
-        "model.onnx",
-        "generated.h5ad",
-        "report.html",
-        "scores.json",
-        *figures,
-    ):
+    files = ["real.h5ad", "model.onnx", "generated.h5ad", "report.html", "scores.json"]
+    for name in files + figures:
         check_output(folder / name, overwrite=overwrite)
     if train is None:
         train = _has("torch", "onnx", "safetensors", "anndata")
@@ -60,11 +54,9 @@ def _trained(folder: Path, n_cells: int, seed: int) -> dict[str, Path]:
     from vaexprs.exprs import gen_exprs
     from vaexprs.training import fit_vae
 
-    made = {
-        "real cells": folder / "real.h5ad",
-        "artifact": folder / "model.onnx",
-        "generated cells": folder / "generated.h5ad",
-    }
+    names = {"real cells": "real.h5ad", "artifact": "model.onnx"}
+    made = {what: folder / name for what, name in names.items()}
+    made["generated cells"] = folder / "generated.h5ad"
     cells = simulate_counts(1600, 1000, cell_types=5, rare=0.02, median_library=1000, seed=seed)
     real, unseen = cells[:1200].copy(), cells[1200:].copy()
     types, batches = (real.obs[key].nunique() for key in ("cell_type", "batch"))
@@ -129,14 +121,8 @@ def _scores(folder: Path, real: Any, generated: Any, unseen: Any, seed: int) -> 
     from vaexprs.evaluation import evaluate
 
     note("scoring generated cells beside real-vs-real controls")
-    report = evaluate(
-        real,
-        generated,
-        real_test=unseen,
-        condition_keys=["cell_type", "batch"],
-        n_trees=100,
-        seed=seed,
-    )
+    keys = ["cell_type", "batch"]
+    report = evaluate(real, generated, real_test=unseen, condition_keys=keys, seed=seed)
     made = {"report": folder / "report.html", "scores": folder / "scores.json"}
     report.to_html(made["report"], overwrite=True)
     report.to_json(made["scores"], overwrite=True)

@@ -70,22 +70,11 @@ def evaluate(
 
     with _progress(quiet=quiet) as progress:
         report = run_report(
-            real,
-            generated,
-            real_test=test,
-            condition_keys=condition_key or (),
-            donor_key=donor_key,
-            layer=layer,
-            output=output,
-            json=scores,
-            attach=attach,
-            overwrite=overwrite,
-            n_trees=n_trees,
-            max_cells=max_cells,
-            seed=seed,
-            n_jobs=n_jobs,
+            real, generated, real_test=test, condition_keys=condition_key or (),
+            donor_key=donor_key, layer=layer, output=output, json=scores, attach=attach,
+            overwrite=overwrite, n_trees=n_trees, max_cells=max_cells, seed=seed, n_jobs=n_jobs,
             progress=progress,
-        )
+        )  # fmt: skip
     if as_json:
         print_json(report.to_dict())
         return
@@ -107,11 +96,10 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, float], None]]:
         yield lambda step, share: note(f"{share:4.0%} {step}")
     else:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
-        columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
-        with Progress(
-            *columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True
-        ) as bar:
+        percent, step = "{task.percentage:3.0f} %", "{task.description}"
+        columns = (BarColumn(), percent, TimeElapsedColumn(), step)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=1.0)
             yield lambda step, share: bar.update(task, completed=share, description=step)

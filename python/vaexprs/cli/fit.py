@@ -96,26 +96,12 @@ def fit(
         )
     started = time.perf_counter()
     vae = fit_vae(
-        data,
-        condition_keys=condition_key,
-        layer=layer,
-        raw=raw,
-        missing=missing,
-        drop_empty=drop_empty,
-        likelihood=likelihood,
-        n_latent=n_latent,
-        hidden=widths,
-        kl_weight=kl_weight,
-        kl_warmup=kl_warmup,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        validation_split=validation_split,
-        patience=patience or None,
-        seed=seed,
-        device=device,
-        progress=not quiet,
-    )
+        data, condition_keys=condition_key, layer=layer, raw=raw, missing=missing,
+        drop_empty=drop_empty, likelihood=likelihood, n_latent=n_latent, hidden=widths,
+        kl_weight=kl_weight, kl_warmup=kl_warmup, epochs=epochs, batch_size=batch_size,
+        learning_rate=learning_rate, validation_split=validation_split, patience=patience or None,
+        seed=seed, device=device, progress=not quiet,
+    )  # fmt: skip
     writers: list[tuple[Path | None, Callable[[Path], object]]] = [
         (output, lambda partial: vae.export(partial, precision=precision)),
         (save, vae.save),

@@ -1,8 +1,9 @@
-"""``vaexprs inspect``: everything an artifact promises."""
+"""``vaexprs inspect``, everything an artifact promises, and ``vaexprs models``, which there are."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,28 @@ if TYPE_CHECKING:
 
 #: Rows of the table of combinations; with more, only the largest are shown.
 _MAX_ROWS = 60
+
+
+def models(*, as_json: AsJson = False) -> None:
+    """List the shipped artifacts, which other commands take by name."""
+    from vaexprs.artifact import load_artifact
+    from vaexprs.artifact.shipped import shipped_artifacts
+
+    found = {}
+    for name, path in shipped_artifacts().items():
+        spec = load_artifact(path).spec
+        found[name] = {
+            "path": str(path),
+            "bytes": path.stat().st_size,
+            "n_genes": spec.n_genes,
+            "likelihood": spec.likelihood,
+            **{f"condition {key.name}": list(key.categories) for key in spec.conditions.keys},
+        }
+    if as_json:
+        print_json(found)
+    else:
+        for name, facts in found.items():
+            say("\n".join([name, *rows(facts, indent="  ")]))
 
 
 def inspect(
@@ -57,17 +80,14 @@ def _everything(artifact: Artifact) -> dict[str, Any]:
     from vaexprs.spec import write_metadata
 
     spec = artifact.spec
-    metadata = {
-        name.removeprefix("vaexprs."): json.loads(value)
-        for name, value in write_metadata(spec).items()
-    }
+    entries = write_metadata(spec).items()
     return {
         "file": _file_facts(artifact),
         "n_genes": spec.n_genes,
         "n_conditions": spec.conditions.n_conditions,
         "inputs": spec.inputs,
         "outputs": list(spec.outputs),
-        **metadata,
+        **{name.removeprefix("vaexprs."): json.loads(value) for name, value in entries},
     }
 
 
@@ -115,9 +135,7 @@ def _conditions(conditions: Conditions) -> dict[str, dict[str, Any]]:
             for code, category in enumerate(key.categories)
         }
     if len(conditions.keys) > 1:
-        possible = 1
-        for key in conditions.keys:
-            possible *= len(key.categories)
+        possible = math.prod(len(key.categories) for key in conditions.keys)
         seen = len(conditions.n_cells)
         title = f"combinations: training cells ({seen:,} seen of {possible:,} possible"
         largest = sorted(range(seen), key=lambda row: -conditions.n_cells[row])[:_MAX_ROWS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,36 +71,21 @@ def plot(
     require("matplotlib", extra="plot", purpose="Drawing a figure")
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_vae
 
-    if Path(source).suffix in (".h5ad", ".zarr"):
-        if real is None:
-            raise DataError(
-                "generated cells are drawn beside real ones: name the real cells with --real."
-            )
-        if method.casefold() == "heatmap":
-            figure = plot_heatmap(
-                {"real": str(real), "generated": source},
-                groupby=color or "auto",
-                layer=layer,
-                n_genes=n_top_genes,
-                title=title,
-                figsize=figsize,
-                seed=seed,
-            )
-        else:
-            figure = plot_aug(
-                source,
-                method,
-                real=str(real),
-                color=color,
-                layout=layout,  # type: ignore[arg-type]
-                layer=layer,
-                n_top_genes=n_top_genes or 2000,
-                title=title,
-                figsize=figsize,
-                seed=seed,
-            )
+    look: dict[str, Any] = {"title": title, "figsize": figsize}
+    if Path(source).suffix not in (".h5ad", ".zarr"):
+        figure = plot_vae(source, **look)
+    elif real is None:
+        raise DataError(
+            "generated cells are drawn beside real ones: name the real cells with --real."
+        )
+    elif method.casefold() == "heatmap":
+        sides = {"real": str(real), "generated": source}
+        look |= {"groupby": color or "auto", "n_genes": n_top_genes, "layer": layer, "seed": seed}
+        figure = plot_heatmap(sides, **look)
     else:
-        figure = plot_vae(source, title=title, figsize=figsize)
+        look |= {"color": color, "layout": layout, "layer": layer, "seed": seed}
+        look["n_top_genes"] = n_top_genes or 2000
+        figure = plot_aug(source, method, real=str(real), **look)
     with whole_file(output, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=dpi)
     facts({"output": str(output)}, as_json=as_json)
