@@ -21,6 +21,8 @@ from vaexprs.generation.generator import Generator
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "artifact" / "golden"
 onnxruntime.set_default_logger_severity(4)
+#: In float32 a weight of this size leaves no more than three digits of what is added to it.
+WIPES_OUT = 1e4
 NUMBERS = (
     0.0,
     -0.0,
@@ -173,6 +175,9 @@ def _check_draws(spec: Any, block: Any) -> None:
 
 def _check_means(data: bytes, spec: Any, block: Any) -> None:
     assert np.isfinite(block.X).all(), "a mean is not finite"
+    weights = map(numpy_helper.to_array, onnx.load_from_string(data).graph.initializer)
+    if any(np.abs(array.astype(np.float64)).max(initial=0.0) > WIPES_OUT for array in weights):
+        return  # the order of additions decides the result, and a reader may choose it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
