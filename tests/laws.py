@@ -69,6 +69,26 @@ def _nb(mean: Any, inverse_dispersion: Any = 1.0) -> Any:
     return stats.nbinom(inverse_dispersion, inverse_dispersion / (inverse_dispersion + mean))
 
 
+class _Rectified:
+    """A normal law with 0 in place of what is below."""
+
+    def __init__(self, mean: Any, scale: Any) -> None:
+        from scipy import stats
+
+        self.normal, self.ratio, self.scale = stats.norm(mean, scale), mean / scale, scale
+
+    def logpdf(self, x: Array) -> Array:
+        return np.where(x > 0, self.normal.logpdf(x), self.normal.logcdf(0))
+
+    def stats(self, moments: str) -> tuple[Any, Any]:
+        from scipy.stats import norm
+
+        above, density = norm.cdf(self.ratio), norm.pdf(self.ratio)
+        first = self.ratio * above + density
+        second = (self.ratio**2 + 1) * above + self.ratio * density
+        return self.scale * first, self.scale**2 * (second - first**2)
+
+
 def _law(name: str) -> Callable[..., Any]:
     def make(**outputs: Any) -> Any:
         from scipy import stats
@@ -103,6 +123,11 @@ LAWS: dict[str, TestLaw] = {
     "gaussian": TestLaw(
         {"mean": [-3.0, 0.0, 20.0], "scale": [0.1, 2.0]}, [-4.0, 0.0, 21.5], _law("gaussian"),
         lambda X, rng: np.log1p(X) + rng.normal(0, 0.1, X.shape),
+        discrete=False,
+    ),
+    "rectified_gaussian": TestLaw(
+        {"mean": [-3.0, 0.0, 20.0], "scale": [0.5, 2.0]}, [0.0, 0.1, 21.5], _Rectified,
+        lambda X, rng: np.maximum(np.log1p(X) + rng.normal(0, 0.1, X.shape), 0),
         discrete=False,
     ),
     "poisson": TestLaw({"mean": MEANS}, COUNTS, _law("poisson"), _counts),

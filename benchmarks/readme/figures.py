@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anndata
 
-from vaexprs import fit_vae, gen_exprs, plot_aug, plot_heatmap, plot_vae
+from vaexprs import fit_vae, gen_exprs, plot_aug, plot_vae
 from vaexprs.datasets import simulate_groups
 
 FIGURES = Path(__file__).parents[2] / "docs" / "pictures"
@@ -30,10 +30,12 @@ def main() -> None:
     save("architecture", plot_vae("pbmc_ifnb"))
 
     groups = simulate_groups(seed=1)
-    vae = fit_vae(groups, condition_keys="group", seed=1)
-    made = gen_exprs(vae, groups.n_obs, seed=1)
-    both = {"real": groups, "generated": made}
-    save("heatmap", plot_heatmap(both, groupby="group", scale="log"))
+    vae = fit_vae(
+        groups, likelihood="bernoulli", encoder=[(512, "relu")],
+        decoder=[(512, "relu"), (1000, "sigmoid")], epochs=100, batch_size=32,
+        validation_split=0.5, patience=10, seed=1,
+    )  # fmt: skip
+    save("augmented", plot_aug(gen_exprs(vae, 100), "PCA", real=groups))
 
     yan = anndata.read_h5ad(data / "yan.h5ad")
     vae = fit_vae(yan, condition_keys="cell_type", seed=1)

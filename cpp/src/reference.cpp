@@ -35,6 +35,11 @@ float gaussian(Site site, float mean, float scale) {
     return mean + scale * tiled_normal(site, Purpose::observation);
 }
 
+float rectified_gaussian(Site site, float mean, float scale) {
+    const float value = gaussian(site, mean, scale);
+    return value > 0.0f ? value : 0.0f;
+}
+
 float poisson(Site site, float mean) {
     const double count = mean > kLargeMean
                              ? draw_poisson(site, mean)

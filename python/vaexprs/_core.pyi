@@ -187,14 +187,16 @@ def observe(
     Parameters
     ----------
     likelihood
-        ``"bernoulli"``, ``"gaussian"``, ``"poisson"``, ``"nb"``, ``"zinb"`` or ``"zigamma"``.
+        ``"bernoulli"``, ``"gaussian"``, ``"rectified_gaussian"``, ``"poisson"``, ``"nb"``,
+        ``"zinb"`` or ``"zigamma"``.
     outputs
         The parameters in the likelihood's order. The mean is ``(n_cells, n_genes)``, the others
         are that, ``(1, n_genes)`` or ``(n_genes,)``.
     streams
         Keys of the random streams of the cells, ``(n_cells,)``; all plain if None.
     rounded
-        Round to the nearest integer, ties to even, positive values to at least 1. Not gaussian.
+        Round to the nearest integer, ties to even, positive values to at least 1. Not
+        where values may be negative.
     library, bias
         Library sizes, ``(n_cells,)``, where the first output holds logits: the means are
         ``library * softmax(logits + bias)``, with a bias of ``(n_genes,)``. Laws of counts only.

@@ -65,8 +65,7 @@ def tiny_model(
         ``"gaussian_mixture"`` (for counts: joint with the log library size) or
         ``"standard_normal"`` (for counts: with a log-normal library law).
     observation
-        ``"draw"``, ``"rounded"`` or ``"mean"``; a bernoulli graph with ``"mean"`` folds in a
-        min-max scaling.
+        As in the format; a bernoulli graph folds in a min-max scaling unless it is ``"draw"``.
     mean_library
         About the library size of a cell, in counts.
     quality
@@ -120,6 +119,9 @@ def _spec(
     return GeneratorSpec(
         likelihood=likelihood,
         observation=observation,
+        residual=np.linspace(0.1, 2, n_genes, dtype=np.float32)
+        if observation in ("normal", "rectified")
+        else None,
         n_latent=n_latent,
         var_names=tuple(f"GENE{i + 1}" for i in range(n_genes)),
         conditions=Conditions(
@@ -195,7 +197,7 @@ def _graph(rng: np.random.Generator, spec: GeneratorSpec) -> onnx.GraphProto:
             helper.make_node("Softmax", [logits], ["share"], axis=-1),
             helper.make_node("Mul", ["share", "library"], ["mean"]),
         ]
-    elif spec.likelihood == "gaussian":
+    elif "gaussian" in spec.likelihood:
         nodes.append(helper.make_node("Identity", [logits], ["mean"]))
     elif spec.likelihood == "zigamma":
         nodes.append(helper.make_node("Exp", [logits], ["mean"]))

@@ -240,3 +240,15 @@ def test_entries_are_independent() -> None:
         for a, b in neighbours(np.minimum(x, 4 * mean + 4)):
             correlation = np.corrcoef(a.ravel(), b.ravel())[0, 1]
             assert abs(correlation) < 5.2 * a.size**-0.5
+
+
+def test_rectified_draws_are_normal_ones_cut_off_at_zero() -> None:
+    mean = np.random.default_rng(0).normal(0, 2, (50, 700)).astype(F)
+    scale = np.linspace(0, 3, 700, dtype=F)
+    for instruction_set in _core.instruction_sets():
+        options = {"seed": 7, "instruction_set": instruction_set}
+        normal = _core.sample_gaussian(mean, scale, **options)
+        rectified = _core.sample_rectified_gaussian(mean, scale, **options)
+        assert np.array_equal(rectified, np.maximum(normal, 0))
+        data, _, _ = _core.sample_rectified_gaussian_csr(mean, scale, **options)
+        assert np.array_equal(data, normal[normal > 0])

@@ -264,6 +264,24 @@ def test_values_of_a_bernoulli_model_of_continuous_data_are_its_means(tiny_artif
     assert np.array_equal(draws, means)
 
 
+def test_values_of_a_model_with_residuals_scatter_about_its_means(tiny_artifact: Any) -> None:
+    plain, normal, rectified = (
+        collect(
+            Generator(tiny_artifact(likelihood="bernoulli", observation=observation)).blocks(
+                n_cells=300, seed=2
+            )
+        )["X"]
+        for observation in ("mean", "normal", "rectified")
+    )
+    assert np.array_equal(rectified, np.maximum(normal, 0))
+    noise = (normal - plain).std(0) / np.linspace(0.1, 2, plain.shape[1])
+    # a standard deviation of 300 values has an error of 4 %: five of them, 20 genes
+    np.testing.assert_allclose(noise, 1, atol=0.21)
+    generator = Generator(tiny_artifact(likelihood="bernoulli", observation="rectified"))
+    expected = collect(generator.blocks(n_cells=300, seed=2, return_mean=True))["X"]
+    assert (expected >= np.maximum(plain, 0) - 1e-6).all()
+
+
 def test_rounded_draws_are_those_that_are_not_to_the_nearest_whole_number(
     tiny_artifact: Any,
 ) -> None:

@@ -315,11 +315,18 @@ def test_only_zeros_are_nothing_to_learn_from(tiny):
         fit_vae(np.zeros((10, 4)), **tiny)
 
 
-def test_bernoulli_of_other_values_returns_means(simulated, values_for, tiny):
+def test_bernoulli_of_other_values_adds_the_noise_that_they_have(simulated, values_for, tiny):
     binary = fit_vae(values_for("bernoulli"), **{**tiny, "epochs": 1})
     assert binary.spec.observation == "draw"
     asked = fit_vae(simulated, likelihood="bernoulli", **{**tiny, "epochs": 1})
-    assert asked.spec.observation == "mean"
+    assert asked.spec.observation == "rectified"
+    made, real = gen_exprs(asked, 2000, seed=1).X.toarray(), simulated.X.toarray()
+    assert made.min() == 0
+    varies = real.var(0) > 0
+    assert 0.7 < np.median(made.var(0)[varies] / real.var(0)[varies]) < 1.4
+    scaled = values_for("gaussian").X
+    centred = fit_vae(scaled - scaled.mean(0), likelihood="bernoulli", **{**tiny, "epochs": 1})
+    assert centred.spec.observation == "normal"
 
 
 def test_counts_of_reads_come_back_as_whole_numbers(simulated, tiny):

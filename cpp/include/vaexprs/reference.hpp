@@ -14,6 +14,7 @@ inline constexpr float kLargeMean = 32.0f;
 
 float bernoulli(Site site, float mean);
 float gaussian(Site site, float mean, float scale);
+float rectified_gaussian(Site site, float mean, float scale);
 float poisson(Site site, float mean);
 float nb(Site site, float mean, float inverse_dispersion);
 float zinb(Site site, float mean, float inverse_dispersion, float zero_logits);

@@ -1,4 +1,4 @@
-// Rows of normal values: every entry but exact zeros is kept.
+// Rows of normal values: every entry but exact zeros is kept, or every positive one.
 
 #pragma once
 
@@ -11,7 +11,8 @@
 
 namespace vaexprs::VAEXPRS_ISA {
 
-std::size_t sample_gaussian(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+template <bool rectified>
+std::size_t sample_normal(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     const float *mean = row.parameters[0], *scale = row.parameters[1];
     if (!all_within(mean, row.n_genes, -kLargest, kLargest)) return kBadMean;
     auto* values = reinterpret_cast<float*>(scratch);
@@ -22,12 +23,22 @@ std::size_t sample_gaussian(const ObservationRow& row, SparseRow out, std::uint3
     for (std::uint32_t first = 0; first < row.n_genes; first += kLanes) {
         const U32 gene = lane_numbers() + first;
         const F32 value = load<F32>(values + first);
-        const Compaction kept(bits_of((value != 0.0f) & (gene < row.n_genes)));
+        const auto shown = rectified ? value > 0.0f : value != 0.0f;
+        const Compaction kept(bits_of(shown & (gene < row.n_genes)));
         kept.store(out.columns + n, gene);
         kept.store(out.values + n, value);
         n += kept.count();
     }
     return n;
+}
+
+std::size_t sample_gaussian(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+    return sample_normal<false>(row, out, scratch);
+}
+
+std::size_t sample_rectified_gaussian(const ObservationRow& row, SparseRow out,
+                                      std::uint32_t* scratch) {
+    return sample_normal<true>(row, out, scratch);
 }
 
 }  // namespace vaexprs::VAEXPRS_ISA

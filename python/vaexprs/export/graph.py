@@ -6,7 +6,7 @@ same bytes every time. `DecoderWeights` is the decoder in numbers; `build_model`
 
 ::
 
-    z ──(soft bound)──┬────────────────────────────┐
+    z ──(centre off)──┬────────────────────────────┐
                       ├─ hidden layers ── hidden ──┤
     condition ────────┼────────────────────────────┼─ Concat ─ Gemm ─ function ─ mean, ...
                       └─ membership ───────────────┘               │
@@ -15,6 +15,10 @@ same bytes every time. `DecoderWeights` is the decoder in numbers; `build_model`
 ``membership`` has one column for each combination of categories with enough training cells: 1 for
 cells of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. Other
 combinations have zeros there and get the effects of their keys alone.
+
+A model without conditions may have hidden groups, each with a centre in the latent space. The
+condition is then that of the nearest centre, ``softmax(z @ centres' - |centres|^2 / 2)``, which is
+taken off z; centres lie so far apart that the softmax is 0 or 1.
 """
 
 from __future__ import annotations
@@ -83,8 +87,8 @@ class DecoderWeights:
         z and the condition side by side.
     heads
         By name; the table of likelihoods says which, and their functions.
-    bound
-        Soft bound of each latent, ``(n_latent,)``: ``bound * tanh(z / bound)``; None for none.
+    centres
+        Of hidden groups, ``(n_groups, n_latent)``; None for none.
     ceiling
         Largest logit of each gene, ``(n_genes,)``; None for none.
     member
@@ -99,7 +103,7 @@ class DecoderWeights:
 
     layers: tuple[tuple[Array, Array, str], ...]
     heads: Mapping[str, Head]
-    bound: Array | None = None
+    centres: Array | None = None
     ceiling: Array | None = None
     member: Array | None = None
     embedding: Array | None = None
@@ -204,11 +208,16 @@ def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -
     """Write the blocks of features that heads use, and return their names in the graph."""
     used = {block for head in weights.heads.values() for block in head.weight}
     features = {"z": "z"}
-    if weights.bound is not None:
-        bound = builder.weight("bound", weights.bound.reshape(1, -1))
-        ratio = builder.node("Div", ["z", bound], "z.ratio")
-        squashed = builder.node("Tanh", [ratio], "z.squashed")
-        features["z"] = builder.node("Mul", [squashed, bound], "z.bounded")
+    if weights.centres is not None:
+        centres = weights.centres
+        towards = builder.weight("centres.transposed", centres.T)
+        level = builder.weight("centres.level", -0.5 * (centres**2).sum(axis=1))
+        near = builder.node("Gemm", ["z", towards, level], "group.logits")
+        features["condition"] = builder.node("Softmax", [near], "group", axis=-1)
+        place = builder.node(
+            "MatMul", ["group", builder.weight("centres", centres)], "group.centre"
+        )
+        features["z"] = builder.node("Sub", ["z", place], "z.within")
     if spec.conditions.keys:
         features["condition"] = "condition"
         if "embedded" in used:

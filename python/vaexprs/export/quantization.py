@@ -219,7 +219,7 @@ def _error(
     names = list(spec.outputs)
     runs = (_computed(m, names, spec, _ERROR_CELLS, seed=1) for m in (model, quantized))
     for exact, rounded in zip(*runs, strict=True):
-        a, b = spec.law.expected(exact), spec.law.expected(rounded)
+        a, b = (spec.value_law.expected(spec.parameters(run)) for run in (exact, rounded))
         difference += ((b - a) ** 2).sum(axis=0, dtype=np.float64)
         size += (a**2).sum(axis=0, dtype=np.float64)
         drift += (b - a).sum(axis=0, dtype=np.float64)

@@ -118,8 +118,9 @@ def draw(
     """Draw the values of consecutive cells from the likelihood.
 
     Where ``spec.observation`` is ``"mean"`` the mean is the value and nothing is drawn; where it is
-    ``"rounded"``, draws are rounded to whole numbers, positive ones to at least 1. Counts of a
-    model with a normalisation become values by it.
+    ``"rounded"``, draws are rounded to whole numbers, positive ones to at least 1; ``"normal"`` and
+    ``"rectified"`` add the noise of residuals. Counts of a model with a normalisation become values
+    by it.
 
     Raises
     ------
@@ -128,8 +129,8 @@ def draw(
     """
     if spec.observation == "mean":
         return CSR.from_dense(expected(spec, parameters))
-    data, indices, indptr = spec.law.draw(
-        parameters.arrays, seed=seed, first_cell=first_cell, streams=streams,
+    data, indices, indptr = spec.value_law.draw(
+        spec.parameters(parameters.arrays), seed=seed, first_cell=first_cell, streams=streams,
         rounded=spec.observation == "rounded", library=parameters.library, bias=parameters.bias,
     )  # fmt: skip
     if spec.normalisation is not None:
@@ -143,13 +144,14 @@ def expected(spec: GeneratorSpec, parameters: Parameters) -> NDArray[np.float32]
     Zero inflation counts: E[x] = (1 - sigmoid(zero_logits)) * mean. Where there is a normalisation,
     it is applied to expected counts. Raises as `draw` does.
     """
-    outputs = [parameters.arrays[name] for name in spec.outputs]
+    law, arrays = spec.value_law, spec.parameters(parameters.arrays)
+    outputs = [arrays[name] for name in law.outputs]
     given: dict[str, Any] = {"library": parameters.library, "bias": parameters.bias}
-    if spec.law.sampler is None:
-        mean = _core.means(spec.likelihood, outputs, **given)
+    if law.sampler is None:
+        mean = _core.means(law.name, outputs, **given)
     elif parameters.library is not None:
         mean = _core.means("poisson", outputs[:1], **given)
     else:
         mean = outputs[0].copy()
-    mean = spec.law.expected({**parameters.arrays, "mean": mean})
+    mean = law.expected({**arrays, "mean": mean})
     return mean if spec.normalisation is None else spec.normalisation.of_means(mean)

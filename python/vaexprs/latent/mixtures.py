@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
-__all__ = ["FOLDS", "Mixture", "choose_mixture", "fit_normal"]
+__all__ = ["FOLDS", "Mixture", "choose_mixture", "choose_whole_mixture", "fit_normal"]
 
 Array = NDArray[np.floating[Any]]
 _Fitter = Callable[[Array, int], "Mixture"]
@@ -38,6 +38,8 @@ _MOST_JUDGED, FOLDS = 3000, 3
 #: Cells that the components' common covariance counts for in each, in numbers of dimensions: of
 #: whole and of leading mixtures.
 _STRENGTH, _LEADING_STRENGTH = 10.0, 3.0
+#: Variance that keeps a covariance of scores of variance 1 regular.
+_RIDGE = 1e-6
 #: Steps of expectation-maximisation, and their gain in nats per cell at which they stop.
 _MAX_ITERATIONS, _LEAST_GAIN = 50, 1e-3
 #: Starts of k-means, and steps of each: a start needs no more, expectation-maximisation goes on.
@@ -130,6 +132,21 @@ def choose_mixture(
                 break
     fit, k = best
     return fit(cells, k)
+
+
+def choose_whole_mixture(cells: Array, rng: np.random.Generator) -> Mixture:
+    """Return the mixture of whole components with the highest likelihood of held-out cells."""
+    n, d = cells.shape
+    given = np.cov(cells.T).reshape(d, d) + _RIDGE * np.eye(d)
+    judged = cells if n <= _MOST_JUDGED else rng.permutation(cells)[:_MOST_JUDGED]
+    fold = rng.permutation(len(judged)) % FOLDS
+    scores: list[float] = []
+    for k in range(1, int(np.clip(n // _CELLS_OF_WHOLE, 1, _WHOLE[-1])) + 1):
+        fits = [_fit_whole(judged[fold != f], k, given, d, rng) for f in range(FOLDS)]
+        scores.append(sum(fit.score(judged[fold == f]) for f, fit in enumerate(fits)))
+        if max(scores) > max(scores[-2:]):
+            break
+    return _fit_whole(cells, int(np.argmax(scores)) + 1, given, d, rng)
 
 
 def _shrunk(centred: Array, given: Array, strength: float) -> Array:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaexprs.errors import ArtifactError
 from vaexprs.spec.conditions import Conditions, name_problem
@@ -21,6 +22,8 @@ from vaexprs.spec.normalisation import Normalisation
 FORMAT_VERSION = 1
 #: First characters of the names of our metadata entries.
 PREFIX = "vaexprs."
+#: Laws of values whose noise is told in the metadata, by `GeneratorSpec.observation`.
+_RESIDUALS = {"normal": "gaussian", "rectified": "rectified_gaussian"}
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,13 @@ class GeneratorSpec:
         Name of the law of an expression value given the outputs of the graph.
     observation
         ``"draw"``: a value is drawn from the likelihood. ``"rounded"``: it is then rounded to a
-        whole number, a positive one to at least 1; ``zigamma`` models of read counts. ``"mean"``:
-        the mean itself is the value, for ``bernoulli`` models of data that are not binary, whose
-        cross-entropy is no law of the values.
+        whole number, a positive one to at least 1; ``zigamma`` models of read counts. The others
+        are of ``bernoulli`` models of data that are not binary, whose cross-entropy is no law of
+        the values. ``"normal"``: the value is the mean with normal noise. ``"rectified"``: and 0
+        where that is below. ``"mean"``: it is the mean itself.
+    residual
+        Standard deviation of the noise of each gene, ``(n_genes,)``, float32, for ``"normal"`` and
+        ``"rectified"``; else None.
     normalisation
         How drawn counts become values, for models that were trained on normalised values, or
         how draws >= 0 are scaled to a common sum; None where draws are the values.
@@ -65,6 +72,7 @@ class GeneratorSpec:
     prior: Prior
     library: LibraryLaw | None
     observation: Observation = "draw"
+    residual: NDArray[np.float32] | None = None
     normalisation: Normalisation | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     architecture: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +87,7 @@ class GeneratorSpec:
         if self.prior.kind != "standard_normal":
             _check_mixture(self.prior, self.n_latent, n_groups)
         _check_library(self, n_groups)
+        _check_residual(self)
         if self.normalisation is not None:
             _check_normalisation(self.normalisation, self.law)
 
@@ -99,6 +108,16 @@ class GeneratorSpec:
     def law(self) -> Likelihood:
         """The row of the likelihood in the table."""
         return likelihood_named(self.likelihood)
+
+    @property
+    def value_law(self) -> Likelihood:
+        """The law of values given `parameters`: the likelihood's own, or that of residuals."""
+        return likelihood_named(_RESIDUALS.get(self.observation, self.likelihood))
+
+    def parameters(self, outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
+        """Return the outputs of the graph by name, with the scale of residuals."""
+        given = {} if self.residual is None else {"scale": self.residual[None]}
+        return {**outputs, **given}
 
     @property
     def is_counts(self) -> bool:
@@ -231,6 +250,18 @@ def _check_library(spec: GeneratorSpec, n_groups: int) -> None:
     ordered = (library.minimum >= 0).all() and (library.maximum >= library.minimum).all()
     _require(ordered, "library", "bounds must satisfy 0 <= minimum <= maximum")
     _require((library.scale >= 0).all(), "library.scale", "must not be negative")
+
+
+def _check_residual(spec: GeneratorSpec) -> None:
+    scale = spec.residual
+    _require(
+        (scale is not None) == (spec.observation in _RESIDUALS),
+        "residual",
+        f"must be given for the observations {', '.join(map(repr, _RESIDUALS))} and for no other",
+    )
+    if scale is not None:
+        fits = scale.shape == (spec.n_genes,) and np.isfinite(scale).all() and (scale >= 0).all()
+        _require(fits, "residual.scale", f"expected {spec.n_genes} finite values >= 0")
 
 
 def _check_normalisation(normalisation: Normalisation, law: Likelihood) -> None:

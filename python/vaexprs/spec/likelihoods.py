@@ -6,6 +6,7 @@ kernel to the C++ core (or a `sampler`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -18,7 +19,7 @@ from vaexprs.errors import ArgumentError, near_matches
 
 Array = NDArray[np.float32]
 Csr = tuple[Array, NDArray[np.int32], NDArray[np.int64]]
-Observation = Literal["draw", "rounded", "mean"]
+Observation = Literal["draw", "rounded", "mean", "normal", "rectified"]
 Function = Literal["softmax", "exp", "sigmoid", "linear"]
 Support = Literal["real", "nonnegative", "counts"]
 
@@ -41,6 +42,18 @@ def _zero_inflated_mean(outputs: Mapping[str, Array]) -> Array:
     # 1 - sigmoid(a), written with tanh, which does not overflow
     mean: Array = outputs["mean"] * (0.5 - 0.5 * np.tanh(0.5 * outputs["zero_logits"]))
     return mean
+
+
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+
+
+def _rectified_mean(outputs: Mapping[str, Array]) -> Array:
+    """Return ``mean * Phi(r) + scale * phi(r)`` with ``r = mean / scale``."""
+    mean = outputs["mean"].astype(np.float64)
+    scale = np.maximum(outputs["scale"], np.finfo(np.float32).tiny)
+    r = mean / scale
+    above = 0.5 * _erfc(-r / np.sqrt(2)).astype(np.float64)
+    return (mean * above + scale * np.exp(-0.5 * r * r) / np.sqrt(2 * np.pi)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -143,12 +156,18 @@ LIKELIHOODS: dict[str, Likelihood] = {
         Likelihood(
             "bernoulli", "Bernoulli",
             {"mean": Output("logits", "sigmoid")},
-            support="real", sparse=False, observations=("draw", "mean"),
+            support="real", sparse=False,
+            observations=("draw", "mean", "normal", "rectified"),
         ),
         Likelihood(
             "gaussian", "Gaussian",
             {"mean": Output("logits", "linear"), "scale": Output("log_scale", "exp")},
             support="real", sparse=False,
+        ),
+        Likelihood(
+            "rectified_gaussian", "rectified Gaussian",
+            {"mean": Output("logits", "linear"), "scale": Output("log_scale", "exp")},
+            support="nonnegative", expected=_rectified_mean,
         ),
         Likelihood(
             "poisson", "Poisson",

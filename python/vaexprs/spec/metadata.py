@@ -44,6 +44,7 @@ LIMITS = {
     "conditions": Limit(2**24, 10 * MAX_CONDITIONS),
     "prior": Limit(3 * 2**24, 1000),
     "library": Limit(2**22, 1000),
+    "residual": Limit(2**23, 100),
     **dict.fromkeys(("provenance", "architecture", "precision", "quality"), Limit(2**20, 100_000)),
 }
 _SCALAR = Limit(2**12, 10)
@@ -95,6 +96,8 @@ def write_metadata(spec: GeneratorSpec) -> dict[str, str]:
     }
     if spec.normalisation is not None:
         values["normalisation"] = asdict(spec.normalisation)
+    if spec.residual is not None:
+        values["residual"] = {"scale": _encode(spec.residual)}
     if spec.quality is not None:
         values["quality"] = dict(spec.quality)
     return {
@@ -139,6 +142,9 @@ def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
         prior=_prior(_entry(metadata, "prior", dict)),
         library=None if library is None else _library(library),
         normalisation=_normalisation(metadata),
+        residual=_decode(_entry(metadata, "residual", dict), "scale", "residual", np.float32)
+        if PREFIX + "residual" in metadata
+        else None,
         provenance=_entry(metadata, "provenance", dict),
         architecture=_entry(metadata, "architecture", dict),
         precision=_entry(metadata, "precision", dict),

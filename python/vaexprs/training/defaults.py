@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
+from scipy.special import gammaln
+from scipy.stats import norm
 
 from vaexprs.data import ExpressionData
+from vaexprs.data.scale import scale_of
 from vaexprs.errors import ArgumentError, DataError, DeviceError
 
 __all__ = ["MOST_LATENTS", "choose_device", "choose_latent", "choose_likelihood"]
@@ -20,6 +26,9 @@ _CELLS_OF_LATENT = 8
 _DROPPED, _READS = 0.3, 10
 #: Share of zeros in continuous values from which they are exact zeros and no rounding.
 _FEW_ZEROS = 0.001
+#: Cells that two laws are compared on at most, positive values of genes that take part, steps of
+#: expectation-maximisation, and the least variance of a gene.
+_COMPARED_CELLS, _KNOWN, _EM_STEPS, _TINY = 2000, 10, 50, 1e-12
 
 
 def choose_likelihood(data: ExpressionData) -> tuple[str, str]:
@@ -46,8 +55,75 @@ def choose_likelihood(data: ExpressionData) -> tuple[str, str]:
         return "nb", f"{data.source} holds whole numbers >= 0, as counts are"
     if zeros > _FEW_ZEROS:
         reason = f"{data.source} holds non-negative values that are no counts, {zeros:.0%} zeros"
+        # logged values are left to zigamma: a gene that is on or off has two modes
+        if scale_of(data.X) == "linear" and rectified_gain(data) > 0:
+            return "rectified_gaussian", f"{reason}; they are normal but cut off at zero"
         return "zigamma", reason
     return "gaussian", f"{data.source} holds continuous values without zeros"
+
+
+def rectified_gain(data: ExpressionData) -> float:
+    """Return the gain in likelihood of a rectified normal over a zero-inflated gamma law.
+
+    In nats per value of held-out cells, the median over genes. Each gene has one law, fitted to
+    every other cell.
+    """
+    cells = np.arange(min(data.n_cells, _COMPARED_CELLS))
+    fit, test = (_sums(data.rows(cells[start::2]).astype(np.float64)) for start in (0, 1))
+    seen = fit.n_positive >= _KNOWN
+    if not seen.any():
+        return -np.inf
+    fit, test = fit.of(seen), test.of(seen)
+    return float(np.median(_rectified(fit, test) - _gamma(fit, test)) / max(test.n, 1))
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of each gene over positive values, ``(n_genes,)`` each."""
+
+    n: int  # cells
+    n_positive: Any
+    first: Any
+    second: Any
+    logs: Any
+
+    def of(self, genes: Any) -> _Sums:
+        parts = (self.n_positive, self.first, self.second, self.logs)
+        return _Sums(self.n, *(part[genes] for part in parts))
+
+
+def _sums(x: Any) -> _Sums:
+    logs = np.log(x, out=np.zeros_like(x), where=x > 0)
+    return _Sums(len(x), (x > 0).sum(0), x.sum(0), (x**2).sum(0), logs.sum(0))
+
+
+def _rectified(fit: _Sums, test: _Sums) -> Any:
+    """Return log-likelihoods of genes, fitted by expectation-maximisation (Tobin 1958)."""
+    n_zero = fit.n - fit.n_positive
+    mean = fit.first / fit.n
+    scale = np.sqrt(np.maximum(fit.second / fit.n - mean**2, _TINY))
+    for _ in range(_EM_STEPS):
+        ratio = -mean / scale
+        hazard = np.exp(norm.logpdf(ratio) - norm.logcdf(ratio))
+        below = mean - scale * hazard  # mean of what is below zero, and mean square
+        square = mean**2 + scale**2 - scale * mean * hazard
+        mean = (fit.first + n_zero * below) / fit.n
+        scale = np.sqrt(np.maximum((fit.second + n_zero * square) / fit.n - mean**2, _TINY))
+    apart = test.second - 2 * mean * test.first + test.n_positive * mean**2
+    positive = -0.5 * apart / scale**2 - test.n_positive * np.log(scale * np.sqrt(2 * np.pi))
+    return positive + (test.n - test.n_positive) * norm.logcdf(-mean / scale)
+
+
+def _gamma(fit: _Sums, test: _Sums) -> Any:
+    """Return log-likelihoods of genes, with Minka's (2002) approximation of the shape."""
+    zero = (fit.n - fit.n_positive + 0.5) / (fit.n + 1)
+    mean = fit.first / fit.n_positive
+    gap = np.maximum(np.log(mean) - fit.logs / fit.n_positive, 1e-4)
+    shape = (3 - gap + np.sqrt((gap - 3) ** 2 + 24 * gap)) / (12 * gap)
+    positive = (shape - 1) * test.logs - shape * test.first / mean
+    positive += test.n_positive * (shape * np.log(shape / mean) - gammaln(shape))
+    n_zero = test.n - test.n_positive
+    return positive + n_zero * np.log(zero) + test.n_positive * np.log1p(-zero)
 
 
 def choose_latent(n_cells: int, n_genes: int, most: int = _USUAL_LATENTS) -> int:

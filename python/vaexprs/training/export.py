@@ -46,11 +46,11 @@ def decoder_weights(decoder: Decoder, scaling: Scaling | None) -> DecoderWeights
         if name == "log_scale" and scaling is not None:
             bias = bias + scaling.log_scale_factor
         heads[name] = Head(bias, {block: numpy(value) for block, value in head.weight.items()})
-    bound, ceiling = numpy(decoder.bound), numpy(decoder.ceiling)
+    ceiling = numpy(decoder.ceiling)
     return DecoderWeights(
         layers=layers,
         heads=heads,
-        bound=bound if np.isfinite(bound).all() else None,
+        centres=numpy(decoder.centres) if decoder.shape.hidden_groups else None,
         ceiling=ceiling if np.isfinite(ceiling).all() else None,
         member=numpy(decoder.member),
         embedding=numpy(decoder.embedding) if decoder.shape.embedding else None,

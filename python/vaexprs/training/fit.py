@@ -13,7 +13,7 @@ from vaexprs.data import ExpressionData, read_expression
 from vaexprs.data.recovery import common_sum, counts_of, with_counts
 from vaexprs.errors import ArgumentError
 from vaexprs.spec import GeneratorSpec, Normalisation
-from vaexprs.training.calibration.latent import fit_latent_law
+from vaexprs.training.calibration.latent import fit_latent_law, with_groups_in_z
 from vaexprs.training.calibration.steps import State, calibrated
 from vaexprs.training.defaults import choose_device, choose_likelihood
 from vaexprs.training.inputs.cautions import cautions
@@ -82,7 +82,7 @@ def fit_vae(
         cells x genes values (array, sparse matrix, data frame). It is not changed.
     condition_keys
         Columns of ``obs`` to condition on, such as ``["cell_type", "batch"]``; generation can ask
-        for their categories.
+        for their categories. Without any, kinds of cells that lie apart are found and kept apart.
     labels
         In place of ``obs`` for arrays: one label per cell, or a mapping from names to labels.
     layer
@@ -95,7 +95,9 @@ def fit_vae(
         Leave out cells whose values are all zero, which count likelihoods refuse.
     likelihood
         Law of the values: ``"bernoulli"`` (the cross-entropy of values scaled to 0..1 by each
-        gene's extremes), ``"gaussian"``, ``"poisson"``, ``"nb"``, ``"zinb"``, ``"zigamma"``
+        gene's extremes; values that are not binary then scatter about its mean by normal noise of
+        the data's size), ``"gaussian"``, ``"rectified_gaussian"`` (normal values with 0 in place of
+        what is below), ``"poisson"``, ``"nb"``, ``"zinb"``, ``"zigamma"``
         (non-negative with exact zeros: RPKM, TPM, log-normalised; counts of reads, whose draws are
         rounded to whole numbers), or ``"auto"``, which chooses by the values. Values
         that were made from counts (scaled to a sum per cell, perhaps logged) are fitted as counts,
@@ -217,10 +219,11 @@ def fit_vae(
         spec = GeneratorSpec(
             likelihood=law.name,
             observation=law.observation(data),
+            residual=law.residual(prepared.data),
             normalisation=normalisation,
             n_latent=prepared.n_latent,
             var_names=data.var_names,
-            conditions=data.conditions,
+            conditions=prepared.data.conditions,
             prior=prior,
             library=library,
             provenance=provenance(data, settings),
@@ -230,6 +233,8 @@ def fit_vae(
         if calibrate:
             state = State(vae.decoder, law, *given, spec, everything, scores, seed)
             spec = calibrated(state, report).spec
+        if vae.shape.hidden_groups:
+            spec = with_groups_in_z(spec, vae.decoder)
     return VAEFit(spec, trained.history, trained.interrupted, vae, *given, where)
 
 

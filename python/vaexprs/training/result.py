@@ -122,16 +122,19 @@ class VAEFit:
         anndata = require("anndata", extra="train", purpose="reconstruct")
         pandas = require("pandas", extra="train", purpose="reconstruct")
         cells = self._cells(data, labels, layer)
-        z, law = self._latents(cells, sample, seed), self.spec.law
+        z, law = self._latents(cells, sample, seed), self.spec.value_law
         blocks = []
         for start in range(0, len(cells), ROWS_PER_STEP):
             rows = slice(start, start + ROWS_PER_STEP)
             outputs = decoder_outputs(
-                self.vae.decoder, law, self.scaling, z=z[rows],
-                condition=cells.condition[rows].cpu().numpy(),
+                self.vae.decoder, self.spec.law, self.scaling, z=z[rows],
+                condition=None if cells.hidden is not None else cells.condition[rows].cpu().numpy(),
                 library=cells.log_library[rows].exp().cpu().numpy(),
             )  # fmt: skip
-            mean, scaled = law.expected(outputs).astype(np.float32), self.spec.normalisation
+            mean, scaled = (
+                law.expected(self.spec.parameters(outputs)).astype(np.float32),
+                self.spec.normalisation,
+            )
             blocks.append(mean if scaled is None else scaled.of_means(mean))
         columns: dict[str, Any] = {
             key.name: pandas.Categorical.from_codes(
@@ -220,6 +223,8 @@ class VAEFit:
 
     def _latents(self, cells: Cells, sample: bool, seed: int) -> NDArray[np.float32]:
         mean, log_variance = posterior(self.vae, cells)
+        if cells.hidden is not None:
+            mean = mean + self.vae.decoder.centres.cpu().numpy()[cells.hidden]
         return _core.reparameterize(mean, log_variance, seed=seed) if sample else mean
 
 

@@ -90,7 +90,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             "history": fit["history"],
             "interrupted": fit["interrupted"],
             "vae": _vae(fit["architecture"], _group(tensors, "vae")),
-            "features": Features(fit["feature_kind"], **_arrays(tensors, "features")),
+            "features": Features(
+                fit["feature_kind"],
+                not fit["architecture"]["linear_path"],
+                **_arrays(tensors, "features"),
+            ),
             "scaling": Scaling(**_arrays(tensors, "scaling"))
             if "scaling.shift" in tensors
             else None,

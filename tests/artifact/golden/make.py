@@ -37,6 +37,7 @@ GOLDEN: dict[str, dict[str, Any]] = {
         "observation": "mean",
         "prior": "standard_normal",
     },
+    "residual": {"likelihood": "bernoulli", "observation": "rectified"},
     "lognormal-library": {"likelihood": "poisson", "prior": "standard_normal"},
 }
 

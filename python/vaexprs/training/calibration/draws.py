@@ -21,9 +21,10 @@ from vaexprs.training.network.outputs import decoder_outputs
 
 __all__ = ["Draws"]
 
-#: Draws of a combination: twice its cells, at least 100 for a mean, at most 400, with 12,000 in
-#: all to bound the time, and never below 20.
-_PER_CELL, _FEWEST, _MOST, _IN_ALL, _ALWAYS = 2, 100, 400, 12_000, 20
+#: Draws of a combination: twice its cells, at least 100 for a mean, at most 400. In all 3,000 to
+#: 12,000, for a response and to bound the time, and never below 20 of one.
+_PER_CELL, _FEWEST, _MOST, _ALWAYS = 2, 100, 400, 20
+_FEWEST_IN_ALL, _IN_ALL = 3_000, 12_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class Draws:
     ) -> Draws:
         """Draw from the prior of a spec, more for combinations with more cells."""
         sizes = spec.conditions.n_cells
-        wanted = np.clip(max(_PER_CELL, _PER_CELL * most // _MOST) * sizes, _FEWEST, most)
+        fewest = max(_FEWEST, _FEWEST_IN_ALL // len(sizes))
+        wanted = np.clip(
+            max(_PER_CELL, _PER_CELL * most // _MOST) * sizes, fewest, max(most, fewest)
+        )
         wanted = np.maximum(np.minimum(wanted, _IN_ALL // len(sizes)), _ALWAYS)
         group = np.repeat(np.arange(len(sizes)), wanted)
         inputs = draw_inputs(spec, group, fitting_seed(seed))
@@ -100,17 +104,14 @@ class Draws:
                 self.decoder, spec.law, self.scaling,
                 z=self.z[rows], condition=self.condition[rows], library=self.library[rows, None],
             )  # fmt: skip
-            if spec.observation == "mean":
-                blocks.append(spec.law.expected(outputs))
-                continue
-            data, indices, indptr = spec.law.draw(
-                outputs,
+            data, indices, indptr = spec.value_law.draw(
+                spec.parameters(outputs),
                 seed=fitting_seed(seed),
                 first_cell=start,
                 rounded=spec.observation == "rounded",
             )
             block = sparse.csr_matrix((data, indices, indptr), shape=outputs["mean"].shape)
-            blocks.append(block if spec.law.sparse else block.toarray())
+            blocks.append(block if spec.value_law.sparse else block.toarray())
         if isinstance(blocks[0], np.ndarray):
             return np.concatenate(blocks)
         return sparse.vstack(blocks, format="csr")

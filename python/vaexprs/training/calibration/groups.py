@@ -44,6 +44,7 @@ class Grouping:
         """Cells of each group, ``(n_groups, 1)``."""
         return np.bincount(self.cells, minlength=self.n_groups)[:, None]
 
+    @torch.no_grad()
     def moments(
         self,
         draws: Draws,

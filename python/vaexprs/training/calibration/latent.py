@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
 from vaexprs import _core
 from vaexprs.data import ExpressionData
 from vaexprs.latent.draws import fitting_seed
 from vaexprs.latent.fit import fit_library, fit_prior
-from vaexprs.spec import LibraryLaw, Prior
+from vaexprs.latent.hidden_groups import gather
+from vaexprs.spec import Conditions, GeneratorSpec, LibraryLaw, Prior
 from vaexprs.training.inputs.batches import Cells, posterior
-from vaexprs.training.network.model import VAE
+from vaexprs.training.network.model import VAE, Decoder
 
 __all__ = ["fit_latent_law"]
 
@@ -20,17 +24,21 @@ def fit_latent_law(
 ) -> tuple[Prior, LibraryLaw | None]:
     """Return the prior and, for counts, the library law of cells given in parts and together.
 
-    The prior is fitted to one draw from the posterior of each cell.
+    The prior is fitted to one draw from the posterior of each cell; of a plain stack, whose
+    posteriors are far wider than kinds of cells after a short training, to the means. What they
+    lack is made up for by the calibration.
     """
     posteriors = [posterior(vae, part) for part in parts]
     mean, log_variance = (np.concatenate(both) for both in zip(*posteriors, strict=True))
-    z = _core.reparameterize(mean, log_variance, seed=fitting_seed(seed, 1))
+    features, z = parts[0].features, mean
+    if not features.reads_genes:
+        z = _core.reparameterize(mean, log_variance, seed=fitting_seed(seed, 1))
     conditions = data.conditions
     n_groups, counts = len(conditions.n_cells), vae.shape.reads_library
     # latents start as scores of variance 1, which move expression by the scores' deviation
     importance = np.ones(z.shape[1])
-    scale = parts[0].features.score_scale
-    if scale is not None:
+    if not features.reads_genes:
+        scale = features.score_scale
         importance[:] = scale.min()
         importance[: len(scale)] = scale[: len(importance)]
     prior = fit_prior(
@@ -44,3 +52,15 @@ def fit_latent_law(
         importance,
     )
     return prior, fit_library(data.library, data.group, n_groups) if counts else None
+
+
+def with_groups_in_z(spec: GeneratorSpec, decoder: Decoder) -> GeneratorSpec:
+    """Return the spec of a model whose only condition is a hidden group, without conditions.
+
+    The decoder reads the group from z from now on.
+    """
+    n_cells = spec.conditions.n_cells
+    centres, prior, library = gather(spec.prior, spec.library, n_cells)
+    decoder.centres.copy_(torch.from_numpy(centres))
+    alone = Conditions((), np.zeros((1, 0), np.int32), n_cells.sum(keepdims=True))
+    return replace(spec, conditions=alone, prior=prior, library=library)

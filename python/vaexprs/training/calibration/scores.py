@@ -21,10 +21,9 @@ __all__ = ["match_scores"]
 Array = NDArray[np.float64]
 
 #: Factors by which the variance along a direction may move in one round.
-_LIMITS = (0.3, 2.0)
-#: Singular values below a tenth of the largest are not inverted: scores that hardly respond to z
-#: would move it far.
-_LEAST_RESPONSE = 0.1
+_LIMITS = (0.1, 2.0)
+#: Variance of a coordinate that does not vary.
+_TINY = 1e-12
 
 
 def match_scores(
@@ -56,10 +55,9 @@ def match_scores(
     n_groups = len(prior.offsets) - 1
     y, first, second = (group_centred(values, made) for values in (y, first, second))
     real = group_centred(scores, group)
-    slope = np.linalg.lstsq(y, (first + second) / 2, rcond=None)[0]  # (dim y, dim scores)
-    back = np.linalg.pinv(slope, rcond=_LEAST_RESPONSE)  # (dim scores, dim y)
-
     parts = [_covariances(first[made == g], second[made == g]) for g in range(n_groups)]
+    noise = np.average([np.diag(noise) for _, noise in parts], axis=0, weights=np.bincount(made))
+    back = _inverse_response(y, (first + second) / 2, np.sqrt(np.maximum(noise, _TINY) / 2))
     targets = shrunk_covariances(
         [shared + noise for shared, noise in parts],
         np.bincount(made, minlength=n_groups),
@@ -83,6 +81,21 @@ def match_scores(
     return replace(
         prior, means=means.astype(np.float32), tril=np.stack(tril).astype(np.float32), factor=factor
     )
+
+
+def _inverse_response(y: Array, scores: Array, noise: Array) -> Array:
+    """Return the change of y for a change of scores, ``(dim scores, dim y)``.
+
+    Only responses beyond noise are inverted. `noise` is the standard deviation of each score given
+    y, ``(dim scores,)``. Of responses that are noise alone, on orthonormal coordinates and in units
+    of it, no singular value exceeds the sum of the roots of both numbers of dimensions (Davidson
+    and Szarek 2001).
+    """
+    basis, triangle = np.linalg.qr(y)
+    left, size, right = np.linalg.svd(basis.T @ scores / noise, full_matrices=False)
+    known = size > np.sqrt(len(left)) + np.sqrt(len(noise))
+    inverse = (right[known].T / size[known]) @ left[:, known].T @ triangle
+    return inverse / noise[:, None]
 
 
 def _covariances(first: Array, second: Array) -> tuple[Array, Array]:

@@ -46,7 +46,7 @@ class State:
     scaling: Scaling | None
     spec: GeneratorSpec  # with the latent law as it is now
     data: ExpressionData  # all cells, of training and validation
-    scores: NDArray[np.float64] | None  # theirs (and log library sizes), if the encoder reads any
+    scores: NDArray[np.float64]  # theirs, and log library sizes of counts
     seed: int
 
     def draws(self, seed: int = 0, **options: Any) -> Draws:
@@ -59,8 +59,6 @@ Step = Callable[[State], State]
 
 def steps_for(state: State) -> list[Step]:
     """Return the steps that a fit goes through, in order."""
-    if state.scores is None:  # a plain stack: no scores to match
-        return [correct_decoder]
     if state.spec.is_counts:
         return [
             correct_decoder, match_covariance, correct_decoder, match_sizes, correct_decoder,
@@ -86,18 +84,19 @@ def correct_decoder(state: State) -> State:
     for grouping in groupings:
         for _ in range(_ROUNDS if grouping is groupings[-1] else 1):
             state.law.correct_means(state.data, draws, grouping)
-    state.law.correct_dispersions(state.data, draws, groupings)
-    return state
+    residual = state.law.correct_dispersions(state.data, draws, groupings)
+    return (
+        state if residual is None else replace(state, spec=replace(state.spec, residual=residual))
+    )
 
 
 def match_covariance(state: State) -> State:
     """Move the prior until draws vary along principal components as the cells do."""
-    assert state.scores is not None
     for seed in range(_COVARIANCE_ROUNDS):
         draws = state.draws(seed)
         views = []
         for view in (2 * seed, 2 * seed + 1):
-            seen = state.features.inputs(draws.observe(view)).astype(np.float64)
+            seen = state.features.scores(draws.observe(view)).astype(np.float64)
             counts = state.spec.is_counts
             views.append(np.column_stack([seen, np.log(draws.library)]) if counts else seen)
         prior = match_scores(

@@ -37,15 +37,21 @@ class Cells:
     ) -> None:
         self.data, self.features, self.scaling, self.device = data, features, scaling, device
         self.reads_library = reads_library
-        self.condition = torch.from_numpy(data.one_hot()).to(device)
         library = data.library if reads_library else np.ones(data.n_cells)
         self.log_library = torch.from_numpy(np.log(library).astype(np.float32)[:, None]).to(device)
-        if scores is None and features.components is not None:  # few numbers a cell: kept
+        if scores is None:  # few numbers a cell: kept
             steps = range(0, data.n_cells, ROWS_PER_STEP)
-            parts = [features.inputs(data.X[start : start + ROWS_PER_STEP]) for start in steps]
+            parts = [features.scores(data.X[start : start + ROWS_PER_STEP]) for start in steps]
             scores = np.concatenate(parts)
         self.scores = scores
-        self._inputs = None if scores is None else torch.from_numpy(scores).to(device)
+        self._inputs = None if features.reads_genes else torch.from_numpy(scores).to(device)
+        one_hot = data.one_hot()
+        #: Hidden group of each cell, where the model has some and the data do not name them.
+        self.hidden = None
+        if features.group_bias is not None and not data.keys:
+            self.hidden = features.groups(scores)
+            one_hot = np.eye(len(features.group_bias), dtype=np.float32)[self.hidden]
+        self.condition = torch.from_numpy(one_hot).to(device)
 
     def __len__(self) -> int:
         return self.data.n_cells

@@ -77,9 +77,9 @@ class Components:
     signal: Array  # the part of it that genes share; the rest is noise of single genes
     loadings: Array  # change of each gene for one deviation of the signal, as `vectors`
 
-    def n_signal(self) -> int:
-        """Return the number of components before the first that is mostly noise."""
-        noisy = np.flatnonzero(self.signal < _LEAST_SIGNAL * self.total)
+    def n_signal(self, least: float = _LEAST_SIGNAL) -> int:
+        """Return the number of components before the first with a lesser share of signal."""
+        noisy = np.flatnonzero(self.signal < least * self.total)
         return int(noisy[0]) if noisy.size else len(self.total)
 
     def first(self, n: int) -> Components:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
 from vaexprs.data.scale import Scale, to_log
+from vaexprs.latent.hidden_groups import HiddenGroups
 from vaexprs.training.inputs.cross_fitting import Components, cross_fit
 from vaexprs.training.inputs.scaling import Scaling
 
@@ -22,45 +23,57 @@ Array = NDArray[np.float32]
 #: of Adam moves each weight by the learning rate, and a unit by that times this sum: logged RPKM
 #: of 20,000 genes would move it by ten in one step.
 _MOST_INPUT = 300.0
+_IN_UNITS_OF_GENES = ("gene_scale", "offset", "score_scale")
+_SCALES: dict[str, Scale] = {"log_normalised": "counts", "log1p": "linear"}
 #: Rows made dense at a time, to bound memory.
 _ROWS_PER_STEP = 512
 
 
 @dataclass(frozen=True)
 class Features:
-    """A fixed map from expression values to the encoder's input.
+    """A fixed map from expression values to principal-component scores and the encoder's input.
 
-    ``(f(x) - gene_shift) * gene_scale``, or, where there are `components`, scores of unit
-    variance: ``(f(x) * gene_scale @ components - offset) / score_scale``. ``f`` is log1p of
-    counts per 10,000 (``"log_normalised"``), ``"log1p"`` or ``"identity"``.
+    Scores have unit variance: ``(f(x) * gene_scale @ components - offset) / score_scale``. ``f`` is
+    log1p of counts per 10,000 (``"log_normalised"``), ``"log1p"`` or ``"identity"``. The encoder
+    reads the scores, or, where it `reads_genes`, ``(f(x) - gene_shift) * gene_scale``.
     """
 
     kind: FeatureKind
+    reads_genes: bool
     gene_shift: Array  # (n_genes,)
     gene_scale: Array  # (n_genes,)
-    components: Array | None = None  # (n_genes, n_components)
-    offset: Array | None = None  # scores of the mean cell, (n_components,)
-    score_scale: Array | None = None  # deviation of each score over the training cells
+    components: Array  # (n_genes, n_components)
+    offset: Array  # scores of the mean cell, (n_components,)
+    score_scale: Array  # deviation of each score over the training cells
+    group_weight: Array | None = None  # of hidden groups, (n_components, n_groups)
+    group_bias: Array | None = None  # (n_groups,)
 
     @property
     def n_inputs(self) -> int:
         """Number of inputs of the encoder."""
-        return len(self.gene_scale) if self.components is None else self.components.shape[1]
+        return len(self.gene_scale) if self.reads_genes else self.components.shape[1]
+
+    def groups(self, scores: Array) -> NDArray[np.int32]:
+        """Return the hidden group of each cell by its scores, ``(n_cells,)``."""
+        assert self.group_weight is not None
+        assert self.group_bias is not None
+        return HiddenGroups(self.group_weight, self.group_bias).of(scores)
 
     def transform(self, X: Any) -> Any:
         """Return ``f`` of the values, sparse where they are sparse."""
-        scales: dict[str, Scale] = {"log_normalised": "counts", "log1p": "linear"}
-        return to_log(X, scales.get(self.kind, "log"))
+        return to_log(X, _SCALES.get(self.kind, "log"))
 
     def inputs(self, X: Any) -> Array:
         """Return the encoder's input, dense, ``(n_cells, n_inputs)``, float32."""
+        if not self.reads_genes:
+            return self.scores(X)
         values = self.transform(X)
-        if self.components is None:
-            dense = values if isinstance(values, np.ndarray) else values.toarray()
-            return np.asarray((dense - self.gene_shift) * self.gene_scale, dtype=np.float32)
-        assert self.offset is not None
-        assert self.score_scale is not None
-        scores = values @ (self.components * self.gene_scale[:, None]) - self.offset
+        dense = values if isinstance(values, np.ndarray) else values.toarray()
+        return np.asarray((dense - self.gene_shift) * self.gene_scale, dtype=np.float32)
+
+    def scores(self, X: Any) -> Array:
+        """Return the scores of cells, ``(n_cells, n_components)``, float32."""
+        scores = self.transform(X) @ (self.components * self.gene_scale[:, None]) - self.offset
         return np.asarray(scores / self.score_scale, dtype=np.float32)
 
 
@@ -68,41 +81,41 @@ def features_of(
     data: ExpressionData,
     kind: FeatureKind,
     scaling: Scaling | None,
-    n_components: int | None,
+    n_components: int,
     seed: int,
     *,
     at_most: int | None = None,
-) -> tuple[Features, Components | None]:
-    """Return the encoder's features, with components and scores if it reads scores.
+    reads_genes: bool = False,
+) -> tuple[Features, Components]:
+    """Return the features of a fit, with components and scores of the training cells.
 
     Parameters
     ----------
     n_components
-        Number of components, or None for an encoder that reads the genes.
+        Number of components.
     at_most
         Take up to this number of components where the last of `n_components` is still signal.
+    reads_genes
+        Whether the encoder reads genes rather than scores.
     """
     shift = np.zeros(data.n_genes, np.float32)
     scale = np.ones(data.n_genes, np.float32)
     if scaling is not None:
         shift = np.where(scaling.varies, scaling.shift, 0).astype(np.float32)
         scale = np.where(scaling.varies, 1 / scaling.divisor, 0).astype(np.float32)
-    features = Features(kind, shift, scale)
-    if n_components is None:
-        return _bounded(features, data), None
-    values = features.transform(data.X)
+    values = to_log(data.X, _SCALES.get(kind, "log"))
     scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
     most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
     components = cross_fit(scaled, most, seed)
     if at_most is not None and at_most > most and components.n_signal() == most:
         components = cross_fit(scaled, at_most, seed)
         components = components.first(max(most, components.n_signal()))
-    return replace(
-        features,
-        components=components.vectors.astype(np.float32),
+    features = Features(
+        kind, reads_genes, shift, scale, components.vectors.astype(np.float32),
         offset=(components.centre @ components.vectors).astype(np.float32),
         score_scale=np.sqrt(components.total).astype(np.float32),
-    ), components
+    )  # fmt: skip
+    return _bounded(features, data) if reads_genes else features, components
 
 
 def _bounded(features: Features, data: ExpressionData) -> Features:
@@ -113,5 +126,6 @@ def _bounded(features: Features, data: ExpressionData) -> Features:
     for start in range(0, data.n_cells, _ROWS_PER_STEP):
         total += float(np.abs(centred.inputs(data.X[start : start + _ROWS_PER_STEP])).sum())
     mean = total / data.n_cells
-    factor = min(1, _MOST_INPUT / mean) if mean > 0 else 1
-    return replace(centred, gene_scale=features.gene_scale * np.float32(factor))
+    factor = np.float32(min(1, _MOST_INPUT / mean) if mean > 0 else 1)
+    scaled = {name: getattr(centred, name) * factor for name in _IN_UNITS_OF_GENES}
+    return replace(centred, **scaled)

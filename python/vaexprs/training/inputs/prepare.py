@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData, concatenate, read_expression
+from vaexprs.latent.hidden_groups import find_groups
+from vaexprs.spec import ConditionKey
 from vaexprs.training.defaults import MOST_LATENTS, choose_latent
 from vaexprs.training.inputs.batches import Cells, split_cells
 from vaexprs.training.inputs.cross_fitting import Components
@@ -18,6 +20,9 @@ from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import TrainingLaw
 
 __all__ = ["Prepared", "prepare", "read_validation", "together"]
+
+#: Share of signal in the variance of a component from which it tells hidden groups.
+_CLEAR = 0.75
 
 
 @dataclass(frozen=True)
@@ -29,16 +34,14 @@ class Prepared:
     validation: ExpressionData | None
     from_data: bool  # whether the validation cells are a part of `data`
     features: Features
-    components: Components | None  # None where the encoder reads genes
+    components: Components
     scaling: Scaling | None
     n_latent: int
 
     def batches(self, law: TrainingLaw, device: torch.device) -> tuple[Cells, Cells | None]:
         """Return training and validation cells as batches on a device."""
         given = (self.features, self.scaling, law.row.reads_library, device)
-        scores = None
-        if self.components is not None:
-            scores = (self.components.scores / np.sqrt(self.components.total)).astype(np.float32)
+        scores = (self.components.scores / np.sqrt(self.components.total)).astype(np.float32)
         validation = None if self.validation is None else Cells(self.validation, *given)
         return Cells(self.training, *given, scores=scores), validation
 
@@ -56,9 +59,10 @@ def prepare(
     """Return cells ready to train on.
 
     Without `validation`, the share `validation_split` of `data` is held out. Without `n_latent` the
-    data choose it. In a `plain` layout the encoder reads genes rather than scores.
+    data choose it. In a `plain` layout the encoder reads genes rather than scores. Where the data
+    have no condition keys, hidden groups become one.
     """
-    training, from_data = data, False
+    training, from_data, kept = data, False, np.arange(data.n_cells)
     if validation is None:
         kept, held_out = split_cells(data.group, validation_split, np.random.default_rng(seed))
         if held_out.size:
@@ -69,12 +73,43 @@ def prepare(
         n_latent = choose_latent(training.n_cells, data.n_genes)
         at_most = choose_latent(training.n_cells, data.n_genes, MOST_LATENTS)
     features, components = features_of(
-        training, law.feature_kind(training), scaling, None if plain else n_latent, seed,
-        at_most=at_most,
+        training, law.feature_kind(training), scaling, n_latent, seed,
+        at_most=None if plain else at_most, reads_genes=plain,
     )  # fmt: skip
-    if components is not None and automatic:
+    if automatic and not plain:
         n_latent = features.n_inputs
-    return Prepared(data, training, validation, from_data, features, components, scaling, n_latent)
+    found = Prepared(data, training, validation, from_data, features, components, scaling, n_latent)
+    return found if data.keys else _with_hidden_groups(found, kept, seed)
+
+
+def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> Prepared:
+    """Return cells whose hidden groups are a condition key, if there are any."""
+    found = cells.components
+    n_clear = found.n_signal(_CLEAR)
+    scores = found.scores / np.sqrt(found.total)
+    groups = find_groups(scores[:, :n_clear], seed) if n_clear else None
+    if groups is None:
+        return cells
+    weight = np.zeros((scores.shape[1], groups.n_groups), np.float32)
+    weight[:n_clear] = groups.weight
+    features = replace(cells.features, group_weight=weight, group_bias=groups.bias)
+    key = ConditionKey("hidden group", tuple(map(str, range(groups.n_groups))))
+
+    def told(some: ExpressionData, group: NDArray[np.int32]) -> ExpressionData:
+        return replace(some, keys=(key,), codes=group[:, None])
+
+    own, others = groups.of(scores[:, :n_clear]), cells.validation
+    everyone = np.zeros(cells.data.n_cells, np.int32)
+    everyone[kept] = own
+    if others is not None:
+        group = features.groups(features.scores(others.X))
+        others = told(others, group)
+        if cells.from_data:
+            everyone[np.setdiff1d(np.arange(len(everyone)), kept)] = group
+    return replace(
+        cells, data=told(cells.data, everyone), training=told(cells.training, own),
+        validation=others, features=features,
+    )  # fmt: skip
 
 
 def read_validation(given: Any, data: ExpressionData, **reading: Any) -> ExpressionData | None:
@@ -90,15 +125,12 @@ def read_validation(given: Any, data: ExpressionData, **reading: Any) -> Express
     )  # fmt: skip
 
 
-def together(parts: list[Cells]) -> tuple[ExpressionData, NDArray[np.float64] | None]:
-    """Return the cells of all parts, and their scores if the encoder reads scores.
+def together(parts: list[Cells]) -> tuple[ExpressionData, NDArray[np.float64]]:
+    """Return the cells of all parts, and their scores.
 
     The log library size is the last score where the likelihood reads the library size.
     """
     data = concatenate([part.data for part in parts])
-    scores = [part.scores for part in parts if part.scores is not None]
-    if not scores:
-        return data, None
-    known = np.concatenate(scores).astype(np.float64)
+    known = np.concatenate([part.scores for part in parts]).astype(np.float64)
     reads_library = parts[0].reads_library
     return data, np.column_stack([known, np.log(data.library)]) if reads_library else known

@@ -111,6 +111,10 @@ class TrainingLaw(ABC):
         """Return how a value follows from the law; see `GeneratorSpec`."""
         return "draw"
 
+    def residual(self, data: ExpressionData) -> NDArray[np.float32] | None:
+        """Return the noise of each gene where `observation` asks for it; see `GeneratorSpec`."""
+        return None
+
     # Hooks that a law may leave empty.
     def correct_means(  # noqa: B027
         self, data: ExpressionData, draws: Draws, grouping: Grouping
@@ -119,8 +123,11 @@ class TrainingLaw(ABC):
 
     def correct_dispersions(  # noqa: B027
         self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
-    ) -> None:
-        """Correct the decoder's dispersions; partitions come from the coarsest to the finest."""
+    ) -> NDArray[np.float32] | None:
+        """Correct the decoder's dispersions; partitions come from the coarsest to the finest.
+
+        Returns the residuals of a law whose noise is told in the metadata.
+        """
 
     def match_spread(  # noqa: B027
         self, features: Features, data: ExpressionData, draws: Draws

@@ -6,7 +6,7 @@ from vaexprs.errors import ArgumentError, near_matches
 from vaexprs.spec import LIKELIHOODS
 from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.likelihoods.bernoulli import Bernoulli
-from vaexprs.training.likelihoods.gaussian import Gaussian
+from vaexprs.training.likelihoods.gaussian import Gaussian, RectifiedGaussian
 from vaexprs.training.likelihoods.nb import NegativeBinomial
 from vaexprs.training.likelihoods.poisson import Poisson
 from vaexprs.training.likelihoods.zigamma import ZeroInflatedGamma
@@ -44,7 +44,7 @@ def training_law(name: str) -> TrainingLaw:
 
 
 for _law in (
-    Bernoulli(), Gaussian(), Poisson(), NegativeBinomial(), ZeroInflatedNegativeBinomial(),
-    ZeroInflatedGamma(),
+    Bernoulli(), Gaussian(), RectifiedGaussian(), Poisson(), NegativeBinomial(),
+    ZeroInflatedNegativeBinomial(), ZeroInflatedGamma(),
 ):  # fmt: skip
     register(_law)

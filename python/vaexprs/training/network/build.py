@@ -50,9 +50,10 @@ def build(
         n_combinations=member.shape[1],
         encoder=layers[0],
         decoder=layers[1],
-        linear_path=cells.components is not None,
+        linear_path=not cells.features.reads_genes,
         embedding=_EMBEDDING if n_conditions > _MOST_CATEGORIES else 0,
         reads_library=law.row.reads_library,
+        hidden_groups=cells.features.group_bias is not None,
         typical_library=_typical_library(data) if law.row.reads_library else 1.0,
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -67,7 +68,7 @@ def build(
         for name, values in start.heads.items():
             if name in shape.heads:
                 vae.decoder.head(name).bias.copy_(_float32(values))
-        if cells.components is not None:
+        if shape.linear_path:
             _start_linear_path(vae, cells.components, start)
         ceiling = law.ceiling(data)
         if ceiling is not None:

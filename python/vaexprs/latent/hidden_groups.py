@@ -1,0 +1,124 @@
+"""Hidden groups: kinds of cells that lie apart, found without labels.
+
+A model that is told no labels still has to keep kinds apart: between them lie no cells. So cells
+are grouped by a Gaussian mixture of their scores, in which components that overlap are one group.
+The group is a condition while the model is trained and calibrated. At the end every group gets a
+place of its own in the latent space, far from the others, and the decoder reads the group from z.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaexprs.latent.mixtures import choose_whole_mixture
+from vaexprs.spec import LibraryLaw, Prior
+
+Array = NDArray[np.floating[Any]]
+
+#: Share of a component's cells that may as well belong to another: above, the two are one group.
+_OVERLAP = 0.05
+#: Fewest cells of a group: with fewer, its means would be those of single cells.
+_FEWEST_CELLS = 20
+#: Standard deviations of a component that belong to its group, and distance between centres in
+#: numbers of the widest group's reach.
+_REACH, _APART = 10.0, 4.0
+
+
+@dataclass(frozen=True)
+class HiddenGroups:
+    """A linear rule: the group of a cell is the largest of ``scores @ weight + bias``."""
+
+    weight: NDArray[np.float32]  # (n_scores, n_groups)
+    bias: NDArray[np.float32]  # (n_groups,)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return len(self.bias)
+
+    def of(self, scores: Array) -> NDArray[np.int32]:
+        """Return the group of each cell, ``(n_cells,)``."""
+        return np.asarray((scores @ self.weight + self.bias).argmax(axis=1), np.int32)
+
+
+def find_groups(scores: Array, seed: int) -> HiddenGroups | None:
+    """Return the groups of cells by their scores ``(n_cells, n_scores)``, or None if one is all."""
+    y = scores.astype(np.float64)
+    mixture = choose_whole_mixture(y, np.random.default_rng(seed))
+    log_prob = mixture.log_prob(y)
+    share = np.exp(log_prob - np.logaddexp.reduce(log_prob, axis=1)[:, None])  # (n, k)
+    while share.shape[1] > 1:
+        size = share.sum(0)
+        both = share.T @ share / np.maximum(np.minimum.outer(size, size), 1e-9)
+        np.fill_diagonal(both, -1)
+        one, other = np.unravel_index(int(both.argmax()), both.shape)
+        if both[one, other] < _OVERLAP:
+            one = int(size.argmin())
+            if size[one] >= _FEWEST_CELLS:
+                break
+            other = int(both[one].argmax())
+        share[:, one] += share[:, other]
+        share = np.delete(share, other, axis=1)
+    return _linear_rule(y, share.argmax(axis=1).astype(np.int64))
+
+
+def _linear_rule(y: Array, group: NDArray[np.int64]) -> HiddenGroups | None:
+    """Return linear discriminant analysis of groups, without those that it leaves few cells."""
+    while True:
+        _, group, n = np.unique(group, return_inverse=True, return_counts=True)
+        if len(n) == 1:
+            return None
+        means = np.stack([np.bincount(group, column) / n for column in y.T], axis=1)
+        within = (y - means[group]).T @ (y - means[group]) / len(y)
+        within += 1e-3 * np.trace(within) / len(within) * np.eye(len(within))
+        weight = np.linalg.solve(within, means.T)
+        bias = np.log(n / len(y)) - 0.5 * (means.T * weight).sum(0)
+        group = (y @ weight + bias).argmax(axis=1)
+        n = np.bincount(group, minlength=len(n))
+        kept = n >= min(_FEWEST_CELLS, n.max())
+        if kept.all():
+            return HiddenGroups(weight.astype(np.float32), bias.astype(np.float32))
+        group = (y @ weight + np.where(kept, bias, -np.inf)).argmax(axis=1)
+
+
+def gather(
+    prior: Prior, library: LibraryLaw | None, n_cells: NDArray[Any]
+) -> tuple[NDArray[np.float32], Prior, LibraryLaw | None]:
+    """Return a centre for each group, ``(n_groups, n_latent)``, and laws of all groups together.
+
+    Components keep their shape and move by the centre of their group.
+    """
+    n_groups, n_latent = len(n_cells), prior.means.shape[1] - prior.with_log_library
+    share = n_cells / n_cells.sum()
+    group = np.repeat(np.arange(n_groups), np.diff(prior.offsets))
+    width = np.linalg.norm(prior.tril[:, :n_latent], axis=(1, 2)).max()
+    reach = np.linalg.norm(prior.means[:, :n_latent], axis=1).max() + _REACH * width
+    centres = np.zeros((n_groups, n_latent), np.float32)
+    for g in range(n_groups):  # both ways along each axis, then further out
+        turn, place = divmod(g, 2 * n_latent)
+        axis, side = divmod(place, 2)
+        centres[g, axis] = (1 + turn) * (1 - 2 * side) * _APART * reach
+    means = prior.means.copy()
+    means[:, :n_latent] += centres[group]
+    together = replace(
+        prior,
+        offsets=np.array([0, len(group)], np.int64),
+        weights=prior.weights * share[group],
+        means=means,
+    )
+    if library is None:
+        return centres, together, None
+    location = share @ library.location
+    variance = share @ (library.scale**2 + (library.location - location) ** 2)
+    single = np.float32
+    return centres, together, replace(
+        library,
+        minimum=library.minimum.min(keepdims=True),
+        maximum=library.maximum.max(keepdims=True),
+        location=np.array([location], single),
+        scale=np.array([np.sqrt(variance)], single),
+    )  # fmt: skip

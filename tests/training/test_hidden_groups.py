@@ -1,0 +1,115 @@
+"""Kinds of cells that no label tells: found, kept apart, and generated like real ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+from vaexprs import VAEFit, fit_vae, gen_exprs  # noqa: E402
+from vaexprs.datasets import simulate_groups  # noqa: E402
+from vaexprs.latent.hidden_groups import find_groups, gather  # noqa: E402
+from vaexprs.spec import Prior  # noqa: E402
+
+#: The original's first example, as README shows it.
+AS_WRITTEN = {
+    "likelihood": "bernoulli", "encoder": [(512, "relu")],
+    "decoder": [(512, "relu"), (1000, "sigmoid")], "epochs": 100, "batch_size": 32,
+    "validation_split": 0.5, "patience": 10,
+}  # fmt: skip
+
+
+def groups_of(values, real, group):
+    """Return the nearest group of cells, how clearly, and their distance on components 1 and 2."""
+    from sklearn.decomposition import PCA
+
+    centres = np.stack([real[group == g].mean(0) for g in range(3)])
+    apart = np.linalg.norm(values[:, None] - centres, axis=2)
+    nearest, ordered = apart.argmin(1), np.sort(apart, 1)
+    pca = PCA(2, random_state=0).fit(real)
+    away = np.linalg.norm(pca.transform(values) - pca.transform(centres)[nearest], axis=1)
+    return nearest, ordered[:, 1] / ordered[:, 0], away
+
+
+@pytest.mark.parametrize("options", [{}, AS_WRITTEN], ids=["defaults", "as written"])
+def test_the_first_example_of_the_original_looks_real(options):
+    """Other real cells of the same groups have a spread of 0.98 to 1.14 by the same measure."""
+    cells = simulate_groups(seed=1)
+    real, group = np.asarray(cells.X), cells.obs["group"].cat.codes.to_numpy()
+    fit = fit_vae(cells, seed=1, progress=False, device="cpu", **options)
+    made = gen_exprs(fit, 300, seed=3).X
+    made = made if isinstance(made, np.ndarray) else made.toarray()
+    nearest, margin, away = groups_of(made, real, group)
+    _, real_margin, real_away = groups_of(real, real, group)
+    assert np.median(away) < 1.25 * np.median(real_away)
+    assert np.percentile(margin, 1) > np.percentile(real_margin, 1) - 0.08
+    assert abs((made == 0).mean() - (real == 0).mean()) < 0.02
+    within = [(made[nearest == g].var(0), real[group == g].var(0)) for g in range(3)]
+    ratio = np.median(sum(m for m, _ in within) / sum(r for _, r in within))
+    assert 0.8 < ratio < 1.25
+    # a binomial number of 300 with chance 1/3 is within 4.5 deviations of 8
+    assert (np.abs(np.bincount(nearest, minlength=3) - 100) < 37).all()
+
+
+def test_groups_are_found_where_cells_lie_apart_and_only_there():
+    rng = np.random.default_rng(0)
+    kinds = np.repeat([0, 1, 2], [300, 100, 60])
+    centres = np.array([[0, 0, 0], [8, 0, 0], [0, 8, 3.0]])
+    found = find_groups(centres[kinds] + rng.normal(size=(460, 3)), seed=0)
+    assert found is not None
+    assert found.n_groups == 3
+    group = found.of(centres[kinds] + rng.normal(size=(460, 3)))
+    pairs = {(int(k), int(g)) for k, g in zip(kinds, group, strict=True)}
+    assert len(pairs) == 3
+    assert find_groups(rng.normal(size=(460, 3)), seed=0) is None
+    assert find_groups(rng.standard_t(3, size=(460, 3)), seed=0) is None
+
+
+def test_fifteen_cells_are_no_group():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(300, 2))
+    scores[:15] += 12
+    assert find_groups(scores, seed=0) is None
+
+
+@pytest.mark.parametrize("n_latent", [1, 2, 5])
+def test_groups_are_kept_apart_in_the_latent_space(n_latent):
+    n_groups = 7
+    rng = np.random.default_rng(2)
+    prior = Prior(
+        "gaussian_mixture", False, np.arange(0, 2 * n_groups + 1, 2), np.full(2 * n_groups, 0.5),
+        rng.normal(size=(2 * n_groups, n_latent)).astype(np.float32),
+        0.7 * np.eye(n_latent, dtype=np.float32)[None], np.zeros(2 * n_groups, np.int32),
+    )  # fmt: skip
+    centres, together, _ = gather(prior, None, np.arange(1, n_groups + 1))
+    np.testing.assert_allclose(together.weights[::2], np.arange(1, 8) / 56)
+    z = np.repeat(together.means, 200, axis=0) + 0.7 * rng.normal(size=(2800, n_latent))
+    group = ((z[:, None] - centres) ** 2).sum(2).argmin(1)
+    np.testing.assert_array_equal(group, np.repeat(np.arange(n_groups), 400))
+
+
+def test_encoding_saving_and_exporting_keep_the_groups(tmp_path):
+    cells = simulate_groups(seed=2, n_genes=300, n_markers=60)
+    fit = fit_vae(cells, epochs=3, seed=0, n_latent=3, progress=False, device="cpu")
+    assert fit.spec.conditions.keys == ()
+    assert fit.spec.n_latent == 3
+    assert fit.vae.shape.n_conditions == 3
+    z = fit.encode(cells)
+    centres = fit.vae.decoder.centres.numpy()
+    nearest = ((z[:, None] - centres) ** 2).sum(2).argmin(1)
+    group = cells.obs["group"].cat.codes.to_numpy()
+    assert len(set(zip(nearest.tolist(), group.tolist(), strict=True))) == 3
+    # the decoder tells the groups from z alone
+    means = fit.reconstruct(cells).X
+    correct = [np.abs(means[group == g] - cells.X[group == g].mean(0)).mean() for g in range(3)]
+    wrong = np.abs(means[group == 0] - cells.X[group == 1].mean(0)).mean()
+    assert max(correct) < 0.6 * wrong
+    again = VAEFit.load(fit.save(tmp_path / "fit.safetensors"))
+    np.testing.assert_array_equal(again.encode(cells), z)
+    assert again.artifact_bytes() == fit.artifact_bytes()
+
+
+def test_models_with_condition_keys_have_no_hidden_groups(simulated, tiny):
+    fit = fit_vae(simulated, condition_keys="batch", **{**tiny, "epochs": 1})
+    assert not fit.vae.shape.hidden_groups
