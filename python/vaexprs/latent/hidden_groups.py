@@ -48,6 +48,8 @@ class HiddenGroups:
 def find_groups(scores: Array, seed: int) -> HiddenGroups | None:
     """Return the groups of cells by their scores ``(n_cells, n_scores)``, or None if one is all."""
     y = scores.astype(np.float64)
+    if len(y) < 2 * _FEWEST_CELLS:
+        return None
     mixture = choose_whole_mixture(y, np.random.default_rng(seed))
     log_prob = mixture.log_prob(y)
     share = np.exp(log_prob - np.logaddexp.reduce(log_prob, axis=1)[:, None])  # (n, k)

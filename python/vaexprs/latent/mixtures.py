@@ -137,7 +137,7 @@ def choose_mixture(
 def choose_whole_mixture(cells: Array, rng: np.random.Generator) -> Mixture:
     """Return the mixture of whole components with the highest likelihood of held-out cells."""
     n, d = cells.shape
-    given = np.cov(cells.T).reshape(d, d) + _RIDGE * np.eye(d)
+    given = np.cov(cells.T, bias=True).reshape(d, d) + _RIDGE * np.eye(d)
     judged = cells if n <= _MOST_JUDGED else rng.permutation(cells)[:_MOST_JUDGED]
     fold = rng.permutation(len(judged)) % FOLDS
     scores: list[float] = []
