@@ -243,10 +243,9 @@ void bind_inputs(py::module_& module) {
         .def(py::init(&make_inputs), py::kw_only(), "sizes"_a, "seen"_a, "n_cells"_a,
              "combinations"_a, "bounds"_a, "groups"_a, "endless"_a, "n_latent"_a,
              "with_log_library"_a, "prior"_a, "library"_a, "keys"_a)
-        .def("draw", draw, py::kw_only(), "seed"_a, "first_cell"_a, "n_cells"_a,
-             "Draw what goes into the decoder for consecutive cells.");
+        .def("draw", draw, py::kw_only(), "seed"_a, "first_cell"_a, "n_cells"_a);
     module.def("plan_groups", plan_groups, "bounds"_a, "groups"_a, "endless"_a, py::kw_only(),
-               "seed"_a, "first_cell"_a, "n_cells"_a, "Return the group of each cell of a plan.");
+               "seed"_a, "first_cell"_a, "n_cells"_a);
 }
 
 }  // namespace vaexprs::bindings

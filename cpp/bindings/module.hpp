@@ -7,6 +7,5 @@ namespace vaexprs::bindings {
 void bind_latent(pybind11::module_& module);
 void bind_inputs(pybind11::module_& module);
 void bind_observation(pybind11::module_& module);
-void bind_normalisation(pybind11::module_& module);
 
 }  // namespace vaexprs::bindings

@@ -2,12 +2,10 @@
 
 #include <cmath>
 
-#include "vaexprs/count_law.hpp"
-#include "vaexprs/gamma.hpp"
 #include "vaexprs/gamma_float.hpp"
 #include "vaexprs/normal.hpp"
-#include "vaexprs/poisson.hpp"
 #include "vaexprs/uniform.hpp"
+#include "vaexprs/variates.hpp"
 
 namespace vaexprs::reference {
 

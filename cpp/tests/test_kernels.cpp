@@ -10,12 +10,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "vaexprs/count_law.hpp"
 #include "vaexprs/float_math.hpp"
 #include "vaexprs/kernels.hpp"
 #include "vaexprs/observation.hpp"
 #include "vaexprs/parallel.hpp"
 #include "vaexprs/reference.hpp"
+#include "vaexprs/variates.hpp"
 
 #include "../src/kernels/count_laws.hpp"
 #include "../src/kernels/counts.hpp"

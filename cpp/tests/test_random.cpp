@@ -4,13 +4,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "vaexprs/count_law.hpp"
-#include "vaexprs/gamma.hpp"
 #include "vaexprs/latent.hpp"
-#include "vaexprs/poisson.hpp"
 #include "vaexprs/streams.hpp"
 #include "vaexprs/threefry.hpp"
 #include "vaexprs/uniform.hpp"
+#include "vaexprs/variates.hpp"
 
 #include "check.hpp"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         OutputError,
         VaexprsError,
     )
-    from vaexprs.evaluation import evaluate
+    from vaexprs.evaluation.evaluate import evaluate
     from vaexprs.exprs import gen_exprs, write_exprs
     from vaexprs.generation.generator import Block, Generator
     from vaexprs.generation.plan import Plan

@@ -11,20 +11,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from vaexprs.errors import ArgumentError, UnknownArgumentError, near_matches
 
-__all__ = ["known_arguments", "real", "whole"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def known_arguments(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Return a decorator that answers unknown keyword arguments with near matches.
-
-    Parameters
-    ----------
-    elsewhere
-        Names that other packages use, and ours.
-    """
+    """Return a decorator that answers unknown keyword arguments with near matches."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         ours = list(inspect.signature(function).parameters)
@@ -46,26 +38,14 @@ def known_arguments(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, T]], 
 
 
 def whole(name: str, value: Any, low: int) -> int:
-    """Return a whole number as Python's own.
-
-    Raises
-    ------
-    ArgumentError
-        If it is no whole number, or below `low`.
-    """
+    """Return a whole number as Python's own."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ArgumentError(f"{name} must be a whole number >= {low}, got {value!r}.")
     return int(value)
 
 
 def real(name: str, value: Any, low: float, *, inclusive: bool) -> float:
-    """Return a finite number as Python's own.
-
-    Raises
-    ------
-    ArgumentError
-        If it is no number, not finite, or below `low` (at it, unless `inclusive`).
-    """
+    """Return a finite number as Python's own."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     inside = number and math.isfinite(value) and (value > low or (inclusive and value == low))
     if not inside:

@@ -23,9 +23,6 @@ from typing import Literal, TypeAlias
 from vaexprs.errors import OutputError
 from vaexprs.interrupts import at_signal, remembered_interrupts
 
-__all__ = ["JOURNAL", "Kind", "bytes_at", "check_output", "partial_of", "sync", "sync_folder",
-           "whole_file", "whole_files"]  # fmt: skip
-
 #: A regular file, a folder that is a zarr store, or a folder that is a part store.
 Kind: TypeAlias = Literal["file", "zarr", "parts"]
 

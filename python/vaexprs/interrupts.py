@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-__all__ = [
-    "at_signal",
-    "guard_process",
-    "ignore_signals",
-    "remembered_interrupts",
-    "signal_that_came",
-]
-
 #: Ctrl-C; what schedulers, containers and ``timeout`` send; a terminal that closes.
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)

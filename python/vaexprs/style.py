@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from vaexprs.errors import require
@@ -34,46 +33,21 @@ _CATEGORIES = (
 
 _SETTINGS: dict[str, Any] = {
     "text.parse_math": False,  # names of genes and categories may hold dollar signs
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9,
     "text.color": INK,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 9,
-    "axes.edgecolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#e8ebef",
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "figure.dpi": 150,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "vaexprs",
-}
+    "axes.titlesize": 10.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.titlecolor": INK, "axes.labelcolor": MUTED, "axes.labelsize": 9,
+    "axes.edgecolor": FAINT, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.axisbelow": True, "grid.color": "#e8ebef",
+    "xtick.color": FAINT, "xtick.labelcolor": MUTED, "xtick.labelsize": 8,
+    "ytick.color": FAINT, "ytick.labelcolor": MUTED, "ytick.labelsize": 8,
+    "legend.frameon": False, "legend.fontsize": 8.5,
+    "figure.dpi": 150, "figure.facecolor": "white", "axes.facecolor": "white",
+    "savefig.facecolor": "white", "svg.fonttype": "path", "svg.hashsalt": "vaexprs",
+}  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    matplotlib = require("matplotlib", extra="plot", purpose="Drawing a figure")
-    with matplotlib.rc_context(_SETTINGS):
-        yield
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
@@ -81,7 +55,8 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def with_style(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _style():
+        matplotlib = require("matplotlib", extra="plot", purpose="Drawing a figure")
+        with matplotlib.rc_context(_SETTINGS):
             drawn = draw(*args, **kwargs)
             for ax in getattr(drawn, "axes", ()):
                 for axis in (ax.xaxis, ax.yaxis):

@@ -4,7 +4,6 @@
 
 #include "counts.hpp"
 #include "kernels_of_isa.hpp"
-#include "weight.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 

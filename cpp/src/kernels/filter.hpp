@@ -18,6 +18,11 @@ VAEXPRS_INLINE U32 candidate_gene(U32 candidate) {
     return candidate >> 8;
 }
 
+/// 1 / (1 + exp(zero_logits)), with an error below 1e-6.
+VAEXPRS_INLINE F32 weight_of(F32 zero_logits) {
+    return 1.0f / (exp_float(larger(smaller(zero_logits, 87.0f), -87.0f)) + 1.0f);
+}
+
 /// Whether all means are in [0, limit), given the largest of their bits as integers.
 VAEXPRS_INLINE bool means_are_good(const ObservationRow& row, U32 largest, float limit) {
     // As integers the numbers in [0, limit) are below the limit, and all others above it but -0.

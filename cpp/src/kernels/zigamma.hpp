@@ -13,7 +13,6 @@
 #include "check.hpp"
 #include "filter.hpp"
 #include "kernels_of_isa.hpp"
-#include "weight.hpp"
 
 namespace vaexprs::VAEXPRS_ISA {
 

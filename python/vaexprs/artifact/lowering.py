@@ -31,24 +31,14 @@ _NODE_INPUT, _NODE_OUTPUT = 1, 2
 
 @dataclass(frozen=True)
 class RuntimeGraph:
-    """A graph for the runtime, and the constants that were removed from it.
+    """A graph for the runtime, and the constants that were removed from it."""
 
-    Attributes
-    ----------
-    model
-        A serialized ``ModelProto``.
-    n_values
-        Values that all nodes together compute for each cell: a bound of the runtime's memory.
-    gives_logits
-        Whether the output ``mean`` holds logits, for ``mean = library * softmax(mean + bias)``.
-    bias
-        ``(n_genes,)``, the largest 0, or None.
-    """
-
-    model: bytes
+    model: bytes  # A serialized ``ModelProto``
+    # Values that all nodes together compute for each cell: a bound of the runtime's memory.
     n_values: int
+    # Whether the output ``mean`` holds logits, for ``mean = library * softmax(mean + bias)``.
     gives_logits: bool = False
-    bias: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None  # ``(n_genes,)``, the largest 0, or None
 
 
 @dataclass(frozen=True)

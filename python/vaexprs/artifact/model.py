@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vaexprs.artifact.onnx import reader
 from vaexprs.artifact.onnx.operators import OPERATORS
-from vaexprs.artifact.onnx.reader import (
-    FLOAT,
-    ITEM_SIZES,
-    TYPE_NAMES,
-    Model,
-    Tensor,
-    Value,
-    read_model,
-)
+from vaexprs.artifact.onnx.reader import FLOAT, ITEM_SIZES, TYPE_NAMES, Model, Tensor, Value
 from vaexprs.errors import ArtifactError
 from vaexprs.spec import PREFIX, GeneratorSpec
 
@@ -28,20 +21,13 @@ MAX_NODES = 2000
 
 
 def checked_model(data: bytes) -> Model:
-    """Read a model from its bytes; refuse one that is no artifact, whatever its metadata.
-
-    Raises
-    ------
-    ArtifactError
-        If the bytes are no ONNX model, or the model uses anything off the lists of
-        ``models/FORMAT.md``.
-    """
+    """Read a model from its bytes; refuse one that is no artifact, whatever its metadata."""
     if not data:
         raise ArtifactError("the file is empty.")
     if len(data) > MAX_BYTES:
         raise ArtifactError(f"{len(data)} bytes; an .onnx file has at most {MAX_BYTES}.")
     try:
-        model = read_model(data)
+        model = reader.read_model(data)
     except ArtifactError as error:
         raise ArtifactError(f"no ONNX model, or a damaged one: {error}") from None
 
@@ -82,13 +68,7 @@ def checked_model(data: bytes) -> Model:
 
 
 def check_interface(model: Model, spec: GeneratorSpec) -> None:
-    """Compare the declared inputs and outputs of a graph with the metadata's promise.
-
-    Raises
-    ------
-    ArtifactError
-        If a name, type or shape differs.
-    """
+    """Compare the declared inputs and outputs of a graph with the metadata's promise."""
     constants = {tensor.name for tensor in model.graph.initializers}
     widths = {"input": dict(spec.inputs), "output": dict.fromkeys(spec.outputs, spec.n_genes)}
     declared = {"input": model.graph.inputs, "output": model.graph.outputs}

@@ -158,13 +158,8 @@ class Job:
         try:
             if self.return_mean:
                 return expected(spec, parameters)
-            return draw(
-                spec,
-                parameters,
-                seed=self.seed,
-                first_cell=first_cell,
-                streams=cells.streams[kept],
-            )
+            where = {"seed": self.seed, "first_cell": first_cell}
+            return draw(spec, parameters, **where, streams=cells.streams[kept])
         except ValueError as error:
             raise ArtifactError(f"{self.decoder.name}: output {error}") from error
 

@@ -44,12 +44,8 @@ def tile_size(widest: int, n_values: int = 0) -> int:
     genes and 128 hidden units, all steps together: 2.36 in tiles of 128 cells, 2.30 in tiles of
     256, 2.40 in tiles of 512. Where genes are few it is the calls that cost.)
 
-    Parameters
-    ----------
-    widest
-        Width of the widest input or output: genes, conditions or latent variables.
-    n_values
-        Values that all nodes of the graph compute for each cell.
+    ``widest`` is the width of the widest input or output (genes, conditions or latent variables),
+    ``n_values`` the values that all nodes of the graph compute for each cell.
     """
     largest = 9 if widest <= 1024 else 8
     # At least 64 cells up to 65,536 genes, four million values; from there on no more than that.
@@ -63,24 +59,7 @@ def tile_size(widest: int, n_values: int = 0) -> int:
 class Decoder:
     """Runs the graph of an artifact, tile by tile, from any number of threads.
 
-    Parameters
-    ----------
-    spec
-        Contents of the artifact besides its graph.
-    graph
-        Its graph, as `lower` prepared it.
-    device
-        ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` (refused where it is not to be had), or ``"auto"``
-        (CUDA where it is, else the CPU).
-    name
-        Name of the artifact in messages.
-
-    Raises
-    ------
-    DeviceError
-        If CUDA is asked for and the installed runtime cannot use it, or the device is unknown.
-    ArtifactError
-        If the runtime refuses the graph.
+    CUDA is refused where it is not to be had; ``"auto"`` takes it where it is, else the CPU.
     """
 
     def __init__(
@@ -103,18 +82,11 @@ class Decoder:
         self._local = threading.local()
 
     def decode(self, inputs: _Arrays) -> Parameters:
-        """Decode some cells, at most a tile.
+        """Return the parameters of the likelihood of some cells, at most a tile.
 
-        Parameters
-        ----------
-        inputs
-            ``z (n_cells, n_latent)`` and, where the graph has them, ``condition (n_cells,
-            n_conditions)`` and ``library (n_cells, 1)``; float32, C-contiguous.
-
-        Returns
-        -------
-        The parameters of the cells' likelihood. On the CPU their arrays are reused by the calling
-        thread's next call: use or copy them before it.
+        Inputs are float32 and C-contiguous: ``z (n_cells, n_latent)`` and, where the graph has
+        them, ``condition (n_cells, n_conditions)`` and ``library (n_cells, 1)``. On the CPU the
+        arrays are reused by the calling thread's next call: use or copy them before it.
         """
         try:
             arrays = self._run(inputs) if self.device == "cpu" else self._run_elsewhere(inputs)

@@ -59,13 +59,9 @@ class Plan:
         Past the end of a layout the last run goes on, so that a whole tile can be computed.
         """
         return _core.plan_groups(
-            self.bounds,
-            self.run_groups,
-            self.total is None,
-            seed=seed,
-            first_cell=first_cell,
-            n_cells=n_cells,
-        )
+            self.bounds, self.run_groups, self.total is None,
+            seed=seed, first_cell=first_cell, n_cells=n_cells,
+        )  # fmt: skip
 
     def balanced(self) -> Plan:
         """Return an endless plan that gives every combination the same share of the cells."""
@@ -127,13 +123,8 @@ def plan_by_layout(
         runs, lengths = [conditions.combinations[0]], [0]
     codes, groups = np.unique(np.stack(runs), axis=0, return_inverse=True)
     ends = np.cumsum(np.array(lengths, dtype=np.uint64), dtype=np.uint64)
-    return Plan(
-        codes.astype(np.int32),
-        _unseen(conditions, codes),
-        sum(lengths),
-        ends,
-        groups.ravel().astype(np.int32),
-    )
+    of_runs = groups.ravel().astype(np.int32)
+    return Plan(codes.astype(np.int32), _unseen(conditions, codes), sum(lengths), ends, of_runs)
 
 
 def _apportion(total: int, weights: NDArray[np.int64]) -> list[int]:

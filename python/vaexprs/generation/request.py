@@ -110,13 +110,11 @@ def _plan_of_mapping(conditions: Conditions, request: Mapping[str, Any]) -> Plan
         return _plan_of_labels(conditions, listed, allowed)
     for place, numbers in counted.items():
         key = conditions.keys[place]
-        return _plan_of_rows(
-            conditions,
-            [
-                (allowed | {place: _one(key, category)}, _number(n, category))
-                for category, n in numbers.items()
-            ],
-        )
+        rows = [
+            (allowed | {place: _one(key, category)}, _number(n, category))
+            for category, n in numbers.items()
+        ]
+        return _plan_of_rows(conditions, rows)
     codes, weights = allowed_combinations(conditions, allowed)
     return plan_by_frequencies(conditions, codes, weights)
 
@@ -155,10 +153,7 @@ def _plan_of_labels(
     changes = np.flatnonzero((labels[1:] != labels[:-1]).any(axis=1)) + 1
     starts = np.concatenate([[0], changes, [len(labels)]]) if len(labels) else np.zeros(1, int)
     rows = [
-        (
-            allowed | {p: labels[start, [i]] for i, p in enumerate(listed)},
-            int(end - start),
-        )
+        (allowed | {p: labels[start, [i]] for i, p in enumerate(listed)}, int(end - start))
         for start, end in itertools.pairwise(starts)
     ]
     return plan_by_layout(conditions, rows)

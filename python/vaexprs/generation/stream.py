@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from scipy.sparse import csr_matrix
 
-__all__ = ["Batch", "batches", "share_of"]
-
 #: Cells that one share makes in a row: some tiles of the decoder, the same on every machine.
 _STRETCH = 4096
 

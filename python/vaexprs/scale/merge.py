@@ -25,8 +25,6 @@ from vaexprs.sinks.layout import Store, chunk_shape
 from vaexprs.sinks.provenance import differences, identity
 from vaexprs.sinks.zarr_store import ZarrStore
 
-__all__ = ["merge"]
-
 #: Values of an array that are read at once: 16 MiB of float32.
 _AT_ONCE = 1 << 22
 #: Facts of a part that are its own; of the others the manifest tells.

@@ -11,18 +11,10 @@ import numpy as np
 
 from vaexprs.errors import OutputError, VaexprsError, require
 
-__all__ = ["facts_of", "is_group", "is_whole", "open_stored", "read"]
-
 
 @contextmanager
 def open_stored(path: Path) -> Iterator[Any]:
-    """Open an ``.h5ad`` or ``.zarr`` as a group of h5py or zarr.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be opened, or what is in it cannot be read within the block.
-    """
+    """Open an ``.h5ad`` or ``.zarr`` as a group of h5py or zarr."""
     try:
         if path.suffix == ".zarr":
             require("zarr", extra="anndata", purpose="Reading a zarr store")

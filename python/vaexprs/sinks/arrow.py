@@ -21,8 +21,6 @@ from vaexprs.generation.obs import ObsColumn, obs_columns
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 
-__all__ = ["ArrowSink"]
-
 
 class ArrowSink:
     """Writes record batches.

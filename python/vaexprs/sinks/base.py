@@ -23,9 +23,6 @@ from vaexprs.sinks.journal import Journal, State, read_journal
 from vaexprs.sinks.provenance import differences, identity
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["SINKS", "Run", "Sink", "Target", "check_target", "fill", "register",
-           "write_blocks"]  # fmt: skip
-
 #: A path, whose suffix chooses the sink, or an open binary file.
 Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 

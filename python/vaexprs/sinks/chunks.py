@@ -9,25 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "Queue", "StoredArray"]
-
 
 class StoredArray(Protocol):
-    """An array on disk that grows along its first axis by whole chunks.
+    """An array on disk that grows along its first axis by whole chunks."""
 
-    Attributes
-    ----------
-    chunk
-        Shape of a chunk.
-    dtype
-        Of its values; object for text.
-    n_rows
-        Rows that are stored.
-    """
-
-    chunk: tuple[int, ...]
-    dtype: np.dtype[Any]
-    n_rows: int
+    chunk: tuple[int, ...]  # Shape of a chunk
+    dtype: np.dtype[Any]  # Of its values; object for text.
+    n_rows: int  # Rows that are stored
 
     def encode(self, chunk: NDArray[Any]) -> Any:
         """Return the stored form of a chunk; called on any thread."""

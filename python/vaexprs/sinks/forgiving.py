@@ -21,8 +21,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ForgivingFile"]
-
 #: Bytes by where they begin and how many they are; later ones win.
 _Changes: TypeAlias = dict[tuple[int, int], bytes]
 

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from vaexprs.errors import OutputError
 from vaexprs.files import sync, sync_folder
 
-__all__ = ["Journal", "State", "read_journal"]
-
 State: TypeAlias = Mapping[str, NDArray[Any]]
 
 #: Cells between two states, as a share of the run: what a kill costs at most.

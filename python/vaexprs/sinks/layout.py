@@ -21,8 +21,6 @@ from vaexprs.sinks.base import Run
 from vaexprs.sinks.chunks import Column, Queue, StoredArray
 from vaexprs.sinks.journal import State
 
-__all__ = ["AnnDataWriter", "Store", "chunk_shape"]
-
 
 class Store(Protocol):
     """A tree of groups and arrays with attributes.

@@ -19,8 +19,6 @@ from vaexprs.generation.obs import obs_columns
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 
-__all__ = ["MtxSink"]
-
 #: Level of deflate: 1 is three times as fast as 6 and a tenth larger.
 _LEVEL = 1
 #: Digits of the largest size: the line of sizes is written again at the end, as long as before.

@@ -20,8 +20,6 @@ from vaexprs.generation.obs import obs_columns
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 
-__all__ = ["NpzSink"]
-
 #: Level of deflate: 1 is three times as fast as 6 and a tenth larger.
 _LEVEL = 1
 

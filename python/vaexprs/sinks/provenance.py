@@ -16,8 +16,6 @@ from vaexprs.errors import DataError
 from vaexprs.generation.generator import Generator
 from vaexprs.spec.conditions import label_text
 
-__all__ = ["differences", "identity", "name_of", "provenance", "request_of"]
-
 #: Hexadecimal digits of a hash in the name of a cell: 32 bits.
 _DIGITS = 8
 #: Holds the library sizes that were given.
@@ -65,24 +63,7 @@ def provenance(
 
 
 def request_of(uns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request that made cells, as arguments of `vaexprs.write_exprs`.
-
-    Parameters
-    ----------
-    uns
-        ``adata.uns``, or its entry ``"vaexprs"``.
-
-    Returns
-    -------
-    ``conditions``, ``n_cells``, ``seed``, ``first_cell``, ``library`` and ``return_mean``. With
-    the artifact whose hash is ``uns["vaexprs"]["artifact_sha256"]`` they make the same cells
-    again.
-
-    Raises
-    ------
-    DataError
-        If the cells were not made by vaexprs, or by a version that did not keep the request.
-    """
+    """Return the request that made cells, as arguments of `vaexprs.write_exprs`."""
     facts = uns.get("vaexprs", uns)
     if not isinstance(facts, Mapping) or "artifact_sha256" not in facts:
         raise DataError(

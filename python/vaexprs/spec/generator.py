@@ -158,33 +158,26 @@ def _check_genes(spec: GeneratorSpec) -> None:
 
 
 def _check_conditions(conditions: Conditions) -> None:
+    def need(holds: object, problem: str) -> None:
+        _require(holds, "conditions", problem)
+
     n_groups, codes = len(conditions.n_cells), conditions.combinations
-    _require(
-        n_groups >= 1 and codes.shape == (n_groups, len(conditions.keys)),
-        "conditions",
-        "needs one row of codes for each combination and at least one row",
-    )
-    unique = len(set(conditions.names)) == len(conditions.names)
-    _require(unique, "conditions", "keys must be unique")
+    fits = n_groups >= 1 and codes.shape == (n_groups, len(conditions.keys))
+    need(fits, "needs one row of codes for each combination and at least one row")
+    need(len(set(conditions.names)) == len(conditions.names), "keys must be unique")
     problem = name_problem(conditions.keys)
-    _require(problem is None, "conditions", str(problem))
+    need(problem is None, str(problem))
     for key in conditions.keys:
         unique = 0 < len(key.categories) == len(set(key.categories))
-        _require(
-            unique, "conditions", f"categories of {key.name!r} must be unique and at least one"
-        )
+        need(unique, f"categories of {key.name!r} must be unique and at least one")
     inside = (codes >= 0).all() and (codes < conditions.sizes).all()
-    _require(inside, "conditions", "a combination has a code outside its key's categories")
-    unique = len(np.unique(codes, axis=0)) == n_groups
-    _require(unique, "conditions", "combinations must be unique")
-    _require(
-        (conditions.n_cells >= 1).all(),
-        "conditions",
-        "every combination needs at least one training cell",
-    )
+    need(inside, "a combination has a code outside its key's categories")
+    need(len(np.unique(codes, axis=0)) == n_groups, "combinations must be unique")
+    trained = (conditions.n_cells >= 1).all()
+    need(trained, "every combination needs at least one training cell")
     # Beyond 2**53 a frequency computed in float64 is no longer exact.
     countable = conditions.n_cells.sum(dtype=np.float64) <= 2**53
-    _require(countable, "conditions", "has more training cells than can be counted")
+    need(countable, "has more training cells than can be counted")
 
 
 def _check_mixture(prior: Prior, n_latent: int, n_groups: int) -> None:

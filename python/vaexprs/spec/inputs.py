@@ -13,30 +13,17 @@ from vaexprs.spec.generator import GeneratorSpec
 
 @dataclass(frozen=True)
 class Cells:
-    """Inputs of consecutive cells.
+    """Inputs of consecutive cells."""
 
-    Attributes
-    ----------
-    codes
-        Category codes of the condition keys, ``(n_cells, n_keys)``, int32.
-    unseen
-        Whether a cell's combination of categories had no training cell, ``(n_cells,)``.
-    streams
-        Keys of the random streams of the combinations, ``(n_cells,)``, uint32.
-    z
-        Latent variables, ``(n_cells, n_latent)``, float32.
-    condition
-        One-hot input, ``(n_cells, n_conditions)``, float32, or None.
-    library
-        Total counts, ``(n_cells,)``, float32, or None.
-    """
-
-    codes: NDArray[np.int32]
+    codes: NDArray[np.int32]  # Category codes of the condition keys, ``(n_cells, n_keys)``, int32
+    # Whether a cell's combination of categories had no training cell, ``(n_cells,)``.
     unseen: NDArray[np.bool_]
+    # Keys of the random streams of the combinations, ``(n_cells,)``, uint32.
     streams: NDArray[np.uint32]
-    z: NDArray[np.float32]
+    z: NDArray[np.float32]  # Latent variables, ``(n_cells, n_latent)``, float32
+    # One-hot input, ``(n_cells, n_conditions)``, float32, or None.
     condition: NDArray[np.float32] | None
-    library: NDArray[np.float32] | None
+    library: NDArray[np.float32] | None  # Total counts, ``(n_cells,)``, float32, or None
 
     @property
     def of_decoder(self) -> dict[str, NDArray[np.float32]]:

@@ -50,12 +50,9 @@ LIMITS = {
 _SCALAR = Limit(2**12, 10)
 
 _PRIOR_DTYPES: dict[str, type[np.generic]] = {
-    "offsets": np.int64,
-    "weights": np.float64,
-    "means": np.float32,
-    "tril": np.float32,
+    "offsets": np.int64, "weights": np.float64, "means": np.float32, "tril": np.float32,
     "factor": np.int32,
-}
+}  # fmt: skip
 _LIBRARY_FIELDS = ("minimum", "maximum", "location", "scale")
 
 T = TypeVar("T")
@@ -107,13 +104,7 @@ def write_metadata(spec: GeneratorSpec) -> dict[str, str]:
 
 
 def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
-    """Read a spec from metadata entries; entries of other names are ignored.
-
-    Raises
-    ------
-    ArtifactError
-        If an entry is missing, is too large, is not JSON, or does not fit the others.
-    """
+    """Read a spec from metadata entries; entries of other names are ignored."""
     version = _entry(metadata, "format_version", int)
     if version > FORMAT_VERSION:
         raise ArtifactError(

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-__all__ = ["GeneratedCells"]
-
 
 class _Streams(Protocol):
     def stream(self, batch_size: int, **options: Any) -> Iterator[tuple[Any, Any, Any]]: ...

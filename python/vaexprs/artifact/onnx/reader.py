@@ -144,19 +144,7 @@ _STORES = {"float_data": {1}, "int32_data": {2, 3, 6}}
 
 
 def read_model(data: bytes) -> Model:
-    """Read what a serialized ``ModelProto`` says.
-
-    Parameters
-    ----------
-    data
-        The bytes of an .onnx file.
-
-    Raises
-    ------
-    ArtifactError
-        If the bytes are not a well-formed ONNX model of known fields, or exceed the limits at
-        the top of this file; the message names the part of the model.
-    """
+    """Read what a serialized ``ModelProto`` says."""
     wire = WireReader()
     view = memoryview(data).toreadonly()
     metadata: dict[str, str] = {}

@@ -25,27 +25,7 @@ MAX_VALUES = 2**24
 
 
 def check_shapes(graph: Graph, spec: GeneratorSpec) -> dict[str, Shape]:
-    """Infer the shape of every value of a graph, and refuse graphs that an artifact may not hold.
-
-    Parameters
-    ----------
-    graph
-        A graph whose inputs and outputs are those of `spec`, with operators of `OPERATORS`.
-    spec
-        What the artifact promises.
-
-    Returns
-    -------
-    dict
-        The shape of every value by name, the number of cells as `CELLS`.
-
-    Raises
-    ------
-    ArtifactError
-        If shapes do not fit each other, cells are mixed, results are too large, or an output is
-        not ``(n_cells, n_genes)`` or, for a parameter of genes, ``(1, n_genes)``; the message
-        names the node.
-    """
+    """Return the shape of every value of a graph; refuse graphs that no artifact may hold."""
     shapes: dict[str, Shape] = {name: (CELLS, width) for name, width in spec.inputs.items()}
     for tensor in graph.initializers:
         if not tensor.name or tensor.name in shapes:

@@ -39,27 +39,7 @@ class WireReader:
         self.n_fields = 0
 
     def message(self, view: memoryview, schema: Schema, what: str) -> dict[str, Any]:
-        """Read one level of a message.
-
-        Parameters
-        ----------
-        view
-            The bytes of the message.
-        schema
-            The fields that it may have.
-        what
-            What the message is, for errors.
-
-        Returns
-        -------
-        dict
-            The fields that are there, by name; of repeated fields a list.
-
-        Raises
-        ------
-        ArtifactError
-            If the bytes are no such message.
-        """
+        """Read one level of a message."""
         found: dict[str, Any] = {}
         for number, wire_type, value, _, _ in self.fields(view, what):
             if number not in schema:

@@ -6,7 +6,6 @@ import base64
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -17,15 +16,6 @@ from vaexprs.evaluation.report.contents import Contents
 from vaexprs.evaluation.report.figures import cells, genes, scores
 from vaexprs.evaluation.report.words import VERDICT_WORDS, format_number, summary, uses
 from vaexprs.style import styled
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page: an SVG as a data URI."""
-
-    source: str
-    caption: str
-    alt: str
 
 
 @styled
@@ -69,7 +59,7 @@ def _row(score: Score) -> dict[str, Any]:
         "control": format_number(score.control),
         "range": ends if has_range else "–",
         "verdict": score.verdict,
-        "words": VERDICT_WORDS[score.verdict],
+        "words": VERDICT_WORDS[score.verdict][0],
     }
 
 
@@ -80,15 +70,16 @@ def _embed(figure: Any) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _pictures(report: Contents) -> dict[str, list[Picture]]:
-    """Draw the figures of each section; those without data are left out."""
-    found: dict[str, list[Picture]] = {"overview": [], "planes": [], "giveaways": []}
+def _pictures(report: Contents) -> dict[str, list[dict[str, str]]]:
+    """Draw the figures of each section, as data URIs; those without data are left out."""
+    found: dict[str, list[dict[str, str]]] = {"overview": [], "planes": [], "giveaways": []}
     data = report.pictures
 
     def add(where: str, draw: Callable[..., Any], given: Any, caption: str, alt: str) -> None:
         figure = draw(*given) if given else None
         if figure is not None:
-            found.setdefault(where, []).append(Picture(_embed(figure), caption, alt))
+            picture = {"source": _embed(figure), "caption": caption, "alt": alt}
+            found.setdefault(where, []).append(picture)
 
     if any(not math.isnan(score.gap) for score in report.scores):
         add(

@@ -9,20 +9,13 @@ from vaexprs.evaluation.comparison.ranges import LEVEL, Score, Verdict
 from vaexprs.evaluation.registry import FAMILIES
 from vaexprs.evaluation.report.contents import Contents
 
-VERDICT_WORDS: dict[Verdict, str] = {
-    "within": "within range",
-    "worse": "worse than real",
-    "off": "unlike real",
-    "better": "beyond real",
-    "none": "no range",
-}
-#: The same, short enough for a terminal.
-_SHORT_WORDS: dict[Verdict, str] = {
-    "within": "within",
-    "worse": "WORSE",
-    "off": "UNLIKE",
-    "better": "beyond",
-    "none": "-",
+#: On the page, and short enough for a terminal.
+VERDICT_WORDS: dict[Verdict, tuple[str, str]] = {
+    "within": ("within range", "within"),
+    "worse": ("worse than real", "WORSE"),
+    "off": ("unlike real", "UNLIKE"),
+    "better": ("beyond real", "beyond"),
+    "none": ("no range", "-"),
 }
 #: AUC below which a classifier separates cells so well: only just, partly, mostly.
 _AUC_WORDS = (
@@ -75,7 +68,11 @@ def summary(report: Contents) -> list[str]:
         )
     sentences += _classifier_sentence(report)
     far = sorted(report.scores, key=lambda score: -score.gap if score.gap > 0 else 0.0)
-    names = [_name(score) for score in far if score.verdict in ("worse", "off")]
+    names = [
+        f"{_title(score)} ({format_number(score.value)} beside {format_number(score.control)})"
+        for score in far
+        if score.verdict in ("worse", "off")
+    ]
     if names:
         sentences.append("Farthest outside: " + "; ".join(names[:6]) + ".")
     if n_copies := _copies(report):
@@ -101,7 +98,7 @@ def _classifier_sentence(report: Contents) -> list[str]:
     worst = max(found, key=lambda score: score.value)
     sentence = (
         "The best of the classifiers separates generated from real cells with an AUC of "
-        f"{worst.value:.2f} ({worst.kind.title.removesuffix(' (AUC)')}), where real from real "
+        f"{worst.value:.2f} ({_title(worst)}), where real from real "
         f"cells gives {worst.control:.2f}"
     )
     if not report.held_out:
@@ -115,12 +112,8 @@ def _copies(report: Contents) -> float:
     return next((s.value for s in report.scores if s.kind.key == "exact_copies"), 0.0)
 
 
-def _name(score: Score) -> str:
-    of = f", {score.of}" if score.of else ""
-    return (
-        f"{score.kind.title.removesuffix(' (AUC)')}{of} "
-        f"({format_number(score.value)} beside {format_number(score.control)})"
-    )
+def _title(score: Score) -> str:
+    return score.kind.title.removesuffix(" (AUC)") + (f", {score.of}" if score.of else "")
 
 
 def uses(report: Contents) -> list[tuple[str, str, str]]:
@@ -216,8 +209,7 @@ def lines(report: Contents, *, width: int = 80) -> list[str]:
         if not math.isnan(score.low + score.high):
             ends = f"{format_number(score.low)} to {format_number(score.high)}"
         numbers = (format_number(score.value), format_number(score.control), ends)
-        title = score.kind.title.removesuffix(" (AUC)") + (f", {score.of}" if score.of else "")
-        rows.append((title, *numbers, _SHORT_WORDS[score.verdict]))
+        rows.append((_title(score), *numbers, VERDICT_WORDS[score.verdict][1]))
     table = [head, *(row for row in rows if len(row) > 1)]
     widths = [max(len(row[column]) for row in table) for column in range(1, 5)]
     first = width - sum(widths) - 2 * len(widths)

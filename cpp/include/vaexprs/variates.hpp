@@ -1,6 +1,9 @@
-// Poisson and negative binomial laws in one recurrence, and their exact inversion.
+// Exact variates in float64: Poisson and negative binomial laws in one recurrence and their
+// inversion, and gamma and Poisson variates by rejection.
 
 #pragma once
+
+#include "vaexprs/streams.hpp"
 
 namespace vaexprs {
 
@@ -26,5 +29,17 @@ double weight_of(double zero_logits);
 ///
 /// Takes about k steps. Tail probabilities keep their relative precision, however small.
 double invert_upper_tail(double v, const CountLaw& law);
+
+/// Gamma variate of the given shape and scale 1 at a site; exact in distribution.
+///
+/// Any positive shape; float64. Very small shapes may give 0, where the true value would be below
+/// the smallest float64.
+double draw_gamma(Site site, double shape);
+
+/// Logarithm of the probability with which Marsaglia and Tsang accept d (1 + y)^3, where y = c x.
+double log_gamma_acceptance(double d, double y, double x);
+
+/// Poisson variate of any mean >= 0 at a site; exact in distribution, an integer in float64.
+double draw_poisson(Site site, double mean);
 
 }  // namespace vaexprs
