@@ -109,10 +109,12 @@ def _like_first(call: Call) -> Shape:
     return call.shape(0)
 
 
-def _elementwise(call: Call) -> Shape:
-    if not call.node.inputs:
-        call.refuse("has no inputs")
-    return call.broadcast(call.all_shapes())
+def _of_two(call: Call) -> Shape:
+    return call.broadcast([call.shape(0), call.shape(1)])
+
+
+def _of_many(call: Call) -> Shape:
+    return call.broadcast([call.shape(0), *call.all_shapes()[1:]])
 
 
 def _softmax(call: Call) -> Shape:
@@ -186,7 +188,8 @@ _RULES: dict[str, Callable[[Call], Shape]] = {
          "Softplus", "Tanh"),
         _like_first,
     ),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Min", "Max"), _elementwise),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _of_two),
+    **dict.fromkeys(("Min", "Max"), _of_many),
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _quantize,
     "Softmax": _softmax,
