@@ -36,8 +36,6 @@ from vaexprs._version import __version__
 from vaexprs.spec import GeneratorSpec, write_metadata
 from vaexprs.spec.likelihoods import Function
 
-__all__ = ["ACTIVATIONS", "IR_VERSION", "OPSET", "DecoderWeights", "Head", "build_model"]
-
 #: Opset and file version: the newest that runtimes of the last four years read.
 OPSET = 17
 IR_VERSION = 8
@@ -61,53 +59,31 @@ _OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Head:
-    """One affine map from features of a cell to its genes.
+    """One affine map from features of a cell to its genes."""
 
-    Attributes
-    ----------
-    bias
-        ``(n_genes,)``.
-    weight
-        For each block of features that the head reads, by name, ``(width, n_genes)``. A head of
-        no blocks is the same for every cell.
-    """
-
-    bias: Array
+    bias: Array  # ``(n_genes,)``
+    # For each block of features that the head reads, by name, ``(width, n_genes)``. A head of no
+    # blocks is the same for every cell.
     weight: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DecoderWeights:
-    """A decoder in numbers.
+    """A decoder in numbers."""
 
-    Attributes
-    ----------
-    layers
-        Hidden layers: weight ``(n_inputs, units)``, bias ``(units,)``, activation. The first reads
-        z and the condition side by side.
-    heads
-        By name; the table of likelihoods says which, and their functions.
-    centres
-        Of hidden groups, ``(n_groups, n_latent)``; None for none.
-    ceiling
-        Largest logit of each gene, ``(n_genes,)``; None for none.
-    member
-        Categories that make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
-    embedding
-        With very many categories: vectors in place of one-hot, ``(n_conditions, width)``.
-    typical_library
-        Library size at which heads that read ``depth``, the log library, read 0.
-    shift, stretch
-        ``(n_genes,)``, ``mean = shift + stretch * function(logits)``; None for none.
-    """
-
+    # Hidden layers: weight ``(n_inputs, units)``, bias ``(units,)``, activation. The first reads z
+    # and the condition side by side.
     layers: tuple[tuple[Array, Array, str], ...]
-    heads: Mapping[str, Head]
-    centres: Array | None = None
-    ceiling: Array | None = None
+    heads: Mapping[str, Head]  # By name; the table of likelihoods says which, and their functions.
+    centres: Array | None = None  # Of hidden groups, ``(n_groups, n_latent)``; None for none.
+    ceiling: Array | None = None  # Largest logit of each gene, ``(n_genes,)``; None for none.
+    # Categories that make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
     member: Array | None = None
+    # With very many categories: vectors in place of one-hot, ``(n_conditions, width)``.
     embedding: Array | None = None
+    # Library size at which heads that read ``depth``, the log library, read 0.
     typical_library: float = 1.0
+    # ``(n_genes,)``, ``mean = shift + stretch * function(logits)``; None for none.
     shift: Array | None = None
     stretch: Array | None = None
 
@@ -155,21 +131,7 @@ class _Builder:
 
 
 def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto:
-    """Return the artifact: the graph of a decoder with its spec as metadata.
-
-    Parameters
-    ----------
-    weights
-        The decoder.
-    spec
-        Stored as metadata.
-
-    Returns
-    -------
-    onnx.ModelProto
-        Opset 17, IR version 8, standard operators only, all weights inside. The same arguments
-        give the same bytes by ``SerializeToString(deterministic=True)``.
-    """
+    """Return the artifact: the graph of a decoder with its spec as metadata."""
     builder = _Builder()
     features = _features(builder, weights, spec)
     heads = {}

@@ -33,8 +33,6 @@ from vaexprs.errors import VaexprsError, require
 from vaexprs.latent.draws import draw_inputs
 from vaexprs.spec import GeneratorSpec, write_metadata
 
-__all__ = ["NARROW", "prior_inputs", "quantize"]
-
 Array = NDArray[np.float32]
 
 #: Features of a block from which it is quantised.
@@ -47,27 +45,7 @@ _CALIBRATION_CELLS, _ERROR_CELLS, _STEP = 1024, 512, 128
 
 
 def quantize(model: onnx.ModelProto, spec: GeneratorSpec) -> onnx.ModelProto:
-    """Return an artifact with quantised last layers, and the error of its means.
-
-    Parameters
-    ----------
-    model
-        An artifact in float32, such as `vaexprs.export.graph.build_model` gives.
-    spec
-        Its metadata.
-
-    Returns
-    -------
-    onnx.ModelProto
-        The same artifact with integer weights. Its ``precision`` is ``{"kind": "int8", "error":
-        {"rms": ..., "worst_gene": ..., "worst_average": ..., "n_cells": ...}}``; see
-        ``models/FORMAT.md``.
-
-    Raises
-    ------
-    VaexprsError
-        If nothing in the graph is wide enough to be quantised.
-    """
+    """Return an artifact with quantised last layers, and the error of its means."""
     heads = _heads(model, spec)
     names = [name for head in heads for name in head.parts]
     features = _concatenate(_computed(model, names, spec, _CALIBRATION_CELLS, seed=0))

@@ -12,25 +12,16 @@ from numpy.typing import NDArray
 from vaexprs import _core
 from vaexprs.spec import GeneratorSpec
 
-__all__ = ["CSR", "Parameters", "draw", "expected"]
-
 
 @dataclass(frozen=True)
 class CSR:
-    """Rows of a sparse matrix in compressed sparse row layout.
+    """Rows of a sparse matrix in compressed sparse row layout."""
 
-    Attributes
-    ----------
-    data, indices, indptr
-        Values (float32), column indices rising within a row (int32), and row bounds (int64).
-    shape
-        ``(n_cells, n_genes)``.
-    """
-
+    # Values (float32), column indices rising within a row (int32), and row bounds (int64).
     data: NDArray[np.float32]
     indices: NDArray[np.int32]
     indptr: NDArray[np.int64]
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # ``(n_cells, n_genes)``
 
     @classmethod
     def from_dense(cls, dense: NDArray[np.float32]) -> CSR:
@@ -81,22 +72,14 @@ class CSR:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the likelihood of consecutive cells, as the decoder gives them.
+    """Parameters of the likelihood of consecutive cells, as the decoder gives them."""
 
-    Attributes
-    ----------
-    arrays
-        The outputs of the graph by name, ``(n_cells, n_genes)`` or ``(1, n_genes)``, float32.
-    library
-        Where ``arrays["mean"]`` holds logits, for ``mean = library * softmax(logits + bias)``: the
-        library sizes, ``(n_cells,)``. None where it holds means.
-    bias
-        ``(n_genes,)``, or None.
-    """
-
+    # The outputs of the graph by name, ``(n_cells, n_genes)`` or ``(1, n_genes)``, float32.
     arrays: dict[str, NDArray[np.float32]]
+    # Where ``arrays["mean"]`` holds logits, for ``mean = library * softmax(logits + bias)``: the
+    # library sizes, ``(n_cells,)``. None where it holds means.
     library: NDArray[np.float32] | None = None
-    bias: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None  # ``(n_genes,)``, or None
 
     def rows(self, here: slice) -> Parameters:
         """Return the parameters of some of the cells."""
@@ -121,11 +104,6 @@ def draw(
     ``"rounded"``, draws are rounded to whole numbers, positive ones to at least 1; ``"normal"`` and
     ``"rectified"`` add the noise of residuals. Counts of a model with a normalisation become values
     by it.
-
-    Raises
-    ------
-    ValueError
-        If a parameter or a draw is outside its support; the message begins with the output's name.
     """
     if spec.observation == "mean":
         return CSR.from_dense(expected(spec, parameters))

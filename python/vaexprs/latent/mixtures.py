@@ -24,8 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
-__all__ = ["FOLDS", "Mixture", "choose_mixture", "choose_whole_mixture", "fit_normal"]
-
 Array = NDArray[np.floating[Any]]
 _Fitter = Callable[[Array, int], "Mixture"]
 
@@ -84,16 +82,7 @@ def fit_normal(cells: Array, given: Array, tie: float) -> Mixture:
 def choose_mixture(
     cells: Array, given: Array, tie: float, importance: Array, rng: np.random.Generator
 ) -> Mixture:
-    """Return the mixture of cells ``(n, d)`` with the highest likelihood of held-out cells.
-
-    Parameters
-    ----------
-    given, tie
-        Covariance that the components' are shrunk to, ``(d, d)``, and the cells it counts for.
-    importance
-        Change of a cell's expression for a unit of each coordinate, ``(d,)``: the leading
-        directions are those in which cells vary most by it.
-    """
+    """Return the mixture of cells ``(n, d)`` with the highest likelihood of held-out cells."""
     n, d = cells.shape
     most = int(np.clip(n // _CELLS_OF_WHOLE, 1, _WHOLE[-1]))
     if most == 1 and n < 2 * _CELLS_OF_LEADING:

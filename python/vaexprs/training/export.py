@@ -16,8 +16,6 @@ from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.model import Decoder
 from vaexprs.training.network.outputs import decoder_outputs
 
-__all__ = ["Precision", "decoder_weights", "export_bytes"]
-
 Precision: TypeAlias = Literal["float32", "int8"]
 
 #: Largest relative difference between torch and onnxruntime: ten times what float32 sums of a few
@@ -66,16 +64,7 @@ def export_bytes(
     spec: GeneratorSpec,
     precision: Precision = "float32",
 ) -> bytes:
-    """Return the artifact: built in float32, compared with torch, then quantised if asked for.
-
-    Raises
-    ------
-    VaexprsError
-        If onnxruntime and torch differ by more than float32 arithmetic explains, or if int8 is
-        asked of a decoder that has nothing to quantise.
-    ValueError
-        If the precision is unknown.
-    """
+    """Return the artifact: built in float32, compared with torch, then quantised if asked for."""
     if precision not in get_args(Precision):
         raise ArgumentError(f"precision must be 'float32' or 'int8', not {precision!r}.")
     model = build_model(decoder_weights(decoder, scaling), spec)

@@ -20,8 +20,6 @@ from vaexprs.training.network.layers import Layer
 from vaexprs.training.network.loop import History
 from vaexprs.training.network.model import VAE, Architecture
 
-__all__ = ["read", "to_bytes"]
-
 #: Version of the file's layout; raised when an older vaexprs could not read it.
 FIT_VERSION = 1
 
@@ -57,14 +55,7 @@ def to_bytes(
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the parts of a saved fit: spec, history, interrupted, vae, features, scaling.
-
-    Raises
-    ------
-    ArtifactError
-        If the file is no safetensors file, was not written by `VAEFit.save`, or is of a newer
-        version.
-    """
+    """Return the parts of a saved fit: spec, history, interrupted, vae, features, scaling."""
     safetensors = require("safetensors", extra="train", purpose="Loading a fit")
     try:
         with safetensors.safe_open(os.fspath(path), framework="pt") as file:

@@ -19,8 +19,6 @@ from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.model import Decoder
 from vaexprs.training.network.outputs import decoder_outputs
 
-__all__ = ["Draws"]
-
 #: Draws of a combination: twice its cells, at least 100 for a mean, at most 400. In all 3,000 to
 #: 12,000, for a response and to bound the time, and never below 20 of one.
 _PER_CELL, _FEWEST, _MOST, _ALWAYS = 2, 100, 400, 20

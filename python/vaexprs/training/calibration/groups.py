@@ -19,8 +19,6 @@ from vaexprs.data import ExpressionData
 from vaexprs.training.calibration.draws import Draws
 from vaexprs.training.network.model import Decoder, wide
 
-__all__ = ["Grouping", "add_to_groups", "combinations", "gene_wise", "partitions", "set_gene_wise"]
-
 Array = NDArray[np.float64]
 
 

@@ -16,8 +16,6 @@ from vaexprs.spec import Conditions, GeneratorSpec, LibraryLaw, Prior
 from vaexprs.training.inputs.batches import Cells, posterior
 from vaexprs.training.network.model import VAE, Decoder
 
-__all__ = ["fit_latent_law"]
-
 
 def fit_latent_law(
     vae: VAE, parts: list[Cells], data: ExpressionData, seed: int

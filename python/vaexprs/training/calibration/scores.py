@@ -16,8 +16,6 @@ from vaexprs.spec import Prior
 from vaexprs.training.calibration.covariances import shrunk_covariances
 from vaexprs.training.inputs.moments import group_centred
 
-__all__ = ["match_scores"]
-
 Array = NDArray[np.float64]
 
 #: Factors by which the variance along a direction may move in one round.

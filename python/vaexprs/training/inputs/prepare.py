@@ -19,8 +19,6 @@ from vaexprs.training.inputs.features import Features, features_of
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import TrainingLaw
 
-__all__ = ["Prepared", "prepare", "read_validation", "together"]
-
 #: Share of signal in the variance of a component from which it tells hidden groups.
 _CLEAR = 0.75
 

@@ -21,8 +21,6 @@ from vaexprs.training.calibration.groups import Grouping
 from vaexprs.training.inputs.features import FeatureKind, Features
 from vaexprs.training.inputs.scaling import Scaling
 
-__all__ = ["DISPERSION_BOUNDS", "Array", "Start", "TrainingLaw"]
-
 Array = NDArray[np.float64]
 
 #: Bounds of the inverse dispersion: below 0.02 one cell holds most counts of a gene, above 1,000

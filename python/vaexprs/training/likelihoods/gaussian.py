@@ -19,8 +19,6 @@ from vaexprs.training.inputs.moments import column_means, group_sums, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import Array, Start, TrainingLaw
 
-__all__ = ["Gaussian"]
-
 #: Least share of a gene's variance that is left to the law where z explains nearly all of it.
 _LEAST_SHARE = 0.05
 #: Least derivative of a mean by its logit that a correction is divided by.

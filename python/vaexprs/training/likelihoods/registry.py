@@ -12,8 +12,6 @@ from vaexprs.training.likelihoods.poisson import Poisson
 from vaexprs.training.likelihoods.zigamma import ZeroInflatedGamma
 from vaexprs.training.likelihoods.zinb import ZeroInflatedNegativeBinomial
 
-__all__ = ["TRAINING_LAWS", "register", "training_law"]
-
 #: What `fit_vae` can fit, by name; `register` adds to it.
 TRAINING_LAWS: dict[str, TrainingLaw] = {}
 
@@ -27,13 +25,7 @@ def register(law: TrainingLaw) -> TrainingLaw:
 
 
 def training_law(name: str) -> TrainingLaw:
-    """Return the training class of a likelihood.
-
-    Raises
-    ------
-    ArgumentError
-        If there is none; the message names near matches.
-    """
+    """Return the training class of a likelihood."""
     if name not in TRAINING_LAWS:
         titles = {LIKELIHOODS[known].title.replace(" ", "_"): known for known in TRAINING_LAWS}
         title = str(name).replace("-", "_").replace(" ", "_").lower()

@@ -16,8 +16,6 @@ from vaexprs.training.likelihoods.base import Start, TrainingLaw
 from vaexprs.training.network.layers import Layer
 from vaexprs.training.network.model import VAE, Architecture
 
-__all__ = ["build", "describe"]
-
 #: Combinations with at least 20 cells get corrections of their own, the 64 largest at most.
 _CELLS_OF_OWN, _MOST_COMBINATIONS = 20, 64
 #: With more than 256 categories, one-hot is replaced by fixed random 64-dimensional embeddings in
