@@ -40,7 +40,7 @@ inline constexpr std::size_t kMaxParameters = 3;
     ROW(bernoulli, false, "1 with probability `mean`, else 0.", {"mean", kProbability})       \
     ROW(gaussian, false, "Normal with mean `mean` and standard deviation `scale`.",           \
         {"mean", kFinite}, {"scale", kNotNegative})                                           \
-    ROW(rectified_gaussian, false, "Normal as `gaussian`, with 0 in place of what is below.",     \
+    ROW(rectified_gaussian, false, "Normal as `gaussian`, with 0 in place of what is below.", \
         {"mean", kFinite}, {"scale", kNotNegative})                                           \
     ROW(poisson, true, "Poisson with mean `mean`.", {"mean", kCountMean})                     \
     ROW(nb, true, "Negative binomial with mean m and variance m + m^2 / inverse_dispersion.", \

@@ -57,7 +57,7 @@ def find_groups(scores: Array, seed: int) -> HiddenGroups | None:
         size = share.sum(0)
         both = share.T @ share / np.maximum(np.minimum.outer(size, size), 1e-9)
         np.fill_diagonal(both, -1)
-        one, other = np.unravel_index(int(both.argmax()), both.shape)
+        one, other = divmod(int(both.argmax()), len(both))
         if both[one, other] < _OVERLAP:
             one = int(size.argmin())
             if size[one] >= _FEWEST_CELLS:
