@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 
 #include "vaexprs/kernels.hpp"
 #include "vaexprs/normal.hpp"
@@ -11,36 +10,15 @@ namespace vaexprs {
 
 namespace {
 
-/// Finds combinations among the seen ones.
-class Places {
-  public:
-    explicit Places(const Conditions& conditions)
-        : conditions_(conditions), order_(conditions.n_seen()) {
-        std::iota(order_.begin(), order_.end(), 0u);
-        std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) {
-            return less(conditions.row(a), conditions.row(b));
-        });
-    }
+using Codes = std::vector<std::int32_t>;
 
-    /// The group of a combination, or n_seen.
-    std::size_t find(const std::int32_t* combination) const {
-        const auto found = std::lower_bound(
-            order_.begin(), order_.end(), combination,
-            [&](std::uint32_t a, const std::int32_t* b) { return less(conditions_.row(a), b); });
-        if (found == order_.end() || less(combination, conditions_.row(*found)))
-            return order_.size();
-        return *found;
-    }
-
-  private:
-    bool less(const std::int32_t* a, const std::int32_t* b) const {
-        return std::lexicographical_compare(a, a + conditions_.n_keys(), b,
-                                            b + conditions_.n_keys());
-    }
-
-    const Conditions& conditions_;
-    std::vector<std::uint32_t> order_;
-};
+/// The groups of the seen combinations.
+std::map<Codes, std::size_t> places_of(const Conditions& conditions) {
+    std::map<Codes, std::size_t> places;
+    for (std::size_t g = 0; g < conditions.n_seen(); ++g)
+        places.emplace(Codes(conditions.row(g), conditions.row(g) + conditions.n_keys()), g);
+    return places;
+}
 
 }  // namespace
 
@@ -63,17 +41,19 @@ Inputs::Inputs(const Conditions& conditions, const LatentLaw& law, const Plan& p
       streams_(std::move(streams)) {
     for (const std::int32_t size : conditions.sizes)
         n_conditions_ += static_cast<std::size_t>(size);
-    const Places places(conditions_);
+    const std::map<Codes, std::size_t> places = places_of(conditions_);
     // Groups that borrow from the same combinations share one pool.
     std::map<std::vector<std::uint32_t>, std::uint32_t> known;
     for (std::size_t g = 0; g < streams_.size(); ++g) {
         const std::int32_t* combination = combinations_.data() + g * conditions_.n_keys();
-        const std::size_t place = places.find(combination);
-        std::vector<std::uint32_t> sources{static_cast<std::uint32_t>(place)};
-        unseen_.push_back(place == conditions_.n_seen());
+        const auto place = places.find(Codes(combination, combination + conditions_.n_keys()));
+        std::vector<std::uint32_t> sources;
+        unseen_.push_back(place == places.end());
         if (unseen_.back()) {
             if (!effects_) effects_ = std::make_unique<Effects>(conditions_, law_);
             sources = nearest_seen(conditions_, effects_->importance(), combination);
+        } else {
+            sources.push_back(static_cast<std::uint32_t>(place->second));
         }
         if (law_.library.location != nullptr) library_.push_back(library_of(sources));
         if (!law_.is_mixture()) continue;

@@ -5,7 +5,7 @@
 
 namespace vaexprs {
 
-#define VAEXPRS_ROW(name, takes_logits, law, ...) {#name, takes_logits, law, {__VA_ARGS__}},
+#define VAEXPRS_ROW(name, takes_logits, ...) {#name, takes_logits, {__VA_ARGS__}},
 const Likelihood kLikelihoods[kNLikelihoods] = {VAEXPRS_LIKELIHOODS(VAEXPRS_ROW)};
 #undef VAEXPRS_ROW
 

@@ -34,7 +34,7 @@ std::size_t draw_row(const ObservationRow& row, SparseRow out, const Support& su
     return n;
 }
 
-#define VAEXPRS_KERNEL(name, takes_logits, law, ...)                                      \
+#define VAEXPRS_KERNEL(name, takes_logits, ...)                                           \
     std::size_t sample_##name(const ObservationRow& row, SparseRow out, std::uint32_t*) { \
         constexpr Parameter kParameters[] = {__VA_ARGS__};                                \
         return draw_row(row, out, kParameters[0].support, reference::name);               \

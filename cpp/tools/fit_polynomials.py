@@ -52,12 +52,10 @@ def remez(
     return coefficients, max(abs(error) for error in errors)
 
 
-def fit(
-    name: str, function: Function, weight: Function, low: float, high: float, powers: list[int]
-) -> None:
-    """Fit, round to float32 one coefficient at a time, and print."""
+def fit(name: str, function: Function, weight: Function, low: float, high: float, n: int) -> None:
+    """Fit n coefficients, round each to float32 in turn, and print them."""
     rounded: list[tuple[int, float]] = []
-    left = list(powers)
+    left = list(range(n))
     error = mp.mpf(0)
     while left:
         done = list(rounded)
@@ -87,42 +85,14 @@ def main() -> None:
     def odd(x: mp.mpf) -> mp.mpf:  # in the square: sin(pi/2 sqrt(s)) / sqrt(s)
         return quarter if x == 0 else mp.sin(quarter * mp.sqrt(x)) / mp.sqrt(x)
 
-    one = mp.mpf(1)
-    for degree in (6, 7):
-        fit(
-            f"log, degree {degree}",
-            log_tail,
-            lambda f: one if f == 0 else abs(f**3 / mp.log1p(f)),
-            2**-0.5 - 1,
-            2**0.5 - 1,
-            list(range(degree + 1)),
-        )
-    for degree in (5, 6):
-        fit(
-            f"exp, degree {degree}",
-            mp.exp,
-            lambda x: mp.exp(-x),
-            -float(mp.log(2)) / 2,
-            float(mp.log(2)) / 2,
-            list(range(degree + 1)),
-        )
-    fit(
-        "exp2, degree 5",
-        lambda x: mp.mpf(2) ** x,
-        lambda x: mp.mpf(2) ** -x,
-        -0.5,
-        0.5,
-        list(range(6)),
-    )
-    fit("sin(pi/2 x)/x in x^2", odd, lambda s: 1 / odd(s), 0.0, 0.25, list(range(4)))
-    fit(
-        "cos(pi/2 x) in x^2",
-        lambda s: mp.cos(quarter * mp.sqrt(s)),
-        lambda s: one,
-        0.0,
-        0.25,
-        list(range(5)),
-    )
+    one, half_octave = mp.mpf(1), float(mp.log(2)) / 2
+    log_weight = lambda f: one if f == 0 else abs(f**3 / mp.log1p(f))  # noqa: E731
+    root = lambda s: quarter * mp.sqrt(s)  # noqa: E731
+    fit("log", log_tail, log_weight, 2**-0.5 - 1, 2**0.5 - 1, 7)
+    fit("exp", mp.exp, lambda x: mp.exp(-x), -half_octave, half_octave, 7)
+    fit("exp2", lambda x: mp.mpf(2) ** x, lambda x: mp.mpf(2) ** -x, -0.5, 0.5, 6)
+    fit("sin(pi/2 x)/x in x^2", odd, lambda s: 1 / odd(s), 0.0, 0.25, 4)
+    fit("cos(pi/2 x) in x^2", lambda s: mp.cos(root(s)), lambda s: one, 0.0, 0.25, 5)
 
 
 if __name__ == "__main__":

@@ -34,28 +34,22 @@ struct Parameter {
 
 inline constexpr std::size_t kMaxParameters = 3;
 
-/// ROW(name, whether logits and library sizes may stand for the means, the law in words,
-/// parameters in their order, the mean first).
-#define VAEXPRS_LIKELIHOODS(ROW)                                                              \
-    ROW(bernoulli, false, "1 with probability `mean`, else 0.", {"mean", kProbability})       \
-    ROW(gaussian, false, "Normal with mean `mean` and standard deviation `scale`.",           \
-        {"mean", kFinite}, {"scale", kNotNegative})                                           \
-    ROW(rectified_gaussian, false, "Normal as `gaussian`, with 0 in place of what is below.", \
-        {"mean", kFinite}, {"scale", kNotNegative})                                           \
-    ROW(poisson, true, "Poisson with mean `mean`.", {"mean", kCountMean})                     \
-    ROW(nb, true, "Negative binomial with mean m and variance m + m^2 / inverse_dispersion.", \
-        {"mean", kCountMean}, {"inverse_dispersion", kPositive})                              \
-    ROW(zinb, true, "0 with probability sigmoid(zero_logits), else negative binomial.",       \
-        {"mean", kCountMean}, {"inverse_dispersion", kPositive}, {"zero_logits", kFinite})    \
-    ROW(zigamma, false,                                                                       \
-        "0 with probability sigmoid(zero_logits), else gamma with mean m and variance\n"      \
-        "m^2 / inverse_dispersion.",                                                          \
-        {"mean", kCountMean}, {"inverse_dispersion", kPositive}, {"zero_logits", kFinite})
+/// ROW(name, whether logits and library sizes may stand for the means, parameters in their order,
+/// the mean first). reference.hpp says what they mean.
+#define VAEXPRS_LIKELIHOODS(ROW)                                                 \
+    ROW(bernoulli, false, {"mean", kProbability})                                \
+    ROW(gaussian, false, {"mean", kFinite}, {"scale", kNotNegative})             \
+    ROW(rectified_gaussian, false, {"mean", kFinite}, {"scale", kNotNegative})   \
+    ROW(poisson, true, {"mean", kCountMean})                                     \
+    ROW(nb, true, {"mean", kCountMean}, {"inverse_dispersion", kPositive})       \
+    ROW(zinb, true, {"mean", kCountMean}, {"inverse_dispersion", kPositive},     \
+        {"zero_logits", kFinite})                                                \
+    ROW(zigamma, false, {"mean", kCountMean}, {"inverse_dispersion", kPositive}, \
+        {"zero_logits", kFinite})
 
 struct Likelihood {
     const char* name;
     bool takes_logits;
-    const char* law;
     Parameter parameters[kMaxParameters];  ///< those it does not have have no name
 
     std::size_t n_parameters() const {

@@ -16,8 +16,11 @@ float bernoulli(Site site, float mean);
 float gaussian(Site site, float mean, float scale);
 float rectified_gaussian(Site site, float mean, float scale);
 float poisson(Site site, float mean);
+/// Variance mean + mean^2 / inverse_dispersion.
 float nb(Site site, float mean, float inverse_dispersion);
+/// 0 with probability sigmoid(zero_logits), else negative binomial.
 float zinb(Site site, float mean, float inverse_dispersion, float zero_logits);
+/// 0 with probability sigmoid(zero_logits), else gamma of variance mean^2 / inverse_dispersion.
 float zigamma(Site site, float mean, float inverse_dispersion, float zero_logits);
 
 }  // namespace vaexprs::reference
