@@ -2,4 +2,5 @@
 
 from vaexprs.cli import run
 
-run()
+if __name__ == "__main__":  # and not a worker process, which imports it too
+    run()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
 from vaexprs.artifact import Source
 from vaexprs.checks import known_arguments
+from vaexprs.errors import ArgumentError
 from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Generator
 from vaexprs.scale.parts import PartFormat, check_parts, is_parts, write_parts
@@ -139,6 +142,7 @@ def write_exprs(
     resume: bool = False,
     n_parts: int | None = None,
     part_format: PartFormat = "zarr",
+    dask: str | None = None,
     progress: Callable[[int], object] = lambda n_cells: None,
 ) -> Any:
     """Generate cells straight into a file, in bounded memory.
@@ -163,6 +167,10 @@ def write_exprs(
     n_parts, part_format
         Of a part store: how many shards (by default those of `shard`, else 16, or one for each
         100,000 cells if those are more), and ``"zarr"`` or ``"h5ad"``.
+    dask
+        Write a part store by the workers of a Dask cluster, of one thread each: ``"local:2"`` for
+        two new processes, or the address of a scheduler, ``"tcp://host:port"``, whose workers see
+        the folder under the same path.
     progress
         Called with the number of cells of each block written, and first with those that are
         there already.
@@ -180,6 +188,8 @@ def write_exprs(
     ArtifactError, ConditionError, DeviceError
         As in `gen_exprs`.
     """
+    if dask is not None and (shard is not None or not is_parts(path)):
+        raise ArgumentError("dask writes all parts of a folder .parts, and no other output.")
     if is_parts(path):
         target: Any = check_parts(path)
     else:
@@ -195,7 +205,14 @@ def write_exprs(
     )
     how: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "progress": progress}
     if is_parts(path):
-        write_parts(request, target, shard=shard, n_parts=n_parts, part_format=part_format, **how)
+        with contextlib.ExitStack() as stack:
+            how |= {"shard": shard, "n_parts": n_parts, "part_format": part_format}
+            if dask is not None:
+                from vaexprs.scale.dask_parts import connected, write_by_dask
+
+                client = stack.enter_context(connected(dask))
+                how["by"] = partial(write_by_dask, client, progress=progress)
+            write_parts(request, target, **how)
     else:
         request = request if shard is None else request.part(shard)
         request.write(target, **how)

@@ -223,7 +223,7 @@ def test_a_disk_that_fills_up(model: Path, tmp_path: Path, suffix: str) -> None:
         subprocess.run(more, check=True, capture_output=True)
         again = subprocess.run([*line, str(target), "--resume"], capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
-        assert same(target, write_exprs(model, tmp_path / f"whole{suffix}", 30_000, conditions={}))
+        assert same(target, write_exprs(model, tmp_path / f"whole{suffix}", 30_000))
         assert [path.name for path in room.iterdir()] == [target.name]
     finally:
         subprocess.run(["umount", "-l", str(room)], check=True)

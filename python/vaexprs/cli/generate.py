@@ -92,6 +92,13 @@ def generate(
     part_format: Annotated[
         Literal["zarr", "h5ad"], typer.Option(help="Format of each part of a .parts folder.")
     ] = "zarr",
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Write a .parts folder by Dask: local:2 for two processes, or tcp://host:port.",
+        ),
+    ] = None,
     library: Annotated[
         float | None, typer.Option(help="Total counts of every cell, in place of drawn ones.")
     ] = None,
@@ -167,6 +174,7 @@ def generate(
             shard=part,
             n_parts=parts,
             part_format=part_format,
+            dask=dask,
             overwrite=overwrite,
             resume=resume,
             progress=cells,

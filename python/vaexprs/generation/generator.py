@@ -8,12 +8,14 @@ on the artifact, the plan, the seed and the cell's global index, and on nothing 
 from __future__ import annotations
 
 import collections.abc
+import importlib
 import os
 import textwrap
 import weakref
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +30,9 @@ from vaexprs.generation.request import make_plan
 from vaexprs.generation.stream import Batch, batches, share_of
 from vaexprs.spec import GeneratorSpec
 from vaexprs.spec.inputs import Inputs
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 __all__ = ["Block", "Generator", "available_cores"]
 
@@ -116,6 +121,12 @@ class Generator:
         """Travel as the path and hash of the artifact, or as its bytes where it has no path."""
         return _opened_once, (self._source, self.sha256, *self._options)
 
+    def model_bytes(self) -> bytes:
+        """Return the artifact, for processes that do not see its path."""
+        artifact = load_artifact(self._source)
+        _check_same(artifact.sha256, self.sha256, self.path)
+        return artifact.model_bytes
+
     @property
     def device(self) -> str:
         """Where the decoder runs: ``"cpu"`` or ``"cuda"``."""
@@ -127,7 +138,7 @@ class Generator:
         Where a request leaves numbers open, conditions follow the training frequencies as a
         stratified sample, see `Plan`. `gen_exprs` lists the kinds of request.
         """
-        return make_plan(self.spec.conditions, conditions)
+        return replace(make_plan(self.spec.conditions, conditions), request=conditions)
 
     def blocks(
         self,
@@ -167,7 +178,7 @@ class Generator:
         plan = self.plan() if plan is None else plan
         seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
         sizes = _check_library(self.spec, library, n_cells)
-        job = Job(self._decoder, self._inputs_of(plan), seed, sizes, first_cell, return_mean)
+        job = Job(self._decoder, self.inputs_of(plan), seed, sizes, first_cell, return_mean)
         return self._stream(job, first_cell, first_cell + n_cells)
 
     def stream(
@@ -226,7 +237,45 @@ class Generator:
 
         return batches(self.spec, blocks, batch_size, share, _MAX_CELLS, dense)
 
-    def _inputs_of(self, plan: Plan) -> Inputs:
+    def to_dask(
+        self,
+        plan: Any = None,
+        *,
+        n_cells: int | None = None,
+        first_cell: int = 0,
+        seed: int = 0,
+        chunk: int | None = None,
+    ) -> AnnData:
+        """Return cells as an AnnData whose ``X`` is a lazy Dask array of CSR blocks.
+
+        ``X`` and ``obsm["z"]`` are made block by block when they are asked for, in any process of
+        any Dask scheduler, each of which opens the artifact once. A block is a function of its
+        index alone; the same request gives the same names of Dask keys. ``obs`` is that of
+        `vaexprs.gen_exprs`, which takes no decoder.
+
+        Parameters
+        ----------
+        plan
+            From `plan`, or what `plan` takes; by default the training frequencies.
+        n_cells, first_cell, seed
+            As in `blocks`.
+        chunk
+            Cells in a block of ``X``; by default as many as would be 64 MiB if they were dense.
+
+        Raises
+        ------
+        MissingExtraError
+            If dask or anndata is not installed.
+        ArgumentError, ConditionError
+            As in `blocks`.
+        """
+        # Of a room above this one, so it is named and not imported.
+        home = importlib.import_module("vaexprs.scale.dask_arrays")
+        how = {"n_cells": n_cells, "first_cell": first_cell, "seed": seed, "chunk": chunk}
+        cells: AnnData = home.to_dask(self, plan, **how)
+        return cells
+
+    def inputs_of(self, plan: Plan) -> Inputs:
         """Return the inputs of a plan; those of the last one are kept, for many small requests."""
         last = self._inputs
         if last is None or last[0] is not plan:
@@ -276,12 +325,16 @@ def _opened_once(
     generator = _opened.get((os.getpid(), sha256, device, n_threads, block_size))
     if generator is None:
         generator = Generator(source, device=device, n_threads=n_threads, block_size=block_size)
-        if generator.sha256 != sha256:
-            raise ArtifactError(
-                f"{generator.path}: this is another artifact than the one that was sent here: "
-                f"expected sha256 {sha256}, found {generator.sha256}."
-            )
+        _check_same(generator.sha256, sha256, generator.path)
     return generator
+
+
+def _check_same(found: str, expected: str, path: str | None) -> None:
+    if found != expected:
+        raise ArtifactError(
+            f"{path}: this is another artifact than the one that was sent here: "
+            f"expected sha256 {expected}, found {found}."
+        )
 
 
 def check_range(

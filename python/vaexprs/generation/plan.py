@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ class Plan:
         Whether no training cell had a combination, ``(n_groups,)``.
     total
         Cells laid out, or None for a plan by frequencies, which has no end.
+    request
+        What was asked for, as `vaexprs.gen_exprs` takes it.
     """
 
     combinations: NDArray[np.int32]
@@ -44,6 +47,7 @@ class Plan:
     bounds: NDArray[np.uint64]
     #: Row of `combinations` of each run, ``(n_runs,)``, int32.
     run_groups: NDArray[np.int32]
+    request: Any = None
 
     def __repr__(self) -> str:
         cells = "any number of cells" if self.total is None else f"{self.total:,} cells"

@@ -231,8 +231,12 @@ def write_parts(
     overwrite: bool,
     resume: bool,
     progress: Callable[[int], object],
+    by: Callable[[Request, PartStore], object] | None = None,
 ) -> None:
-    """Write one part of a run, or all of them one after the other; see `vaexprs.write_exprs`."""
+    """Write one part of a run, or all of them; see `vaexprs.write_exprs`.
+
+    All are written one after the other, or by `by`, which leaves those that are there.
+    """
     if shard is not None:
         request.part(shard)  # checks it
         if n_parts not in (None, shard[1]):
@@ -248,6 +252,9 @@ def write_parts(
     )
     if shard is None and not resume:
         refuse_unfinished(store)
+    if by is not None:
+        by(request, store)
+        return
     for k in store.numbers if shard is None else [int(shard[0])]:
         request.part((k, store.n_parts)).write(
             store.part(k), overwrite=overwrite, resume=resume, progress=progress

@@ -34,15 +34,14 @@ class Request:
 
     Attributes
     ----------
-    generator, plan, conditions
-        What makes the cells; which are of which condition, and as it was asked for.
+    generator, plan
+        What makes the cells, and which are of which condition.
     n_cells, first_cell, seed, library, return_mean
         As in `vaexprs.gen_exprs`.
     """
 
     generator: Generator
     plan: Plan
-    conditions: Any
     n_cells: int
     first_cell: int
     seed: int
@@ -78,7 +77,7 @@ class Request:
         """Return ``uns["vaexprs"]`` of the cells."""
         return provenance(
             self.generator,
-            conditions=self.conditions,
+            conditions=self.plan.request,
             seed=self.seed,
             first_cell=self.first_cell,
             n_cells=self.n_cells,
@@ -181,13 +180,15 @@ def make_request(
 ) -> Request:
     """Check a request and return it; arguments are those of `vaexprs.gen_exprs`.
 
+    ``conditions`` may be a `Plan` too.
+
     Raises
     ------
     ArgumentError, ConditionError
         If it cannot be served.
     """
-    plan = generator.plan(conditions)
+    plan = conditions if isinstance(conditions, Plan) else generator.plan(conditions)
     seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
-    request = Request(generator, plan, conditions, n_cells, first_cell, seed, library, return_mean)
+    request = Request(generator, plan, n_cells, first_cell, seed, library, return_mean)
     request._from(0).close()  # checks library sizes
     return request

@@ -39,7 +39,7 @@ def provenance(
     """
     import onnxruntime
 
-    spec = generator.spec
+    spec, plain = generator.spec, _plain(conditions)
     given = {} if library is None else {_SIZES: np.asarray(library, np.float32)[()]}
     return {
         "artifact": Path(generator.path).name if generator.path else "",
@@ -48,7 +48,7 @@ def provenance(
         "likelihood": spec.likelihood,
         **_matrix(spec.provenance.get("data")),
         "condition_keys": np.array(spec.conditions.names, dtype=object),
-        "conditions": json.dumps(_plain(conditions), ensure_ascii=False),
+        "conditions": "null" if plain == {} else json.dumps(plain, ensure_ascii=False),
         "seed": np.uint64(seed),
         "first_cell": first_cell,
         "n_cells": n_cells,
