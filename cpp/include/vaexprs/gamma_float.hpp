@@ -1,10 +1,10 @@
 // Gamma variates in float32, for one entry or for a vector of them: what a continuous observation
-// is made of. (Counts of large mean take theirs in float64, from gamma.hpp.)
+// is made of. (Counts of large mean take theirs in float64, from variates.hpp.)
 //
-// The method is that of Marsaglia and Tsang, see gamma.cpp. An attempt uses one Threefry block: two
-// words make a normal, one decides whether the attempt is accepted, one is kept for shapes below 1.
-// The value is computed in float32 by the same steps on every instruction set; whether it is
-// accepted is decided in float64, or in float32 where the margin is wide enough.
+// The method is that of Marsaglia and Tsang, see variates.cpp. An attempt uses one Threefry block:
+// two words make a normal, one decides whether the attempt is accepted, one is kept for shapes
+// below 1. The value is computed in float32 by the same steps on every instruction set; whether it
+// is accepted is decided in float64, or in float32 where the margin is wide enough.
 
 #pragma once
 

@@ -27,7 +27,7 @@ struct CountArrays {
     float* p;                          ///< so do these: weight times p(k), for the current k,
     float* tail;                       ///< weight times P(X > k),
     float* first;                      ///< p(k) = p(k - 1) (first + slope (k - 1)) / k,
-    float* slope;                      ///< as in count_law.hpp
+    float* slope;                      ///< as in variates.hpp
     float* v;                          ///< of the pending: the uniform,
     std::uint32_t* pending;            ///< where they stand among the candidates,
     std::uint32_t* pending_candidate;  ///< and the candidate itself

@@ -12,7 +12,7 @@
 namespace vaexprs::VAEXPRS_ISA {
 
 template <bool rectified>
-std::size_t sample_normal(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
+static std::size_t sample_normal(const ObservationRow& row, SparseRow out, std::uint32_t* scratch) {
     const float *mean = row.parameters[0], *scale = row.parameters[1];
     if (!all_within(mean, row.n_genes, -kLargest, kLargest)) return kBadMean;
     auto* values = reinterpret_cast<float*>(scratch);

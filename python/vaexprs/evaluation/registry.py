@@ -36,30 +36,14 @@ POSITIVE, ANY = (0.0, math.inf), (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class ScoreKind:
-    """Declaration of a score.
+    """Declaration of a score."""
 
-    Attributes
-    ----------
-    key
-        Name in the JSON. A score of a condition key or donor appends a dot and its name.
-    family
-        Section of the report: one of `FAMILIES`, or a new one.
-    title
-        Name for a reader.
-    direction
-        Which way is better.
-    meaning
-        One sentence: its definition, and the value of perfect cells.
-    bounds
-        Least and largest value of the score.
-    """
-
-    key: str
-    family: str
-    title: str
-    direction: Direction
-    meaning: str
-    bounds: tuple[float, float] = ANY
+    key: str  # Name in the JSON. A score of a condition key or donor appends a dot and its name.
+    family: str  # Section of the report: one of `FAMILIES`, or a new one
+    title: str  # Name for a reader
+    direction: Direction  # Which way is better
+    meaning: str  # One sentence: its definition, and the value of perfect cells
+    bounds: tuple[float, float] = ANY  # Least and largest value of the score
 
 
 @dataclass(frozen=True)

@@ -60,36 +60,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class Score:
-    """A score of generated cells beside that of real cells.
+    """A score of generated cells beside that of real cells."""
 
-    Attributes
-    ----------
-    kind
-        Declaration of the score.
-    key
-        Its key in the JSON: that of the kind, and where it has one the condition key or donor.
-    value
-        Score of the generated cells, mean over rounds.
-    control
-        Score of real cells in their place, mean over rounds; nan where there is no control.
-    width
-        Half the width of the range in which the score of real cells would fall 19 times out of
-        20, the control in its middle; nan without a range.
-    verdict
-        Where the value lies.
-    of
-        The condition key, or donor, that the score is for.
-    rounds
-        Value of the generated cells and of the control in each round, where there are rounds.
-    """
-
-    kind: ScoreKind
+    kind: ScoreKind  # Declaration of the score
+    # Its key in the JSON: that of the kind, and where it has one the condition key or donor.
     key: str
-    value: float
+    value: float  # Score of the generated cells, mean over rounds
+    # Score of real cells in their place, mean over rounds; nan where there is no control.
     control: float = math.nan
+    # Half the width of the range in which the score of real cells would fall 19 times out of 20,
+    # the control in its middle; nan without a range.
     width: float = math.nan
-    verdict: Verdict = "none"
-    of: str = ""
+    verdict: Verdict = "none"  # Where the value lies
+    of: str = ""  # The condition key, or donor, that the score is for
+    # Value of the generated cells and of the control in each round, where there are rounds.
     rounds: tuple[tuple[float, float], ...] = field(default=(), repr=False)
 
     @property

@@ -84,28 +84,24 @@ def augmented_f1(
     category: object,
     n_real: int,
     method: Method,
-    n_total: int | None = None,
     generate: Callable[[Array, int], Array] | None = None,
     seed: int = 0,
 ) -> float:
     """F1 of one category after it was made rare and then topped up.
 
     ``n_real`` cells of the category are kept, drawn at random by ``seed``; all other cells stay.
-    The category is then brought to ``n_total`` cells by the method, a classifier is trained, and
-    the F1 of the category on the test cells is returned. By default ``n_total`` is the median size
-    of the other categories. SMOTE is that of Chawla et al. (2002). For ``"generated"``,
-    ``generate`` is given the rows of ``train`` that are kept (all categories) and a number, and
-    returns as many new cells of the category in the same components.
+    The category is then brought to the median size of the others by the method, a classifier is
+    trained, and the F1 of the category on the test cells is returned. SMOTE is that of Chawla et
+    al. (2002). For ``"generated"``, ``generate`` is given the rows of ``train`` that are kept (all
+    categories) and a number, and returns as many new cells of the category.
     """
     rng = np.random.default_rng(seed)
     members = np.flatnonzero(train_labels == category)
     kept = np.sort(rng.choice(members, min(n_real, len(members)), replace=False))
     rows = np.sort(np.concatenate([np.flatnonzero(train_labels != category), kept]))
     X, y = train[rows], train_labels[rows]
-    if n_total is None:
-        n_total = int(
-            np.median(np.unique(train_labels[train_labels != category], return_counts=True)[1])
-        )
+    others = train_labels[train_labels != category]
+    n_total = int(np.median(np.unique(others, return_counts=True)[1]))
     missing = max(n_total - len(kept), 0)
     if missing and method != "none":
         if method == "oversampling":

@@ -27,9 +27,7 @@ class Report(Contents):
             If the file exists and ``overwrite`` is false, or it cannot be written.
         """
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        if path is not None:
-            with whole_file(path, overwrite=overwrite) as part:
-                part.write_text(text + "\n", encoding="utf-8")
+        _save(text + "\n", path, overwrite)
         return text
 
     def _repr_html_(self) -> str:
@@ -54,7 +52,11 @@ class Report(Contents):
         from vaexprs.evaluation.report.page import render
 
         text = render(self)
-        if path is not None:
-            with whole_file(path, overwrite=overwrite) as part:
-                part.write_text(text, encoding="utf-8")
+        _save(text, path, overwrite)
         return text
+
+
+def _save(text: str, path: str | os.PathLike[str] | None, overwrite: bool) -> None:
+    if path is not None:
+        with whole_file(path, overwrite=overwrite) as part:
+            part.write_text(text, encoding="utf-8")
