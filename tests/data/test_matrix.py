@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from crafted import crafted, whole, write_store
 
 from vaexprs.data import read_expression
-from vaexprs.data.matrix import canonical
+from vaexprs.data.matrices.checked import canonical
 from vaexprs.data.open import open_cells
 from vaexprs.errors import DataError
 
@@ -130,12 +130,12 @@ def test_crafted_matrices_in_files_end_in_an_error_or_a_matrix(tmp_path, kind):
 @pytest.mark.parametrize("form", ["csr", "csc"])
 @pytest.mark.parametrize("gap", [0, 10, 10**6])
 def test_some_rows_of_a_file_are_those_rows(tmp_path, monkeypatch, form, gap):
-    monkeypatch.setattr("vaexprs.data.matrix._GAP", gap)
+    monkeypatch.setattr("vaexprs.data.matrices.stored._GAP", gap)
     matrix = whole(1, form)
     with h5py.File(tmp_path / "a.h5ad", "w") as file:
         write_store(file, matrix, LABELS[: matrix.shape[0]])
     for rows in ([0], [3, 4, 5], [0, 7, 8, 24], list(range(25))):
         for most in (1, 2**24):
-            monkeypatch.setattr("vaexprs.data.matrix._MOST", most)
+            monkeypatch.setattr("vaexprs.data.matrices.stored._MOST", most)
             read = open_cells(tmp_path / "a.h5ad").matrix(rows=np.array(rows))
             np.testing.assert_array_equal(read.toarray(), matrix.toarray()[rows])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vaexprs.data import read_expression
-from vaexprs.data.matrix import canonical
+from vaexprs.data.matrices.checked import canonical
 from vaexprs.data.open import open_cells
 from vaexprs.errors import DataError
 

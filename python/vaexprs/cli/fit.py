@@ -33,6 +33,13 @@ def fit(
     drop_empty: Annotated[
         bool, typer.Option("--drop-empty", help="Leave out cells without any counts.")
     ] = False,
+    in_memory: Annotated[
+        bool | None,
+        typer.Option(
+            "--in-memory/--from-disk",
+            help="Read the file as a whole, or chunk by chunk; by default by its size.",
+        ),
+    ] = None,
     likelihood: Annotated[
         str,
         typer.Option(
@@ -97,10 +104,10 @@ def fit(
     started = time.perf_counter()
     vae = fit_vae(
         data, condition_keys=condition_key, layer=layer, raw=raw, missing=missing,
-        drop_empty=drop_empty, likelihood=likelihood, n_latent=n_latent, hidden=widths,
-        kl_weight=kl_weight, kl_warmup=kl_warmup, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, validation_split=validation_split, patience=patience or None,
-        seed=seed, device=device, progress=not quiet,
+        drop_empty=drop_empty, in_memory=in_memory, likelihood=likelihood, n_latent=n_latent,
+        hidden=widths, kl_weight=kl_weight, kl_warmup=kl_warmup, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, validation_split=validation_split,
+        patience=patience or None, seed=seed, device=device, progress=not quiet,
     )  # fmt: skip
     writers: list[tuple[Path | None, Callable[[Path], object]]] = [
         (output, lambda partial: vae.export(partial, precision=precision)),

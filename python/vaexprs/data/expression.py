@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.data.matrices.chunked import Chunked, Facts, facts_of
+from vaexprs.data.scale import stored_values
 from vaexprs.errors import DataError, require
 from vaexprs.spec import ConditionKey, Conditions, likelihood_named
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-__all__ = ["ExpressionData", "concatenate"]
+__all__ = ["ExpressionData", "as_dense", "concatenate"]
 
 #: Rows that are turned into bytes at a time.
 _ROWS_PER_READ = 1024
+#: Cells of a combination that a sample holds at least.
+_FEWEST = 200
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class ExpressionData:
     Attributes
     ----------
     X
-        Expression values, ``(n_cells, n_genes)``, float32: a canonical CSR matrix or an array.
+        Expression values, ``(n_cells, n_genes)``, float32: a canonical CSR matrix, an array, or
+        either in chunks.
     var_names, obs_names
         Names of the genes and of the cells.
     keys
@@ -47,7 +49,7 @@ class ExpressionData:
         Where counts lie, if `X` holds none: names of layers, and None for ``raw``.
     """
 
-    X: csr_matrix | NDArray[np.float32]
+    X: Any
     var_names: tuple[str, ...]
     obs_names: tuple[str, ...]
     keys: tuple[ConditionKey, ...]
@@ -70,44 +72,61 @@ class ExpressionData:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether `X` is a CSR matrix."""
-        return not isinstance(self.X, np.ndarray)
+        """Whether `X` is a CSR matrix, or one in chunks."""
+        return not isinstance(self.X[:1], np.ndarray)
+
+    def blocks(self, size: int) -> Iterator[tuple[int, Any]]:
+        """Yield consecutive rows, `size` at a time, and where they begin."""
+        for rows, part in self._parts():
+            for start in range(0, part.shape[0], size):
+                yield rows.start + start, part[start : start + size]
+
+    def _parts(self) -> Iterator[tuple[slice, Any]]:
+        if isinstance(self.X, Chunked):
+            yield from self.X.chunks()
+        else:
+            yield slice(0, self.n_cells), self.X
 
     @cached_property
-    def _values(self) -> NDArray[np.float32]:
-        """The stored values: all of a dense matrix, the non-zeros of a sparse one."""
-        return self.X.ravel() if isinstance(self.X, np.ndarray) else self.X.data
+    def _facts(self) -> Facts:
+        if isinstance(self.X, Chunked):
+            return self.X.facts
+        return facts_of(iter([self.X]))
 
     @cached_property
     def library(self) -> NDArray[np.float64]:
         """Total of each cell's values, ``(n_cells,)``."""
-        return np.asarray(self.X.sum(axis=1, dtype=np.float64)).ravel()
-
-    @cached_property
-    def n_nonzero(self) -> int:
-        """Number of values that are not zero."""
-        return int(np.count_nonzero(self._values))
+        return self.X.totals if isinstance(self.X, Chunked) else self._facts.totals
 
     @property
-    def _has_implicit_zeros(self) -> bool:
-        return self._values.size < self.n_cells * self.n_genes
+    def largest(self) -> NDArray[np.float32]:
+        """Largest absolute value of each cell, ``(n_cells,)``."""
+        return self._facts.largest
 
-    @cached_property
+    @property
+    def n_nonzero(self) -> int:
+        """Number of values that are not zero."""
+        return self._facts.n_nonzero
+
+    @property
     def minimum(self) -> float:
         """The smallest value."""
-        initial = 0.0 if self._has_implicit_zeros else np.inf
-        return float(self._values.min(initial=initial))
+        return self._facts.minimum
 
-    @cached_property
+    @property
     def maximum(self) -> float:
         """The largest value."""
-        initial = 0.0 if self._has_implicit_zeros else -np.inf
-        return float(self._values.max(initial=initial))
+        return self._facts.maximum
 
-    @cached_property
+    @property
     def is_integer(self) -> bool:
         """Whether every value, not only a few of them, is a whole number."""
-        return bool((self._values == np.rint(self._values)).all())
+        return self._facts.is_integer
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no value is missing or infinite."""
+        return self._facts.is_finite
 
     @property
     def sizes(self) -> NDArray[np.int32]:
@@ -141,27 +160,41 @@ class ExpressionData:
 
     def rows(self, index: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
         """Return some cells as a dense array, ``(len(index), n_genes)``, float32."""
-        block = self.X[index]
-        if not isinstance(block, np.ndarray):
-            block = block.toarray()
-        return np.ascontiguousarray(block, dtype=np.float32)
+        return as_dense(self.X[index])
 
     def take(self, index: NDArray[np.integer[Any]]) -> ExpressionData:
         """Return some of the cells, with the same genes and the same categories."""
         return replace(
             self,
-            X=self.X[index],
+            X=self.X.take(index) if isinstance(self.X, Chunked) else self.X[index],
             obs_names=tuple(self.obs_names[i] for i in index),
             codes=self.codes[index],
         )
+
+    def sample(self) -> ExpressionData:
+        """Return the cells, or where they come in chunks about a chunk of them, in memory.
+
+        Each combination keeps its share, but at least 200 of its cells, evenly over the rows.
+        """
+        if not isinstance(self.X, Chunked):
+            return self
+        _, group, counts = self._grouping
+        share = self.X.chunk / self.n_cells
+        kept = []
+        for g, n in enumerate(counts):
+            members = np.flatnonzero(group == g)
+            wanted = min(n, max(_FEWEST, int(share * n)))
+            kept.append(members[np.arange(wanted) * n // wanted])
+        taken = self.take(np.sort(np.concatenate(kept)))
+        return replace(taken, X=taken.X[:])
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of values, gene names and codes, the same for dense and sparse."""
         digest = hashlib.sha256()
         digest.update(np.array(self.X.shape, "<i8").tobytes())
         digest.update("\0".join(self.var_names).encode())
-        for start in range(0, self.n_cells, _ROWS_PER_READ):
-            block = self.rows(slice(start, start + _ROWS_PER_READ))
+        for start, rows in self.blocks(_ROWS_PER_READ):
+            block = as_dense(rows)
             row, column = np.nonzero(block)
             digest.update((row + start).astype("<i8").tobytes())
             digest.update(column.astype("<i8").tobytes())
@@ -182,19 +215,20 @@ class ExpressionData:
         if support == "real":
             return
         if self.minimum < 0:
+            _, where, _ = self.first(lambda values: values < 0)
             raise DataError(
                 f"likelihood {likelihood!r} needs values >= 0, but {self.source} holds "
-                f"{self.minimum:g} ({self._where(self._values < 0)}): choose likelihood='gaussian' "
+                f"{self.minimum:g} ({where}): choose likelihood='gaussian' "
                 "for scaled data, or pass the raw values" + self._other_layers() + "."
             )
         if support != "counts":
             return
         if not self.is_integer:
-            wrong = self._values != np.rint(self._values)
+            value, where, _ = self.first(lambda values: values != np.rint(values))
             looks = " and looks logged" if self.maximum < 25 else ""
             raise DataError(
                 f"likelihood {likelihood!r} needs counts, but {self.source} holds "
-                f"{self._values[wrong][0]:g} ({self._where(wrong)}), which is no whole "
+                f"{value:g} ({where}), which is no whole "
                 f"number{looks}: name the layer with the raw counts, such as "
                 f'layer="counts"{self._other_layers()}, or use likelihood="auto".'
             )
@@ -206,15 +240,26 @@ class ExpressionData:
                 f"(--drop-empty), or for example with adata[{self._in_python}.sum(axis=1) > 0]."
             )
 
-    def _where(self, wrong: NDArray[np.bool_]) -> str:
-        """Name the first gene and cell of a mask over `_values`."""
-        first = int(np.flatnonzero(wrong)[0])
-        if isinstance(self.X, np.ndarray):
-            row, column = divmod(first, self.n_genes)
-        else:
-            row = int(np.searchsorted(self.X.indptr, first, side="right")) - 1
-            column = int(self.X.indices[first])
-        return f"first in gene {self.var_names[column]!r}, cell {self.obs_names[row]!r}"
+    def first(self, wrong: Callable[[Any], NDArray[np.bool_]]) -> tuple[float, str, int]:
+        """Return the first of some values, which gene and cell it is of, and how many there are."""
+        found: tuple[float, str] | None = None
+        n = 0
+        for rows, part in self._parts():
+            values = stored_values(part).ravel()
+            places = np.flatnonzero(wrong(values))
+            n += len(places)
+            if found is not None or not len(places):
+                continue
+            place = int(places[0])
+            if isinstance(part, np.ndarray):
+                row, column = divmod(place, self.n_genes)
+            else:
+                row = int(np.searchsorted(part.indptr, place, side="right")) - 1
+                column = int(part.indices[place])
+            gene, cell = self.var_names[column], self.obs_names[rows.start + row]
+            found = float(values[place]), f"first in gene {gene!r}, cell {cell!r}"
+        assert found is not None
+        return *found, n
 
     @property
     def advice(self) -> str | None:
@@ -242,7 +287,11 @@ def concatenate(parts: Sequence[ExpressionData]) -> ExpressionData:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
-    if isinstance(first.X, np.ndarray):
+    X: Any
+    if isinstance(first.X, Chunked):
+        others: list[Any] = [part.X for part in parts[1:]]
+        X = first.X.followed_by(others)
+    elif isinstance(first.X, np.ndarray):
         X = np.concatenate([part.X for part in parts])
     else:
         sparse = require("scipy.sparse", extra="anndata", purpose="Reading expression data")
@@ -253,3 +302,9 @@ def concatenate(parts: Sequence[ExpressionData]) -> ExpressionData:
         obs_names=tuple(name for part in parts for name in part.obs_names),
         codes=np.concatenate([part.codes for part in parts]),
     )
+
+
+def as_dense(rows: Any) -> NDArray[np.float32]:
+    """Return rows as a dense array, float32."""
+    dense = rows if isinstance(rows, np.ndarray) else rows.toarray()
+    return np.ascontiguousarray(dense, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.data.matrix import canonical, first_values
+from vaexprs.data.matrices.checked import canonical, first_values
+from vaexprs.data.matrices.chunked import Held, in_chunks
+from vaexprs.data.matrices.on_disk import RowsOnDisk
+from vaexprs.data.matrices.stored import is_by_columns, is_stored, n_stored
 from vaexprs.data.scale import scale_of
 from vaexprs.errors import DataError, VaexprsError, near_matches
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+#: Most stored values of a file that is read as a whole without being asked: 1 GB as CSR.
+_IN_MEMORY = 2**27
 
 __all__ = ["InFile", "OpenCells", "named", "of_anndata"]
 
@@ -90,6 +97,40 @@ class OpenCells:
         DataError
             If there is no such matrix, or it is damaged.
         """
+        element, what, shape = self._chosen(layer, raw)
+        with named(what), _readable(element) as opened:
+            return canonical(opened, what, shape=shape, rows=rows)
+
+    def chunked(self, layer: str | None, raw: bool, in_memory: bool | None) -> Any:
+        """Return a matrix, as `Chunked` where it is larger than a chunk.
+
+        Parameters
+        ----------
+        layer, raw
+            As in `matrix`.
+        in_memory
+            Whether to read a file as a whole, or rows as they are needed. By default cells of a
+            path are read as a whole up to 2^27 stored values, and a backed AnnData is not.
+
+        Raises
+        ------
+        DataError
+            As `matrix`; and where rows cannot be read one after the other.
+        """
+        element, what, shape = self._chosen(layer, raw)
+        with named(what), contextlib.ExitStack() as stack:
+            opened = stack.enter_context(_readable(element))
+            if in_memory is not True and is_stored(opened):
+                by_rows = not is_by_columns(opened)
+                small = isinstance(element, InFile) and n_stored(opened) <= _IN_MEMORY
+                if in_memory is False or (by_rows and not small):
+                    source = RowsOnDisk(opened, what, shape)
+                    source.close = stack.pop_all().close  # with the matrix
+                    return in_chunks(source)
+            return in_chunks(Held(canonical(opened, what, shape=shape)))
+
+    def _chosen(self, layer: str | None, raw: bool) -> tuple[Any, str, tuple[int, int]]:
+        """Return the element of a matrix, what messages call it, and its shape."""
         if layer is not None and raw:
             raise DataError("give a layer or raw, not both.")
         if self.is_array and (layer is not None or raw):
@@ -103,11 +144,10 @@ class OpenCells:
         what = self.source(layer, raw)
         with named(what):
             element = self._element("raw" if raw else "X" if layer is None else f"layers/{layer}")
-            if element is None:
-                known = ", ".join(self.layers) or "none"
-                raise DataError(f"X{self.where} is empty; name one of the layers: {known}.")
-            with _readable(element) as opened:
-                return canonical(opened, what, shape=shape, rows=rows)
+        if element is None:
+            known = ", ".join(self.layers) or "none"
+            raise DataError(f"X{self.where} is empty; name one of the layers: {known}.")
+        return element, what, shape
 
     def looks_like_counts(self, element: str = "X") -> bool | None:
         """Return whether some thousand values are counts, or None where they cannot be read.

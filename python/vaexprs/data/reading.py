@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.data.expression import ExpressionData
 from vaexprs.data.labels import check_text, encode_labels, labels_as_columns
+from vaexprs.data.matrices.chunked import Chunked
 from vaexprs.data.open import open_cells
 from vaexprs.data.scale import scale_of
 from vaexprs.errors import ConditionError, DataError, near_matches
@@ -30,6 +31,8 @@ def read_expression(
     drop_empty: bool = False,
     known_keys: tuple[ConditionKey, ...] | None = None,
     genes: tuple[str, ...] | None = None,
+    chunked: bool = False,
+    in_memory: bool | None = None,
 ) -> ExpressionData:
     """Read expression values and conditions from cells of any kind.
 
@@ -56,6 +59,10 @@ def read_expression(
         are encoded by a fitted model.
     genes
         Pick these genes, in this order, instead of all.
+    chunked
+        Whether a matrix that is larger than a chunk comes as `Chunked`.
+    in_memory
+        Of such a matrix in a file, whether it is read as a whole; see `OpenCells.chunked`.
 
     Returns
     -------
@@ -83,7 +90,7 @@ def read_expression(
         index = getattr(data, "index", None) if cells.var_names is not None else None
         names_of_cells = [str(name) for name in (range(cells.shape[0]) if index is None else index)]
     source = cells.source(layer, raw)
-    X = cells.matrix(layer, raw)
+    X = cells.chunked(layer, raw, in_memory) if chunked else cells.matrix(layer, raw)
     n_cells, n_genes = X.shape
     if n_cells == 0 or n_genes == 0:
         raise DataError(
@@ -93,17 +100,17 @@ def read_expression(
     check_text(names, "gene names")
     _check_unique(names)
     if genes is not None and tuple(names) != genes:
-        X, names = X[:, _positions(names, genes)], list(genes)
+        X, names = _picked(X, _positions(names, genes)), list(genes)
     keys, codes = _read_keys(columns, condition_keys, known_keys, n_cells, missing)
     result = ExpressionData(
         X, tuple(names), tuple(names_of_cells), keys, codes, source, cells.layers,
         layer, raw, () if scale_of(X) in ("counts", "binary") else cells.counts_in(),
     )  # fmt: skip
-    bad = ~np.isfinite(result._values)
-    if bad.any():
+    if not result.is_finite:
+        value, where, n = result.first(lambda values: ~np.isfinite(values))
         raise DataError(
-            f"{source} holds {result._values[bad][0]} ({result._where(bad)}; "
-            f"{int(bad.sum())} in all): expression values must be finite numbers."
+            f"{source} holds {value} ({where}; {n} in all): expression values must be finite "
+            "numbers."
         )
     if drop_empty and (kept := np.flatnonzero(result.library != 0)).size < n_cells:
         if kept.size == 0:
@@ -149,6 +156,12 @@ def _read_keys(
     if problem is not None:
         raise ConditionError(problem + ".")
     return tuple(keys), codes
+
+
+def _picked(X: Any, columns: NDArray[np.int64]) -> Any:
+    if isinstance(X, Chunked):
+        return X.map(lambda block: block[:, columns], len(columns))
+    return X[:, columns]
 
 
 def _check_unique(names: list[str]) -> None:

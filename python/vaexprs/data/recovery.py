@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from vaexprs.data.expression import ExpressionData
+from vaexprs.data.matrices.chunked import Chunked
 from vaexprs.errors import DataError
 from vaexprs.spec.normalisation import Normalisation
 
@@ -42,21 +44,23 @@ _SAME_SUM = 1e-4
 _USUAL_BASES = (math.e, 2.0, 10.0)
 
 
-def recover_counts(X: Any) -> tuple[sparse.csr_matrix, Normalisation] | None:
+def recover_counts(X: Any) -> tuple[Any, Normalisation] | None:
     """Return the counts that values were made from, and how; None if there are none.
 
     Parameters
     ----------
     X
-        Values, ``(n_cells, n_genes)``, CSR or a dense array.
+        Values, ``(n_cells, n_genes)``, CSR, a dense array, or either in chunks.
 
     Returns
     -------
     counts
-        Whole numbers, CSR float32, ``(n_cells, n_genes)``.
+        Whole numbers, CSR float32, ``(n_cells, n_genes)``; in chunks if given so.
     normalisation
         The map from `counts` back to `X`.
     """
+    if isinstance(X, Chunked):
+        return _recover_in_chunks(X.map(sparse.csr_matrix))
     X = sparse.csr_matrix(X)
     filled = np.flatnonzero(np.diff(X.indptr) > 0)
     if not filled.size:
@@ -68,8 +72,36 @@ def recover_counts(X: Any) -> tuple[sparse.csr_matrix, Normalisation] | None:
         found = _on_lattice(X, linear)
         if found is not None:
             counts, step = found
-            return counts, _normalisation(counts, step, log_base, pseudocount)
+            return counts, _normalisation(_totals(counts), step, log_base, pseudocount)
     return None
+
+
+def _recover_in_chunks(X: Chunked) -> tuple[Chunked, Normalisation] | None:
+    tried = X[np.arange(0, X.shape[0], max(1, X.shape[0] // _TRIED_CELLS))]
+    tried = tried[np.diff(tried.indptr) > 0]
+    if not tried.shape[0]:
+        return None
+    for log_base, pseudocount, linear in _hypotheses(tried):
+        if _on_lattice(tried, linear) is None:
+            continue
+        parts = []
+        for _, block in X.chunks():
+            found = _on_lattice(block, linear, least=0)
+            if found is None:
+                break
+            parts.append((_totals(found[0]), found[1]))
+        else:
+            total, step = (np.concatenate(both) for both in zip(*parts, strict=True))
+            counts = X.map(partial(_counts_on, linear))
+            return counts, _normalisation(total, step, log_base, pseudocount)
+    return None
+
+
+def _counts_on(linear: Callable[[Array], Array], X: Any) -> Any:
+    """Return the counts of rows that are known to lie on a lattice."""
+    found = _on_lattice(X, linear, least=0)
+    assert found is not None
+    return found[0]
 
 
 def with_counts(data: ExpressionData) -> tuple[ExpressionData, Normalisation] | None:
@@ -152,10 +184,14 @@ def _usual(base: float) -> float:
     return next((usual for usual in _USUAL_BASES if abs(base / usual - 1) < 1e-4), base)
 
 
-def _on_lattice(X: Any, linear: Callable[[Array], Array]) -> tuple[sparse.csr_matrix, Array] | None:
+def _on_lattice(
+    X: Any, linear: Callable[[Array], Array], least: int = _LEAST_VALUES
+) -> tuple[sparse.csr_matrix, Array] | None:
     """Return counts and the step of each cell if every value is a whole number of steps."""
     with np.errstate(over="ignore"):
         values = linear(X.data.astype(np.float64))
+    if not least and not len(values):
+        return X, np.ones(X.shape[0])
     if not len(values) or not np.isfinite(values).all() or values.min() <= 0:
         return None
     per_cell = np.diff(X.indptr)
@@ -170,7 +206,7 @@ def _on_lattice(X: Any, linear: Callable[[Array], Array]) -> tuple[sparse.csr_ma
         left &= ~fits
         if not left.any():
             break
-    if left.any() or len(values) - filled.sum() < _LEAST_VALUES:
+    if left.any() or len(values) - filled.sum() < least:
         return None
     counts = sparse.csr_matrix(
         (np.rint(values / np.repeat(step, per_cell)).astype(np.float32), X.indices, X.indptr),
@@ -188,10 +224,13 @@ def _worst(multiple: Array, indptr: NDArray[Any], filled: NDArray[np.bool_]) -> 
     return out
 
 
+def _totals(counts: Any) -> Array:
+    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+
 def _normalisation(
-    counts: Any, step: Array, log_base: float | None, pseudocount: float
+    total: Array, step: Array, log_base: float | None, pseudocount: float
 ) -> Normalisation:
-    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     filled = total > 0
     log_total, log_sum = np.log(total[filled]), np.log((step * total)[filled])
     if np.std(log_sum) < _SAME_SUM:

@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from vaexprs.data.matrices.chunked import Chunked
+
 __all__ = ["Scale", "log_normalise", "scale_of", "stored_values", "to_log"]
 
 #: ``"counts"``: whole numbers. ``"binary"``: zeros and ones. ``"linear"``: in proportion to
@@ -28,15 +30,20 @@ def scale_of(X: Any) -> Scale:
     Parameters
     ----------
     X
-        ``(n_cells, n_genes)``, an array or a sparse matrix.
+        ``(n_cells, n_genes)``, an array, a sparse matrix or `Chunked`.
     """
-    values = stored_values(X)
-    if values.size == 0:
-        return "binary"
-    largest = values.max()
-    if values.min() < 0:
+    if isinstance(X, Chunked):
+        facts = X.facts
+        smallest, largest, whole = facts.minimum, facts.maximum, facts.is_integer
+    else:
+        values = stored_values(X)
+        if values.size == 0:
+            return "binary"
+        smallest, largest = values.min(), values.max()
+        whole = bool((values == np.rint(values)).all())
+    if smallest < 0:
         return "log"
-    if (values == np.rint(values)).all():
+    if whole:
         return "counts" if largest > 1 else "binary"
     return "linear" if largest > _LARGEST_LOG else "log"
 

@@ -11,7 +11,7 @@ from scipy.special import gammaln
 from scipy.stats import norm
 
 from vaexprs.data import ExpressionData
-from vaexprs.data.scale import scale_of
+from vaexprs.data.scale import scale_of, stored_values
 from vaexprs.errors import ArgumentError, DataError, DeviceError
 
 __all__ = ["MOST_LATENTS", "choose_device", "choose_latent", "choose_likelihood"]
@@ -47,7 +47,7 @@ def choose_likelihood(data: ExpressionData) -> tuple[str, str]:
     if data.is_integer:
         if data.maximum <= 1:
             return "bernoulli", f"{data.source} holds zeros and ones only"
-        values = data.X if isinstance(data.X, np.ndarray) else data.X.data
+        values = stored_values(data.sample().X)
         middle = float(np.median(values[values > 0]))
         if zeros >= _DROPPED and middle >= _READS:
             reason = f"{data.source} holds counts of reads rather than of molecules: {zeros:.0%} "

@@ -55,6 +55,7 @@ def fit_vae(
     raw: bool = False,
     missing: str | None = None,
     drop_empty: bool = False,
+    in_memory: bool | None = None,
     likelihood: str = "auto",
     n_latent: int | None = None,
     hidden: Any = (128,),
@@ -93,6 +94,10 @@ def fit_vae(
         Category of the cells without a label; they are refused where it is None.
     drop_empty
         Leave out cells whose values are all zero, which count likelihoods refuse.
+    in_memory
+        Whether a file is read as a whole, or chunk by chunk in each pass, in bounded memory. By
+        default a path is read as a whole up to 2^27 stored values (1 GB as CSR), and a backed
+        AnnData in chunks. The fit is the same.
     likelihood
         Law of the values: ``"bernoulli"`` (the cross-entropy of values scaled to 0..1 by each
         gene's extremes; values that are not binary then scatter about its mean by normal noise of
@@ -172,7 +177,8 @@ def fit_vae(
 
     plain = encoder is not None or decoder is not None
     reading: dict[str, Any] = {
-        "layer": layer, "raw": raw, "missing": missing, "drop_empty": drop_empty
+        "layer": layer, "raw": raw, "missing": missing, "drop_empty": drop_empty,
+        "in_memory": in_memory, "chunked": True,
     }  # fmt: skip
 
     with Report(progress) as report:

@@ -214,6 +214,7 @@ class VAEFit:
             layer=layer,
             known_keys=known,
             genes=self.spec.var_names,
+            chunked=True,
         )
         law, normalisation = self.spec.law, self.spec.normalisation
         if normalisation is not None and (law.reads_library or self.spec.observation == "rounded"):

@@ -84,7 +84,10 @@ def correct_decoder(state: State) -> State:
     for grouping in groupings:
         for _ in range(_ROUNDS if grouping is groupings[-1] else 1):
             state.law.correct_means(state.data, draws, grouping)
-    residual = state.law.correct_dispersions(state.data, draws, groupings)
+    some = state.data.sample()  # the shape of a law takes no million cells
+    if some is not state.data:
+        groupings = partitions(some, draws)
+    residual = state.law.correct_dispersions(some, draws, groupings)
     return (
         state if residual is None else replace(state, spec=replace(state.spec, residual=residual))
     )

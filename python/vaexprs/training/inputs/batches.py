@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaexprs.data import ExpressionData
+from vaexprs.data.expression import as_dense
+from vaexprs.data.matrices.chunked import Chunked
 from vaexprs.training.inputs.features import Features
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.model import VAE, Batch
@@ -40,8 +43,7 @@ class Cells:
         library = data.library if reads_library else np.ones(data.n_cells)
         self.log_library = torch.from_numpy(np.log(library).astype(np.float32)[:, None]).to(device)
         if scores is None:  # few numbers a cell: kept
-            steps = range(0, data.n_cells, ROWS_PER_STEP)
-            parts = [features.scores(data.X[start : start + ROWS_PER_STEP]) for start in steps]
+            parts = [features.scores(rows) for _, rows in data.blocks(ROWS_PER_STEP)]
             scores = np.concatenate(parts)
         self.scores = scores
         self._inputs = None if features.reads_genes else torch.from_numpy(scores).to(device)
@@ -56,9 +58,20 @@ class Cells:
     def __len__(self) -> int:
         return self.data.n_cells
 
-    def batch(self, index: NDArray[np.int64]) -> Batch:
-        """Return some cells, dense, on the device."""
-        values = self.data.rows(index)
+    def shuffled(self, size: int, generator: torch.Generator) -> NDArray[np.int64]:
+        """Return a random order for batches of `size` cells."""
+
+        def permutation(n: int) -> NDArray[np.int64]:
+            return torch.randperm(n, generator=generator).numpy()
+
+        X = self.data.X
+        if isinstance(X, Chunked):
+            return X.shuffled(permutation, _read_together(X, size))
+        return permutation(len(self))
+
+    def batch(self, index: NDArray[np.int64], rows: Any) -> Batch:
+        """Return some cells with their values, dense, on the device."""
+        values = as_dense(rows)
         x = values if self.scaling is None else self.scaling.apply(values)
         where = torch.from_numpy(index).to(self.device)
         inputs = (
@@ -77,10 +90,27 @@ class Cells:
         self, size: int = ROWS_PER_STEP, order: NDArray[np.int64] | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """Yield indices and batches of all cells, in a given order or their own."""
-        order = np.arange(len(self)) if order is None else order
-        for start in range(0, len(order), size):
-            index = order[start : start + size]
-            yield index, self.batch(index)
+        if order is None:
+            for start, rows in self.data.blocks(size):
+                index = np.arange(start, start + rows.shape[0])
+                yield index, self.batch(index, rows)
+            return
+        X = self.data.X
+        step = _read_together(X, size) if isinstance(X, Chunked) else max(len(order), 1)
+        for first in range(0, len(order), step):
+            some = order[first : first + step]
+            held, places = X, some
+            if isinstance(X, Chunked):  # read in rising order, once for many batches
+                rising = np.sort(some)
+                held, places = X[rising], np.searchsorted(rising, some)
+            for start in range(0, len(some), size):
+                part = slice(start, start + size)
+                yield some[part], self.batch(some[part], held[places[part]])
+
+
+def _read_together(X: Chunked, size: int) -> int:
+    """Return how many cells are read together for batches of `size` cells."""
+    return max(1, X.chunk // size) * size
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from vaexprs.data import ExpressionData
-from vaexprs.training.inputs.moments import column_extremes
 
 __all__ = ["cautions"]
 
@@ -53,8 +52,7 @@ def cautions(data: ExpressionData) -> Iterator[str]:
 
 
 def _absurd_value(data: ExpressionData) -> Iterator[str]:
-    low, high = column_extremes(data.X.T)
-    largest = np.maximum(high, -low)  # of each cell
+    largest = data.largest  # of each cell
     order = np.argsort(largest, kind="stable")
     usual = largest[order[int(_OTHER_CELLS * (len(order) - 1))]] if len(order) > 1 else np.inf
     if largest[order[-1]] <= _ABSURD * max(usual, np.finfo(np.float32).tiny):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
+from vaexprs.data.matrices.chunked import by_chunk
 from vaexprs.data.scale import Scale, to_log
 from vaexprs.latent.hidden_groups import HiddenGroups
 from vaexprs.training.inputs.cross_fitting import Components, cross_fit
@@ -61,7 +63,7 @@ class Features:
 
     def transform(self, X: Any) -> Any:
         """Return ``f`` of the values, sparse where they are sparse."""
-        return to_log(X, _SCALES.get(self.kind, "log"))
+        return by_chunk(partial(to_log, scale=_SCALES.get(self.kind, "log")), X)
 
     def inputs(self, X: Any) -> Array:
         """Return the encoder's input, dense, ``(n_cells, n_inputs)``, float32."""
@@ -103,8 +105,8 @@ def features_of(
     if scaling is not None:
         shift = np.where(scaling.varies, scaling.shift, 0).astype(np.float32)
         scale = np.where(scaling.varies, 1 / scaling.divisor, 0).astype(np.float32)
-    values = to_log(data.X, _SCALES.get(kind, "log"))
-    scaled = values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
+    values = by_chunk(partial(to_log, scale=_SCALES.get(kind, "log")), data.X)
+    scaled = by_chunk(partial(_times, scale), values)
     most = max(1, min(n_components, data.n_cells - 1, data.n_genes))
     components = cross_fit(scaled, most, seed)
     if at_most is not None and at_most > most and components.n_signal() == most:
@@ -118,13 +120,17 @@ def features_of(
     return _bounded(features, data) if reads_genes else features, components
 
 
+def _times(scale: Array, values: Any) -> Any:
+    return values * scale if isinstance(values, np.ndarray) else values.multiply(scale).tocsr()
+
+
 def _bounded(features: Features, data: ExpressionData) -> Features:
     """Centre the genes, and scale them down where their inputs are large together."""
     centre = np.asarray(features.transform(data.X).mean(axis=0), np.float32).ravel()
     centred = replace(features, gene_shift=centre)
     total = 0.0
-    for start in range(0, data.n_cells, _ROWS_PER_STEP):
-        total += float(np.abs(centred.inputs(data.X[start : start + _ROWS_PER_STEP])).sum())
+    for _, rows in data.blocks(_ROWS_PER_STEP):
+        total += float(np.abs(centred.inputs(rows)).sum())
     mean = total / data.n_cells
     factor = np.float32(min(1, _MOST_INPUT / mean) if mean > 0 else 1)
     scaled = {name: getattr(centred, name) * factor for name in _IN_UNITS_OF_GENES}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["column_extremes", "column_means", "group_centred", "group_sums", "square"]
+from vaexprs.data.matrices.chunked import Chunked
+
+__all__ = ["column_extremes", "column_means", "group_centred", "group_sums",
+           "largest_values", "square"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -22,6 +26,16 @@ def group_sums(
     """
     n_groups = int(group.max()) + 1 if n_groups is None else n_groups
     values = np.ones(len(group)) if weights is None else weights
+    if isinstance(X, Chunked):
+        of_chunk = partial(_group_sums, group, n_groups, values)
+        return np.asarray(X.total(of_chunk))
+    return _group_sums(group, n_groups, values, slice(None), X)
+
+
+def _group_sums(
+    group: NDArray[np.int64], n_groups: int, weights: Array, rows: slice, X: Any
+) -> Array:
+    group, values = group[rows], weights[rows]
     indicator = sparse.csr_matrix(
         (values, (group, np.arange(len(group)))), shape=(n_groups, len(group))
     )
@@ -31,6 +45,8 @@ def group_sums(
 
 def square(X: Any) -> Any:
     """Return the square of each value, in float64, sparse where `X` is sparse."""
+    if isinstance(X, Chunked):
+        return X.map(square)
     wide = X.astype(np.float64)
     return wide**2 if isinstance(wide, np.ndarray) else wide.multiply(wide).tocsr()
 
@@ -42,8 +58,27 @@ def column_means(X: Any) -> Array:
 
 def column_extremes(X: Any) -> tuple[Any, Any]:
     """Return the smallest and the largest value of each gene, ``(n_genes,)`` each."""
+    if isinstance(X, Chunked):
+        lows, highs = zip(*(column_extremes(block) for _, block in X.chunks()), strict=True)
+        return np.min(lows, axis=0), np.max(highs, axis=0)
     low, high = X.min(axis=0), X.max(axis=0)
     return (low, high) if isinstance(X, np.ndarray) else (low.toarray()[0], high.toarray()[0])
+
+
+def largest_values(X: Any, n: int) -> Array:
+    """Return the n largest values of each gene, at least 0, in rising order, ``(n, n_genes)``."""
+    if isinstance(X, Chunked):
+        top = np.zeros((n, X.shape[1]))
+        for _, block in X.chunks():
+            top = np.sort(np.concatenate([top, largest_values(block, n)]), axis=0)[-n:]
+        return top
+    by_gene = sparse.csc_matrix(X)
+    top = np.zeros((n, by_gene.shape[1]))
+    for gene in np.flatnonzero(np.diff(by_gene.indptr)):
+        values = by_gene.data[by_gene.indptr[gene] : by_gene.indptr[gene + 1]]
+        values = np.sort(values)[-n:]
+        top[n - len(values) :, gene] = values
+    return top
 
 
 def group_centred(values: Array, group: NDArray[np.int64]) -> Array:

@@ -13,11 +13,12 @@ from scipy import sparse
 from torch import Tensor
 
 from vaexprs.data import ExpressionData
+from vaexprs.data.matrices.chunked import by_chunk
 from vaexprs.training.calibration.draws import Draws
 from vaexprs.training.calibration.groups import Grouping, add_to_groups, gene_wise
 from vaexprs.training.calibration.shrinkage import limited, shrinkage
 from vaexprs.training.inputs.features import FeatureKind, Features
-from vaexprs.training.inputs.moments import group_sums, square
+from vaexprs.training.inputs.moments import group_sums, largest_values, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS, Array, Start, TrainingLaw
 
@@ -90,13 +91,7 @@ class CountLaw(TrainingLaw):
         A path that is linear in the logarithm overshoots in cells with a program if it has to
         fall steeply towards cells without.
         """
-        shares = sparse.csr_matrix(data.X, dtype=np.float64, copy=True)
-        shares.data /= np.repeat(data.library, np.diff(shares.indptr))
-        by_gene = shares.tocsc()
-        top = np.zeros(data.n_genes)
-        for gene in np.flatnonzero(np.diff(by_gene.indptr)):
-            values = by_gene.data[by_gene.indptr[gene] : by_gene.indptr[gene + 1]]
-            top[gene] = np.sort(values)[-_TOP_CELLS:].sum() / _TOP_CELLS
+        top = largest_values(by_chunk(_shares, data.X), _TOP_CELLS).sum(axis=0) / _TOP_CELLS
         library = np.bincount(data.group, data.library)
         means = (group_sums(data.X, data.group) / np.maximum(library, 1)[:, None]).max(axis=0)
         return np.maximum(np.maximum(top, _ABOVE_LARGEST * means), np.exp(_NEVER))
@@ -117,6 +112,14 @@ class CountLaw(TrainingLaw):
         step = common + ratio * shrinkage(ratio, 1 / (expected + 0.5) + scatter)
         step = np.where(real.sum(0) > 0, limited(step), 0)
         add_to_groups(draws.decoder, "logits", grouping, step)
+
+
+def _shares(X: Any) -> Any:
+    """Return each value as a share of its cell's total, CSR."""
+    shares = sparse.csr_matrix(X, dtype=np.float64, copy=True)
+    total = np.asarray(shares.sum(axis=1)).ravel()
+    shares.data /= np.repeat(total, np.diff(shares.indptr))
+    return shares
 
 
 def simulated_shares(draws: Draws, grouping: Grouping) -> tuple[Array, Array]:

@@ -165,7 +165,7 @@ def _run_epoch(
     raise_lost: Callable[[], None],
 ) -> dict[str, float]:
     vae.train()
-    order = torch.randperm(len(cells), generator=generator).numpy()
+    order = cells.shuffled(schedule.batch_size, generator)
     total = np.zeros(3)
     for index, batch in cells.batches(schedule.batch_size, order):
         raise_lost()

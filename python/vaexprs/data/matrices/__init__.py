@@ -1,0 +1,1 @@
+"""Matrices of any kind: checked whole, or read in chunks of rows."""
