@@ -21,8 +21,6 @@ from vaexprs.sinks.base import Target, check_target, fill
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["gen_exprs", "write_exprs"]
-
 
 @known_arguments({
     "object": "source", "x": "source", "vae": "source", "path": "source", "model": "source",

@@ -17,8 +17,6 @@ from vaexprs.scale.dask_arrays import pack, token_of, unpack
 from vaexprs.scale.parts import PartStore, open_parts
 from vaexprs.scale.request import Request
 
-__all__ = ["connected", "write_by_dask"]
-
 #: Seconds to wait for a scheduler.
 _PATIENCE = 10
 #: Times that a part is tried again after an error of its worker.
@@ -29,18 +27,8 @@ _RETRIES = 3
 def connected(address: str) -> Iterator[Any]:
     """Give a client of a Dask cluster.
 
-    Parameters
-    ----------
-    address
-        ``"local:N"`` for N new processes on this machine, or that of a scheduler:
-        ``"tcp://host:port"``.
-
-    Raises
-    ------
-    ArgumentError
-        If the address is none, or no scheduler answers there.
-    MissingExtraError
-        If dask.distributed is not installed.
+    The address is ``"local:N"`` for N new processes on this machine, or that of a scheduler:
+    ``"tcp://host:port"``.
     """
     distributed = require("distributed", extra="dask", purpose="Writing parts by Dask")
     kind, _, number = address.partition(":")

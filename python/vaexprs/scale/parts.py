@@ -30,9 +30,6 @@ from vaexprs.sinks.base import Target
 from vaexprs.sinks.journal import read_journal
 from vaexprs.sinks.provenance import differences, identity
 
-__all__ = ["SUFFIX", "PartFormat", "PartStore", "check_parts", "is_parts", "open_parts",
-           "prepare_parts", "write_parts"]  # fmt: skip
-
 #: Of a part store.
 SUFFIX = ".parts"
 PartFormat: TypeAlias = Literal["zarr", "h5ad"]
@@ -49,20 +46,11 @@ _N_PARTS, _CELLS_OF_A_PART = 16, 100_000
 
 @dataclass(frozen=True)
 class PartStore:
-    """A folder of parts and its manifest.
+    """A folder of parts and its manifest."""
 
-    Attributes
-    ----------
-    path
-        The folder.
-    request
-        `vaexprs.sinks.provenance.identity` of the whole run.
-    n_parts, suffix
-        How many parts the run has, and the suffix of each.
-    """
-
-    path: Path
-    request: Mapping[str, Any]
+    path: Path  # The folder
+    request: Mapping[str, Any]  # `vaexprs.sinks.provenance.identity` of the whole run
+    # How many parts the run has, and the suffix of each.
     n_parts: int
     suffix: str
 
@@ -111,13 +99,7 @@ def is_parts(path: Target) -> TypeGuard[str | os.PathLike[str]]:
 
 
 def check_parts(path: str | os.PathLike[str]) -> Path:
-    """Refuse the path of a part store before any work; return it as a `Path`.
-
-    Raises
-    ------
-    OutputError
-        If something else is there, or it cannot be written to.
-    """
+    """Refuse the path of a part store before any work; return it as a `Path`."""
     target = Path(path)
     ours = f".{_MANIFEST}.partial"
     if target.is_dir() and not any(name != ours for name in os.listdir(target)):
@@ -126,13 +108,7 @@ def check_parts(path: str | os.PathLike[str]) -> Path:
 
 
 def open_parts(path: str | os.PathLike[str]) -> PartStore:
-    """Return the part store in a folder.
-
-    Raises
-    ------
-    OutputError
-        If there is none, or its manifest cannot be read.
-    """
+    """Return the part store in a folder."""
     folder = Path(path)
     try:
         told = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
@@ -173,21 +149,7 @@ def prepare_parts(
 ) -> PartStore:
     """Return the store of a request, made now or there already.
 
-    Parameters
-    ----------
-    request, path
-        Of the whole run, and the folder.
-    n_parts, part_format
-        As in `vaexprs.write_exprs`.
-    overwrite
-        Remove what is there.
-    alone
-        Whether this process is the only one at work on the store, and may remove it.
-
-    Raises
-    ------
-    OutputError
-        If the store of another run is there, or it cannot be written.
+    ``alone``: this process is the only one at work on the store, and may remove it.
     """
     if part_format not in ("zarr", "h5ad"):
         raise ArgumentError(f"the format of parts must be zarr or h5ad, not {part_format!r}.")

@@ -22,24 +22,15 @@ from vaexprs.scale.stored import facts_of, open_stored
 from vaexprs.sinks.base import Run, Target, write_blocks
 from vaexprs.sinks.provenance import identity, name_of, provenance
 
-__all__ = ["Request", "make_request"]
-
 #: Cells of one output: the row pointers alone would take 8 TB.
 _MAX_RUN = 2**40
 
 
 @dataclass(frozen=True)
 class Request:
-    """Which cells to make, and what makes them; a request can be pickled.
+    """Which cells to make, and what makes them; a request can be pickled."""
 
-    Attributes
-    ----------
-    generator, plan
-        What makes the cells, and which are of which condition.
-    n_cells, first_cell, seed, library, return_mean
-        As in `vaexprs.gen_exprs`.
-    """
-
+    # What makes the cells, and which are of which condition.
     generator: Generator
     plan: Plan
     n_cells: int
@@ -49,13 +40,7 @@ class Request:
     return_mean: bool
 
     def part(self, shard: Any) -> Request:
-        """Return the kth of n near-equal parts of the request, for a shard ``(k, n)``.
-
-        Raises
-        ------
-        ArgumentError
-            If k or n is out of range.
-        """
+        """Return the kth of n near-equal parts of the request, for a shard ``(k, n)``."""
         try:
             k, n = map(operator.index, shard)
         except (TypeError, ValueError):
@@ -86,13 +71,7 @@ class Request:
         )
 
     def run(self) -> Run:
-        """Return what a sink is told of the cells.
-
-        Raises
-        ------
-        ArgumentError
-            If they are more than one output can hold.
-        """
+        """Return what a sink is told of the cells."""
         if self.n_cells > _MAX_RUN:
             raise ArgumentError(
                 f"{self.n_cells} cells are more than one output can hold ({_MAX_RUN}): make them "
@@ -181,11 +160,6 @@ def make_request(
     """Check a request and return it; arguments are those of `vaexprs.gen_exprs`.
 
     ``conditions`` may be a `Plan` too.
-
-    Raises
-    ------
-    ArgumentError, ConditionError
-        If it cannot be served.
     """
     plan = conditions if isinstance(conditions, Plan) else generator.plan(conditions)
     seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)

@@ -29,4 +29,4 @@ from vaexprs.evaluation.metrics import (  # noqa: F401 - each declares its metri
     structure,
     utility,
     whole,
-)  # fmt: skip
+)
