@@ -10,7 +10,7 @@ pytest.importorskip("sklearn")
 from vaexprs import VAEFit, fit_vae, gen_exprs  # noqa: E402
 from vaexprs.datasets import simulate_groups  # noqa: E402
 from vaexprs.latent.hidden_groups import find_groups, gather  # noqa: E402
-from vaexprs.spec import Prior  # noqa: E402
+from vaexprs.spec import ConditionKey, Conditions, Prior  # noqa: E402
 
 #: The original's first example, as README shows it.
 AS_WRITTEN = {
@@ -82,7 +82,10 @@ def test_groups_are_kept_apart_in_the_latent_space(n_latent):
         rng.normal(size=(2 * n_groups, n_latent)).astype(np.float32),
         0.7 * np.eye(n_latent, dtype=np.float32)[None], np.zeros(2 * n_groups, np.int32),
     )  # fmt: skip
-    centres, together, _ = gather(prior, None, np.arange(1, n_groups + 1))
+    codes, n_cells = np.arange(n_groups, dtype=np.int32)[:, None], np.arange(1, n_groups + 1)
+    told = Conditions((ConditionKey("hidden", tuple("abcdefg")),), codes, n_cells)
+    alone = Conditions((), np.zeros((1, 0), np.int32), n_cells.sum(keepdims=True))
+    centres, together, _ = gather(prior, None, told, alone)
     np.testing.assert_allclose(together.weights[::2], np.arange(1, 8) / 56)
     z = np.repeat(together.means, 200, axis=0) + 0.7 * rng.normal(size=(2800, n_latent))
     group = ((z[:, None] - centres) ** 2).sum(2).argmin(1)
@@ -110,6 +113,28 @@ def test_encoding_saving_and_exporting_keep_the_groups(tmp_path):
     assert again.artifact_bytes() == fit.artifact_bytes()
 
 
-def test_models_with_condition_keys_have_no_hidden_groups(simulated, tiny):
-    fit = fit_vae(simulated, condition_keys="batch", **{**tiny, "epochs": 1})
-    assert not fit.vae.shape.hidden_groups
+def test_groups_within_labels_are_kept_and_labels_are_obeyed():
+    """Two kinds in one label, in shares of 2 : 1, and two labels in one kind."""
+    cells = simulate_groups(seed=3, n_genes=300, n_markers=60)
+    cells.obs["label"] = np.where(np.arange(300) < 150, "a", "b")  # a: kinds 1, 2; b: 2, 3
+    fit = fit_vae(cells, condition_keys="label", seed=0, epochs=20, progress=False, device="cpu")
+    assert fit.vae.shape.hidden_groups == 3
+    assert [key.name for key in fit.spec.conditions.keys] == ["label"]
+    assert fit.spec.conditions.n_cells.tolist() == [150, 150]
+    real, group = np.asarray(cells.X), cells.obs["group"].cat.codes.to_numpy()
+    made = gen_exprs(fit, 600, seed=4)
+    nearest, _, _ = groups_of(made.X.toarray(), real, group)
+    labels = made.obs["label"].to_numpy()
+    for label, shares in (("a", [2 / 3, 1 / 3, 0]), ("b", [0, 1 / 3, 2 / 3])):
+        found = np.bincount(nearest[labels == label], minlength=3) / (labels == label).sum()
+        # 300 draws have an error of 0.027: five of them, and the fit's own
+        np.testing.assert_allclose(found, shares, atol=0.15)
+    again = fit.reconstruct(cells)
+    assert again.X.shape == cells.shape
+
+
+def test_a_model_that_serves_unseen_combinations_has_no_hidden_groups(tiny):
+    cells = simulate_groups(seed=3, n_genes=300, n_markers=60)
+    cells.obs["batch"] = np.where(cells.obs["group"] == "group1", "x", "y")
+    fit = fit_vae(cells, condition_keys=["group", "batch"], **{**tiny, "epochs": 1})
+    assert fit.vae.shape.hidden_groups == 0

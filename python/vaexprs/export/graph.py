@@ -16,9 +16,9 @@ same bytes every time. `DecoderWeights` is the decoder in numbers; `build_model`
 cells of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. Other
 combinations have zeros there and get the effects of their keys alone.
 
-A model without conditions may have hidden groups, each with a centre in the latent space. The
-condition is then that of the nearest centre, ``softmax(z @ centres' - |centres|^2 / 2)``, which is
-taken off z; centres lie so far apart that the softmax is 0 or 1.
+A model may have hidden groups, each with a centre in the latent space. The group of the nearest
+centre, ``softmax(z @ centres' - |centres|^2 / 2)``, is one more condition, and the centre is taken
+off z; centres lie so far apart that the softmax is 0 or 1.
 """
 
 from __future__ import annotations
@@ -170,29 +170,29 @@ def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -
     """Write the blocks of features that heads use, and return their names in the graph."""
     used = {block for head in weights.heads.values() for block in head.weight}
     features = {"z": "z"}
+    told = ["condition"] if spec.conditions.keys else []
     if weights.centres is not None:
         centres = weights.centres
         towards = builder.weight("centres.transposed", centres.T)
         level = builder.weight("centres.level", -0.5 * (centres**2).sum(axis=1))
         near = builder.node("Gemm", ["z", towards, level], "group.logits")
-        features["condition"] = builder.node("Softmax", [near], "group", axis=-1)
-        place = builder.node(
-            "MatMul", ["group", builder.weight("centres", centres)], "group.centre"
-        )
+        told.append(builder.node("Softmax", [near], "group", axis=-1))
+        places = builder.weight("centres", centres)
+        place = builder.node("MatMul", ["group", places], "group.centre")
         features["z"] = builder.node("Sub", ["z", place], "z.within")
-    if spec.conditions.keys:
-        features["condition"] = "condition"
+    if told:
+        condition = features["condition"] = builder.concat(told, "condition.told")
         if "embedded" in used:
             assert weights.embedding is not None
             vectors = builder.weight("embedding", weights.embedding)
-            features["embedded"] = builder.node("MatMul", ["condition", vectors], "embedded")
+            features["embedded"] = builder.node("MatMul", [condition, vectors], "embedded")
         if "membership" in used:
             assert weights.member is not None
             member = builder.weight("member", weights.member)
-            n_keys = len(spec.conditions.keys)
+            n_keys = len(spec.conditions.keys) + (weights.centres is not None)
             all_but_one = np.full(weights.member.shape[1], 1.0 - n_keys)
             offset = builder.weight("member.offset", all_but_one)
-            hits = builder.node("Gemm", ["condition", member, offset], "member.hits")
+            hits = builder.node("Gemm", [condition, member, offset], "member.hits")
             features["membership"] = builder.node("Relu", [hits], "membership")
     if "depth" in used:
         log_library = builder.node("Log", ["library"], "library.log")

@@ -1,8 +1,8 @@
 """Hidden groups: kinds of cells that lie apart, found without labels.
 
-A model that is told no labels still has to keep kinds apart: between them lie no cells. So cells
-are grouped by a Gaussian mixture of their scores, in which components that overlap are one group.
-The group is a condition while the model is trained and calibrated. At the end every group gets a
+Between kinds of cells lie no cells, and labels tell them in part or not at all. So cells are
+grouped by a Gaussian mixture of their scores, in which components that overlap are one group. The
+group is one more condition while the model is trained and calibrated. At the end every group gets a
 place of its own in the latent space, far from the others, and the decoder reads the group from z.
 """
 
@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.latent.mixtures import choose_whole_mixture
-from vaexprs.spec import LibraryLaw, Prior
+from vaexprs.spec import Conditions, LibraryLaw, Prior
 
 Array = NDArray[np.floating[Any]]
 
+#: Name of the condition key that holds the groups during a fit.
+HIDDEN = "hidden group"
 #: Share of a component's cells that may as well belong to another: above, the two are one group.
 _OVERLAP = 0.05
 #: Fewest cells of a group: with fewer, its means would be those of single cells.
@@ -88,15 +90,15 @@ def _linear_rule(y: Array, group: NDArray[np.int64]) -> HiddenGroups | None:
 
 
 def gather(
-    prior: Prior, library: LibraryLaw | None, n_cells: NDArray[Any]
+    prior: Prior, library: LibraryLaw | None, told: Conditions, conditions: Conditions
 ) -> tuple[NDArray[np.float32], Prior, LibraryLaw | None]:
-    """Return a centre for each group, ``(n_groups, n_latent)``, and laws of all groups together.
+    """Return a centre for each hidden group, ``(n_groups, n_latent)``, and laws without that key.
 
-    Components keep their shape and move by the centre of their group.
+    `told` are the conditions of the laws, the hidden group last, and `conditions` those without it;
+    combinations are in the order of their codes. Components keep their shape and move by the centre
+    of their group.
     """
-    n_groups, n_latent = len(n_cells), prior.means.shape[1] - prior.with_log_library
-    share = n_cells / n_cells.sum()
-    group = np.repeat(np.arange(n_groups), np.diff(prior.offsets))
+    n_groups, n_latent = int(told.sizes[-1]), prior.means.shape[1] - prior.with_log_library
     width = np.linalg.norm(prior.tril[:, :n_latent], axis=(1, 2)).max()
     reach = np.linalg.norm(prior.means[:, :n_latent], axis=1).max() + _REACH * width
     centres = np.zeros((n_groups, n_latent), np.float32)
@@ -104,23 +106,30 @@ def gather(
         turn, place = divmod(g, 2 * n_latent)
         axis, side = divmod(place, 2)
         centres[g, axis] = (1 + turn) * (1 - 2 * side) * _APART * reach
+    labels = told.combinations[:, :-1]
+    first = np.flatnonzero(np.append(True, (labels[1:] != labels[:-1]).any(axis=1)))
+    if not labels.shape[1]:
+        first = first[:1]
+    owner = np.searchsorted(first, np.arange(len(labels)), side="right") - 1
+    share = told.n_cells / conditions.n_cells[owner]
+    n_components = np.diff(prior.offsets)
     means = prior.means.copy()
-    means[:, :n_latent] += centres[group]
+    means[:, :n_latent] += np.repeat(centres[told.combinations[:, -1]], n_components, axis=0)
     together = replace(
         prior,
-        offsets=np.array([0, len(group)], np.int64),
-        weights=prior.weights * share[group],
+        offsets=np.append(prior.offsets[first], prior.offsets[-1]),
+        weights=prior.weights * np.repeat(share, n_components),
         means=means,
     )
     if library is None:
         return centres, together, None
-    location = share @ library.location
-    variance = share @ (library.scale**2 + (library.location - location) ** 2)
+    location = np.add.reduceat(share * library.location, first)
+    apart = library.scale**2 + (library.location - location[owner]) ** 2
     single = np.float32
     return centres, together, replace(
         library,
-        minimum=library.minimum.min(keepdims=True),
-        maximum=library.maximum.max(keepdims=True),
-        location=np.array([location], single),
-        scale=np.array([np.sqrt(variance)], single),
+        minimum=np.minimum.reduceat(library.minimum, first),
+        maximum=np.maximum.reduceat(library.maximum, first),
+        location=location.astype(single),
+        scale=np.sqrt(np.add.reduceat(share * apart, first)).astype(single),
     )  # fmt: skip

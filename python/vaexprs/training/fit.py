@@ -83,7 +83,7 @@ def fit_vae(
         cells x genes values (array, sparse matrix, data frame). It is not changed.
     condition_keys
         Columns of ``obs`` to condition on, such as ``["cell_type", "batch"]``; generation can ask
-        for their categories. Without any, kinds of cells that lie apart are found and kept apart.
+        for their categories. Kinds of cells that lie apart and have no label are found, too.
     labels
         In place of ``obs`` for arrays: one label per cell, or a mapping from names to labels.
     layer
@@ -240,7 +240,7 @@ def fit_vae(
             state = State(vae.decoder, law, *given, spec, everything, scores, seed)
             spec = calibrated(state, report).spec
         if vae.shape.hidden_groups:
-            spec = with_groups_in_z(spec, vae.decoder)
+            spec = with_groups_in_z(spec, vae.decoder, data.conditions)
     return VAEFit(spec, trained.history, trained.interrupted, vae, *given, where)
 
 

@@ -128,7 +128,7 @@ class VAEFit:
             rows = slice(start, start + ROWS_PER_STEP)
             outputs = decoder_outputs(
                 self.vae.decoder, self.spec.law, self.scaling, z=z[rows],
-                condition=None if cells.hidden is not None else cells.condition[rows].cpu().numpy(),
+                condition=cells.condition[rows, : self.spec.conditions.n_conditions].cpu().numpy(),
                 library=cells.log_library[rows].exp().cpu().numpy(),
             )  # fmt: skip
             mean, scaled = (

@@ -52,13 +52,13 @@ def fit_latent_law(
     return prior, fit_library(data.library, data.group, n_groups) if counts else None
 
 
-def with_groups_in_z(spec: GeneratorSpec, decoder: Decoder) -> GeneratorSpec:
-    """Return the spec of a model whose only condition is a hidden group, without conditions.
+def with_groups_in_z(
+    spec: GeneratorSpec, decoder: Decoder, conditions: Conditions
+) -> GeneratorSpec:
+    """Return the spec of a model without its last condition, the hidden group.
 
-    The decoder reads the group from z from now on.
+    The decoder reads the group from z from now on. `conditions` are those that remain.
     """
-    n_cells = spec.conditions.n_cells
-    centres, prior, library = gather(spec.prior, spec.library, n_cells)
+    centres, prior, library = gather(spec.prior, spec.library, spec.conditions, conditions)
     decoder.centres.copy_(torch.from_numpy(centres))
-    alone = Conditions((), np.zeros((1, 0), np.int32), n_cells.sum(keepdims=True))
-    return replace(spec, conditions=alone, prior=prior, library=library)
+    return replace(spec, conditions=conditions, prior=prior, library=library)

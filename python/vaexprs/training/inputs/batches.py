@@ -13,6 +13,7 @@ from torch import Tensor
 from vaexprs.data import ExpressionData
 from vaexprs.data.expression import as_dense
 from vaexprs.data.matrices.chunked import Chunked
+from vaexprs.latent.hidden_groups import HIDDEN
 from vaexprs.training.inputs.features import Features
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.model import VAE, Batch
@@ -50,9 +51,10 @@ class Cells:
         one_hot = data.one_hot()
         #: Hidden group of each cell, where the model has some and the data do not name them.
         self.hidden = None
-        if features.group_bias is not None and not data.keys:
+        if features.group_bias is not None and HIDDEN not in data.conditions.names:
             self.hidden = features.groups(scores)
-            one_hot = np.eye(len(features.group_bias), dtype=np.float32)[self.hidden]
+            groups = np.eye(len(features.group_bias), dtype=np.float32)[self.hidden]
+            one_hot = np.concatenate([one_hot, groups], axis=1)
         self.condition = torch.from_numpy(one_hot).to(device)
 
     def __len__(self) -> int:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData, concatenate, read_expression
-from vaexprs.latent.hidden_groups import find_groups
-from vaexprs.spec import ConditionKey
+from vaexprs.latent.hidden_groups import HIDDEN, find_groups
+from vaexprs.spec import ConditionKey, Conditions
 from vaexprs.training.defaults import MOST_LATENTS, choose_latent
 from vaexprs.training.inputs.batches import Cells, split_cells
 from vaexprs.training.inputs.cross_fitting import Components
@@ -21,6 +21,8 @@ from vaexprs.training.likelihoods.base import TrainingLaw
 
 #: Share of signal in the variance of a component from which it tells hidden groups.
 _CLEAR = 0.75
+#: Categories up to which groups are looked for besides.
+_MOST_CATEGORIES = 100
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def prepare(
     """Return cells ready to train on.
 
     Without `validation`, the share `validation_split` of `data` is held out. Without `n_latent` the
-    data choose it. In a `plain` layout the encoder reads genes rather than scores. Where the data
-    have no condition keys, hidden groups become one.
+    data choose it. In a `plain` layout the encoder reads genes rather than scores. Hidden groups
+    become the last condition key.
     """
     training, from_data, kept = data, False, np.arange(data.n_cells)
     if validation is None:
@@ -77,7 +79,17 @@ def prepare(
     if automatic and not plain:
         n_latent = features.n_inputs
     found = Prepared(data, training, validation, from_data, features, components, scaling, n_latent)
-    return found if data.keys else _with_hidden_groups(found, kept, seed)
+    return _with_hidden_groups(found, kept, seed) if _may_hide(data.conditions) else found
+
+
+def _may_hide(conditions: Conditions) -> bool:
+    """Return whether groups may be hidden in z: where no unseen combination can be asked for.
+
+    The latent law of such a combination is that of others, moved; a move would leave the groups.
+    """
+    everything = int(np.prod(conditions.sizes, dtype=np.int64))
+    few = conditions.n_conditions <= _MOST_CATEGORIES
+    return few and len(conditions.n_cells) == everything and HIDDEN not in conditions.names
 
 
 def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> Prepared:
@@ -91,10 +103,10 @@ def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> 
     weight = np.zeros((scores.shape[1], groups.n_groups), np.float32)
     weight[:n_clear] = groups.weight
     features = replace(cells.features, group_weight=weight, group_bias=groups.bias)
-    key = ConditionKey("hidden group", tuple(map(str, range(groups.n_groups))))
+    key = ConditionKey(HIDDEN, tuple(map(str, range(groups.n_groups))))
 
     def told(some: ExpressionData, group: NDArray[np.int32]) -> ExpressionData:
-        return replace(some, keys=(key,), codes=group[:, None])
+        return replace(some, keys=(*some.keys, key), codes=np.column_stack([some.codes, group]))
 
     own, others = groups.of(scores[:, :n_clear]), cells.validation
     everyone = np.zeros(cells.data.n_cells, np.int32)

@@ -51,7 +51,7 @@ class Architecture:
     linear_path: bool
     embedding: int = 0
     reads_library: bool = False
-    hidden_groups: bool = False  # whether the conditions are hidden groups, in the end read from z
+    hidden_groups: int = 0  # the last categories are such groups, in the end read from z
     typical_library: float = 1.0  # at which dispersions are given
 
 
@@ -139,7 +139,7 @@ class Decoder(nn.Module):
     """From z and the conditions of a cell to the heads of its likelihood.
 
     Buffers: ``member (C, m)``, which categories make up each combination; ``embedding (C, e)``,
-    vectors in place of one-hot where there are very many categories; ``centres (C, d)``, places of
+    vectors in place of one-hot where there are very many categories; ``centres (k, d)``, places of
     hidden groups in the latent space; ``ceiling (G,)``, the largest logit of each gene.
     """
 
@@ -173,8 +173,7 @@ class Decoder(nn.Module):
                 nn.init.normal_(self.head(name).weight["hidden"], std=std)
         self.register_buffer("member", torch.zeros(shape.n_conditions, shape.n_combinations))
         self.register_buffer("embedding", torch.zeros(shape.n_conditions, shape.embedding))
-        n_groups = shape.n_conditions if shape.hidden_groups else 0
-        self.register_buffer("centres", torch.zeros(n_groups, shape.n_latent))
+        self.register_buffer("centres", torch.zeros(shape.hidden_groups, shape.n_latent))
         self.register_buffer("ceiling", torch.full((shape.n_genes,), torch.inf))
 
     def head(self, name: str) -> Head:
@@ -186,9 +185,10 @@ class Decoder(nn.Module):
     def features(self, z: Tensor, condition: Tensor, log_library: Tensor) -> dict[str, Tensor]:
         """Return the blocks of features that heads read."""
         if condition.shape[1] < self.shape.n_conditions:  # hidden: that of the nearest centre
-            level = -0.5 * self.centres.square().sum(1)  # (C,)
-            condition = torch.softmax(z @ self.centres.T + level, 1)  # (n, C)
-            z = z - condition @ self.centres  # (n, d)
+            level = -0.5 * self.centres.square().sum(1)  # (k,)
+            group = torch.softmax(z @ self.centres.T + level, 1)  # (n, k)
+            z = z - group @ self.centres  # (n, d)
+            condition = torch.cat([condition, group], 1)  # (n, C)
         features = {"z": z, "condition": condition}
         features["depth"] = log_library - math.log(self.shape.typical_library)  # (n, 1)
         if self.shape.n_combinations:
