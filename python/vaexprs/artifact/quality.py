@@ -24,6 +24,8 @@ _METADATA, _KEY, _VALUE = 14, 1, 2
 def attach_quality(path: str | os.PathLike[str], quality: Mapping[str, Any] | None) -> None:
     """Write scores into the metadata entry ``vaexprs.quality``, or remove the entry.
 
+    What a fit has found out about itself, the member ``fit``, stays beside them.
+
     The file is replaced as a whole or not at all; all its other bytes stay.
 
     Parameters
@@ -53,6 +55,8 @@ def attached_quality(
     artifact = load_artifact(target)
     text = None
     if quality is not None:
+        kept = (artifact.spec.quality or {}).get("fit")
+        quality = quality if kept is None else {"fit": kept, **quality}
         try:
             text = json.dumps(dict(quality), ensure_ascii=False, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -14,6 +15,7 @@ from vaexprs.data.recovery import common_sum, counts_of, with_counts
 from vaexprs.errors import ArgumentError
 from vaexprs.spec import GeneratorSpec, Normalisation
 from vaexprs.training.calibration.latent import fit_latent_law, with_groups_in_z
+from vaexprs.training.calibration.leak import span_attack
 from vaexprs.training.calibration.steps import State, calibrated
 from vaexprs.training.defaults import choose_device, choose_likelihood
 from vaexprs.training.inputs.cautions import cautions
@@ -29,6 +31,8 @@ from vaexprs.training.result import VAEFit
 
 __all__ = ["VAEFit", "fit_vae"]
 
+#: Success of the span attack from which a fit warns; 0.5 tells nothing.
+_LEAK = 0.6
 _log = logging.getLogger("vaexprs")
 
 
@@ -241,6 +245,16 @@ def fit_vae(
             spec = calibrated(state, report).spec
         if vae.shape.hidden_groups:
             spec = with_groups_in_z(spec, vae.decoder, data.conditions)
+        leak = span_attack(vae.decoder, cells, others)
+        if leak is not None:
+            spec = replace(spec, quality={"fit": {"span_attack_auc": round(leak, 3)}})
+            if leak > _LEAK:
+                _log.warning(
+                    "the artifact tells training cells from the %d validation cells with an area "
+                    "under the ROC curve of %.2f: too few cells for its directions; take a smaller "
+                    "n_latent, or do not publish it where membership is a secret.",
+                    len(others or ()), leak,
+                )  # fmt: skip
     return VAEFit(spec, trained.history, trained.interrupted, vae, *given, where)
 
 
