@@ -45,4 +45,5 @@ def span_attack(decoder: Decoder, members: Cells, strangers: Cells | None) -> fl
 
 
 def _values(cells: Cells) -> Any:
-    return cells.features.transform(cells.data.X[:_MOST])
+    _, rows = next(cells.data.blocks(_MOST))
+    return cells.features.transform(rows)
