@@ -39,9 +39,9 @@ def one_thread(compute: Callable[P, R]) -> Callable[P, R]:
     return limited
 
 
-def dense(X: Matrix, dtype: type[np.floating[Any]] = np.float32) -> Array:
-    """Return ``X`` as a C-contiguous dense array."""
-    return np.ascontiguousarray(X.toarray() if sp.issparse(X) else X, dtype=dtype)
+def dense(X: Matrix) -> Array:
+    """Return ``X`` as a C-contiguous dense array, float32."""
+    return np.ascontiguousarray(X.toarray() if sp.issparse(X) else X, dtype=np.float32)
 
 
 def mean_variance(X: Matrix) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vaexprs._version import __version__
 from vaexprs.data.open import open_cells
+from vaexprs.evaluation.arrays import Array
 from vaexprs.evaluation.comparison.cells import ScaleChoice, read_cells
 from vaexprs.evaluation.comparison.rounds import Pool, make_pool, stratified_halves
 from vaexprs.evaluation.comparison.sides import Split
@@ -139,11 +140,7 @@ def evaluate(
     scores = rounds.scores(pool.overlap)
 
     steps.begin("conditions, utility and copies")
-    train_rows, test_rows = pool.train, pool.test
-    if not pool.has_test:
-        train_rows, test_rows = stratified_halves(
-            pool.train, pool.real_groups[pool.train], np.random.default_rng([seed, 0])
-        )
+    train_rows, test_rows = _train_and_test(pool, seed)
     options: dict[str, Any] = {
         "held_out": pool.has_test, "keys": keys, "max_cells": max_cells,
         "n_resamples": n_resamples, "seed": seed,
@@ -214,6 +211,14 @@ class _Steps:
         done = sum(self.weights[: self.begun]) / sum(self.weights)
         self.progress(step, done)
         self.begun += 1
+
+
+def _train_and_test(pool: Pool, seed: int) -> tuple[Array, Array]:
+    """Return rows of training and of test cells, or without any two halves of the former."""
+    if pool.has_test:
+        return pool.train, pool.test
+    groups = pool.real_groups[pool.train]
+    return stratified_halves(pool.train, groups, np.random.default_rng([seed, 0]))
 
 
 def _file_name(given: Any) -> str | None:

@@ -15,6 +15,8 @@ from vaexprs.evaluation.registry import POSITIVE, SHARE, ScoreKind, metric
 
 #: Fewest cells of a donor for its privacy.
 LEAST_OF_A_DONOR = 10
+#: Components of the generated cells in `span_auc`: fewer than the cells of a small training set.
+SPANNED = 30
 
 
 def nearest(queries: Array | None, cells: Array) -> tuple[Floats, Array]:
@@ -76,7 +78,7 @@ def copies(split: Split) -> dict[str, Measured]:
     return {"exact_copies": Measured(float(split.once(copies_of)[0]), 0.0, 0.0)}
 
 
-def span_auc(generated: Array, train: Array, test: Array, *, n_components: int = 30) -> float:
+def span_auc(generated: Array, train: Array, test: Array) -> float:
     """How well the span of the generated cells separates training from test cells.
 
     The attack of an outsider who holds a cell and the generated cells: a generator that has
@@ -84,7 +86,7 @@ def span_auc(generated: Array, train: Array, test: Array, *, n_components: int =
     Compared is the share of a cell's squared distance to the mean of the generated cells that
     lies in their principal components. 0.5 when nothing is revealed.
     """
-    n_components = min(n_components, min(generated.shape) - 1)
+    n_components = min(SPANNED, min(generated.shape) - 1)
     pca = PCA(n_components, svd_solver="randomized", random_state=0).fit(generated)
 
     def share(cells: Array) -> Floats:

@@ -196,8 +196,8 @@ def _reveals(score: Score) -> bool:
     return score.value < score.low if near else score.value > score.high
 
 
-def lines(report: Contents, *, width: int = 80) -> list[str]:
-    """Return the scores as an aligned table, each beside the range of real cells."""
+def lines(report: Contents) -> list[str]:
+    """Return the scores as a table of 80 columns, each beside the range of real cells."""
     head = ("score", "generated", "real", "range of real", "verdict")
     rows: list[tuple[str, ...]] = []
     family = ""
@@ -212,7 +212,7 @@ def lines(report: Contents, *, width: int = 80) -> list[str]:
         rows.append((_title(score), *numbers, VERDICT_WORDS[score.verdict][1]))
     table = [head, *(row for row in rows if len(row) > 1)]
     widths = [max(len(row[column]) for row in table) for column in range(1, 5)]
-    first = width - sum(widths) - 2 * len(widths)
+    first = 80 - sum(widths) - 2 * len(widths)
     found = []
     for row in (head, *rows):
         if len(row) == 1:

@@ -12,6 +12,9 @@ from vaexprs.evaluation.arrays import Floats
 from vaexprs.evaluation.comparison.sides import RoundCells
 from vaexprs.evaluation.metrics.discriminators import mann_whitney_auc
 
+#: Genes that the page lists.
+N_GIVEAWAYS = 20
+
 
 @dataclass(frozen=True)
 class GiveawayGene:
@@ -36,14 +39,12 @@ def giveaway_genes(
     control_importance: Floats,
     names: Sequence[str],
     cells: RoundCells,
-    *,
-    n_genes: int = 20,
 ) -> list[GiveawayGene]:
     """Describe the genes of largest importance to a classifier."""
     column_of = {gene: column for column, gene in enumerate(cells.basis.genes.tolist())}
     found: list[GiveawayGene] = []
     for gene in np.argsort(-importance, kind="stable").tolist():
-        if len(found) == n_genes or importance[gene] <= 0:
+        if len(found) == N_GIVEAWAYS or importance[gene] <= 0:
             break
         if gene not in column_of:
             continue
