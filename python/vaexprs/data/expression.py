@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -47,6 +47,8 @@ class ExpressionData:
         The layer that was read, or whether ``raw`` was; else it was ``X``.
     counts_elsewhere
         Where counts lie, if `X` holds none: names of layers, and None for ``raw``.
+    var
+        Texts of each gene, by column of ``var``.
     """
 
     X: Any
@@ -59,6 +61,7 @@ class ExpressionData:
     layer: str | None = None
     raw: bool = False
     counts_elsewhere: tuple[str | None, ...] = field(default=(), repr=False)
+    var: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def n_cells(self) -> int:

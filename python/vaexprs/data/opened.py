@@ -18,6 +18,7 @@ from vaexprs.data.matrices.on_disk import RowsOnDisk
 from vaexprs.data.matrices.stored import is_by_columns, is_stored, n_stored
 from vaexprs.data.scale import scale_of
 from vaexprs.errors import DataError, VaexprsError, near_matches
+from vaexprs.spec.conditions import column_problem
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -64,6 +65,7 @@ class OpenCells:
     shape: tuple[int, int]
     _element: Callable[[str], Any] = field(repr=False)
     _whole: Callable[[], Any] = field(repr=False)
+    _var: Callable[[bool], Any] = field(default=lambda raw: {}, repr=False)
 
     @property
     def is_array(self) -> bool:
@@ -79,6 +81,15 @@ class OpenCells:
     def genes(self, raw: bool = False) -> list[str] | None:
         """Return the names of the genes of a matrix."""
         return self.raw_names if raw else self.var_names
+
+    def var(self, raw: bool = False) -> dict[str, tuple[str, ...]]:
+        """Return the columns of ``var`` that are text; numbers may be statistics of the cells."""
+        found = {}
+        for name, values in self._var(raw).items():
+            texts = tuple("" if value is None else value for value in values.astype(object))
+            if all(type(text) is str and "\0" not in text for text in texts):
+                found[str(name)] = texts
+        return {name: texts for name, texts in found.items() if column_problem(name) is None}
 
     def matrix(
         self, layer: str | None = None, raw: bool = False, rows: NDArray[np.int64] | None = None
@@ -200,6 +211,7 @@ def of_anndata(adata: Any, where: str) -> OpenCells:
         (int(adata.n_obs), int(adata.n_vars)),
         element,
         lambda: adata,
+        lambda of_raw: dict((raw if of_raw else adata).var),
     )
 
 

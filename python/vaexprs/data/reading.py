@@ -99,12 +99,15 @@ def read_expression(
     names = cells.genes(raw) or [f"gene{index}" for index in range(n_genes)]
     check_text(names, "gene names")
     _check_unique(names)
+    var = cells.var(raw)
     if genes is not None and tuple(names) != genes:
         X, names = _picked(X, _positions(names, genes)), list(genes)
+        var = {}
     keys, codes = _read_keys(columns, condition_keys, known_keys, n_cells, missing)
     result = ExpressionData(
         X, tuple(names), tuple(names_of_cells), keys, codes, source, cells.layers,
         layer, raw, () if scale_of(X) in ("counts", "binary") else cells.counts_in(),
+        var,
     )  # fmt: skip
     if not result.is_finite:
         value, where, n = result.first(lambda values: ~np.isfinite(values))

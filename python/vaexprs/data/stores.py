@@ -125,6 +125,10 @@ def _of_store(path: Path) -> OpenCells:
             return None
         return InFile(partial(_element, path, "raw/X" if name == "raw" else name))
 
+    def var(raw: bool) -> Any:
+        with _store(path) as store:
+            return dict(_frame(anndata, store["raw/var" if raw else "var"]))
+
     return OpenCells(
         _of(path),
         obs,
@@ -135,6 +139,7 @@ def _of_store(path: Path) -> OpenCells:
         (len(obs), len(names)),
         element,
         lambda: anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path),
+        var,
     )
 
 
@@ -149,7 +154,8 @@ def _frame(anndata: Any, group: Any) -> DataFrame:
         try:
             columns[name] = anndata.io.read_elem(group[name])
         except Exception as error:
-            _log.warning("obs[%r] cannot be read and is left out: %s", name, error)
+            where = str(group.name).strip("/")
+            _log.warning("%s[%r] cannot be read and is left out: %s", where, name, error)
     return pandas.DataFrame(columns, index=pandas.Index(_index(anndata, group), dtype=object))
 
 

@@ -1,4 +1,4 @@
-"""The columns of ``obs`` of generated cells, the same in every sink and stream."""
+"""The columns of ``obs`` and ``var`` of generated cells, the same in every sink and stream."""
 
 from __future__ import annotations
 
@@ -83,4 +83,13 @@ def obs_frame(spec: GeneratorSpec, blocks: Sequence[Block], names: Any) -> DataF
                 values, categories=column.key.values(), ordered=column.key.ordered
             )
     frame: DataFrame = pandas.DataFrame(columns, index=names)
+    return frame
+
+
+def var_frame(spec: GeneratorSpec) -> DataFrame:
+    """Return the genes as a data frame."""
+    pandas = require("pandas", extra="anndata", purpose="A table of the genes")
+    columns = {name: np.array(texts, dtype=object) for name, texts in spec.var.items()}
+    index = pandas.Index(list(spec.var_names), dtype=object)
+    frame: DataFrame = pandas.DataFrame(columns, index=index)
     return frame

@@ -17,7 +17,7 @@ from vaexprs.checks import whole
 from vaexprs.errors import require
 from vaexprs.generation.blocks import Block
 from vaexprs.generation.generator import Generator
-from vaexprs.generation.obs import obs_frame
+from vaexprs.generation.obs import obs_frame, var_frame
 from vaexprs.generation.observation import CSR
 from vaexprs.scale.request import Request, make_request
 from vaexprs.sinks.provenance import identity
@@ -77,7 +77,7 @@ def to_dask(
     return anndata.AnnData(
         X=_with_sum(da, array(_x, "x", spec.n_genes, csr_matrix((0, 0), dtype=np.float32))),
         obs=obs_frame(spec, list(_inputs(request, 0, request.n_cells)), names),
-        var=pandas.DataFrame(index=pandas.Index(list(spec.var_names), dtype=object)),
+        var=var_frame(spec),
         obsm={"z": array(_z, "z", spec.n_latent, np.empty((0, 0), np.float32))},
         uns={"vaexprs": run.uns},
     )

@@ -83,8 +83,9 @@ class AnnDataWriter:
         self._obs_columns = [self._start_obs(column) for column in self._obs]
         store.group("obsm", _encoding("dict", "0.1.0"))
         self._z = self._column("obsm/z", np.float32, width=spec.n_latent)
-        self._start_frame("var", [])
-        self._save_array("var/_index", np.array(spec.var_names, dtype=object))
+        self._start_frame("var", list(spec.var))
+        for name, texts in {"_index": spec.var_names, **spec.var}.items():
+            self._save_array(f"var/{name}", np.array(texts, dtype=object))
         self._save_dict("uns", {"vaexprs": run.uns})
         for name in ("layers", "obsp", "varm", "varp"):
             store.group(name, _encoding("dict", "0.1.0"))

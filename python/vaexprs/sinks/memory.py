@@ -8,7 +8,7 @@ import numpy as np
 
 from vaexprs.errors import require
 from vaexprs.generation.generator import Block
-from vaexprs.generation.obs import obs_frame
+from vaexprs.generation.obs import obs_frame, var_frame
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 
@@ -55,7 +55,7 @@ class MemorySink:
         made: AnnData = self._anndata.AnnData(
             X=x,
             obs=obs_frame(spec, blocks, names),
-            var=pandas.DataFrame(index=pandas.Index(list(spec.var_names), dtype=object)),
+            var=var_frame(spec),
             obsm={"z": self._z},
             uns={"vaexprs": run.uns},
         )

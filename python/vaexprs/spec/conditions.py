@@ -191,6 +191,17 @@ def label_text(value: object) -> str:
     return str(value)
 
 
+def column_problem(name: str) -> str | None:
+    """Return why a file of cells cannot hold a column of a name, as the end of a sentence."""
+    if name in _RESERVED or not name.strip():
+        return "is no name that a file of cells can hold"
+    if "/" in name or "\\" in name:
+        return "holds a slash, which separates the parts of a path in a file of cells"
+    if len(name.encode("utf-8", "replace")) > _LONGEST_NAME:
+        return f"is longer than {_LONGEST_NAME} bytes"
+    return None
+
+
 def name_problem(keys: Sequence[ConditionKey]) -> str | None:
     """Return why a file of generated cells cannot hold keys, naming the first bad one, or None.
 
@@ -198,15 +209,9 @@ def name_problem(keys: Sequence[ConditionKey]) -> str | None:
     """
     names = [key.name for key in keys]
     for name in names:
-        problem = None
+        problem = column_problem(name)
         if name == N_CELLS:
             problem = "is the column of a design table that holds numbers of cells"
-        elif name in _RESERVED or not name.strip():
-            problem = "is no name that a file of cells can hold"
-        elif "/" in name or "\\" in name:
-            problem = "holds a slash, which separates the parts of a path in a file of cells"
-        elif len(name.encode("utf-8", "replace")) > _LONGEST_NAME:
-            problem = f"is longer than {_LONGEST_NAME} bytes"
         if problem is not None:
             shown = name if len(name) <= 80 else name[:80] + "..."
             return f"the condition key {shown!r} {problem}: rename the column of obs"

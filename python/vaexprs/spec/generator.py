@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.errors import ArtifactError
-from vaexprs.spec.conditions import Conditions, name_problem
+from vaexprs.spec.conditions import Conditions, column_problem, name_problem
 from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import Likelihood, Observation, likelihood_named
 from vaexprs.spec.normalisation import Normalisation
@@ -50,6 +50,8 @@ class GeneratorSpec:
         Size of the latent space.
     var_names
         Names of the genes, in the order of the graph's outputs.
+    var
+        Other texts for each gene, such as identifiers, by column of ``var``.
     conditions, prior, library
         See `Conditions`, `Prior`, `LibraryLaw`; `library` is None unless the likelihood is one
         of counts.
@@ -73,6 +75,7 @@ class GeneratorSpec:
     library: LibraryLaw | None
     observation: Observation = "draw"
     residual: NDArray[np.float32] | None = None
+    var: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     normalisation: Normalisation | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     architecture: Mapping[str, Any] = field(default_factory=dict)
@@ -155,6 +158,11 @@ def _check_genes(spec: GeneratorSpec) -> None:
     _require(spec.n_latent >= 1, "n_latent", f"must be at least 1, not {spec.n_latent}")
     _require(spec.var_names, "var_names", "must name at least one gene")
     _require(len(set(spec.var_names)) == len(spec.var_names), "var_names", "must be unique")
+    for name, texts in spec.var.items():
+        problem = column_problem(name)
+        _require(problem is None, "var", f"the column {name[:80]!r} {problem}")
+        expected = f"expected {spec.n_genes} texts in {name[:80]!r}, got {len(texts)}"
+        _require(len(texts) == spec.n_genes, "var", expected)
 
 
 def _check_conditions(conditions: Conditions) -> None:

@@ -40,7 +40,7 @@ class Limit(NamedTuple):
 #: Parsed JSON takes up to 24 times the room of its text, so the limits are tight where values are
 #: free. Gene names and categories may hold commas and brackets themselves.
 LIMITS = {
-    "var_names": Limit(2**25, 3 * MAX_GENES),
+    **dict.fromkeys(("var_names", "var"), Limit(2**25, 3 * MAX_GENES)),
     "conditions": Limit(2**24, 10 * MAX_CONDITIONS),
     "prior": Limit(3 * 2**24, 1000),
     "library": Limit(2**22, 1000),
@@ -91,6 +91,8 @@ def write_metadata(spec: GeneratorSpec) -> dict[str, str]:
         "architecture": dict(spec.architecture),
         "precision": dict(spec.precision),
     }
+    if spec.var:
+        values["var"] = {name: list(texts) for name, texts in spec.var.items()}
     if spec.normalisation is not None:
         values["normalisation"] = asdict(spec.normalisation)
     if spec.residual is not None:
@@ -133,6 +135,7 @@ def read_metadata(metadata: Mapping[str, str]) -> GeneratorSpec:
         prior=_prior(_entry(metadata, "prior", dict)),
         library=None if library is None else _library(library),
         normalisation=_normalisation(metadata),
+        var=_var(metadata),
         residual=_decode(_entry(metadata, "residual", dict), "scale", "residual", np.float32)
         if PREFIX + "residual" in metadata
         else None,
@@ -288,6 +291,14 @@ def _library(value: dict[str, Any]) -> LibraryLaw:
     kind: Any = _member(value, "kind", "library", str)
     arrays = {name: _decode(value, name, "library", np.float32) for name in _LIBRARY_FIELDS}
     return LibraryLaw(kind, **arrays)
+
+
+def _var(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    columns = _entry(metadata, "var", dict) if PREFIX + "var" in metadata else {}
+    found = {}
+    for (name,) in (_strings([name], "var") for name in columns):
+        found[name] = _strings(_member(columns, name, "var", list), "var")
+    return found
 
 
 def _normalisation(metadata: Mapping[str, str]) -> Normalisation | None:

@@ -233,6 +233,7 @@ def fit_vae(
             normalisation=normalisation,
             n_latent=prepared.n_latent,
             var_names=data.var_names,
+            var=data.var,
             conditions=prepared.data.conditions,
             prior=prior,
             library=library,

@@ -144,7 +144,7 @@ class VAEFit:
         }
         columns["source"] = pandas.Categorical(["reconstruction"] * len(cells))
         obs = pandas.DataFrame(columns, index=list(cells.data.obs_names))
-        var = pandas.DataFrame(index=list(self.spec.var_names))
+        var = pandas.DataFrame(dict(self.spec.var), index=list(self.spec.var_names))
         return anndata.AnnData(np.concatenate(blocks), obs=obs, var=var, obsm={"z": z})
 
     def artifact_bytes(self, *, precision: Precision = "float32") -> bytes:
