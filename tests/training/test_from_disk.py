@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -199,3 +201,73 @@ def test_a_damaged_file_is_refused(tmp_path, simulated, tiny):
         file["X/indices"][-1] = 99
     with pytest.raises(DataError, match="damaged sparse matrix: an index is 99"):
         fit(tmp_path / "a.h5ad", tiny, in_memory=False)
+
+
+#: Prepares a fit and reads one epoch, first of few cells, which loads all modules; prints by how
+#: many MB the memory in use rose at most for the many.
+CODE = """
+import sys
+import torch
+from vaexprs.data import read_expression
+from vaexprs.data.matrices import chunked
+from vaexprs.training.inputs.prepare import prepare
+from vaexprs.training.likelihoods.registry import training_law
+
+def high_water():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+def work(path, in_memory):
+    law = training_law("nb")
+    data = read_expression(path, condition_keys="kind", chunked=True, in_memory=in_memory)
+    data.check_for("nb")
+    found = prepare(
+        data, law, n_latent=4, plain=False, validation=None, validation_split=0.1, seed=0
+    )
+    law.start(found.training, found.features, found.scaling)
+    law.ceiling(data)
+    cells, _ = found.batches(law, torch.device("cpu"))
+    for _ in cells.batches(128, cells.shuffled(128, torch.Generator().manual_seed(0))):
+        pass
+
+chunked._MOST_ROWS = 1024
+few, many, way = sys.argv[1:]
+work(few, False)
+before = high_water()
+work(many, way == "memory")
+print(high_water() - before)
+"""
+
+
+def write_cells(path: Any, n_cells: int) -> float:
+    """Write cells of 300 genes, 200 counts each; return the MB that they take as CSR."""
+    pandas = pytest.importorskip("pandas")
+    n_genes, n_each, rng = 300, 200, np.random.default_rng(0)
+    genes = rng.permuted(np.tile(np.arange(n_genes, dtype=np.int32), (500, 1)), axis=1)
+    X = sparse.csr_matrix(
+        (
+            rng.integers(1, 9, n_cells * n_each).astype(np.float32),
+            np.tile(np.sort(genes[:, :n_each], axis=1), (n_cells // 500, 1)).ravel(),
+            np.arange(n_cells + 1, dtype=np.int64) * n_each,
+        ),
+        shape=(n_cells, n_genes),
+    )
+    kind = pandas.Categorical.from_codes(np.arange(n_cells) % 3, ["a", "b", "c"])
+    obs = pandas.DataFrame({"kind": kind}, index=np.arange(n_cells).astype(str))
+    anndata.AnnData(X, obs=obs).write_h5ad(path)
+    return X.data.nbytes * 2 / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_is_bounded_by_a_chunk(tmp_path):
+    write_cells(tmp_path / "few.h5ad", 2000)
+    whole = write_cells(tmp_path / "many.h5ad", 80_000)
+
+    def rise(way: str) -> float:
+        command = [sys.executable, "-c", CODE, tmp_path / "few.h5ad", tmp_path / "many.h5ad", way]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert rise("disk") < 0.6 * whole
+    assert rise("memory") > whole
