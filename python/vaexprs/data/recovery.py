@@ -23,8 +23,6 @@ from vaexprs.data.matrices.chunked import Chunked
 from vaexprs.errors import DataError
 from vaexprs.spec.normalisation import Normalisation
 
-__all__ = ["common_sum", "counts_of", "recover_counts", "with_counts"]
-
 Array = NDArray[np.float64]
 
 #: Cells on which a lattice is looked for before all are read.
@@ -45,19 +43,10 @@ _USUAL_BASES = (math.e, 2.0, 10.0)
 
 
 def recover_counts(X: Any) -> tuple[Any, Normalisation] | None:
-    """Return the counts that values were made from, and how; None if there are none.
+    """Return the counts that values were made from, and the map back; None if there are none.
 
-    Parameters
-    ----------
-    X
-        Values, ``(n_cells, n_genes)``, CSR, a dense array, or either in chunks.
-
-    Returns
-    -------
-    counts
-        Whole numbers, CSR float32, ``(n_cells, n_genes)``; in chunks if given so.
-    normalisation
-        The map from `counts` back to `X`.
+    Values are CSR, dense or either in chunks; counts are whole numbers, CSR float32, in chunks if
+    given so.
     """
     if isinstance(X, Chunked):
         return _recover_in_chunks(X.map(sparse.csr_matrix))
@@ -114,13 +103,7 @@ def with_counts(data: ExpressionData) -> tuple[ExpressionData, Normalisation] | 
 
 
 def counts_of(data: ExpressionData, normalisation: Normalisation | None) -> ExpressionData:
-    """Return cells for a model that was fitted to counts behind values, if it was: their counts.
-
-    Raises
-    ------
-    DataError
-        If the values are not counts and come from none.
-    """
+    """Return cells for a model that was fitted to counts behind values, if it was: their counts."""
     if normalisation is None or data.is_integer:
         return data
     found = with_counts(data)

@@ -8,8 +8,6 @@ import numpy as np
 
 from vaexprs.data.matrices.chunked import Chunked
 
-__all__ = ["Scale", "log_normalise", "scale_of", "stored_values", "to_log"]
-
 #: ``"counts"``: whole numbers. ``"binary"``: zeros and ones. ``"linear"``: in proportion to
 #: expression, as RPKM and TPM are. ``"log"``: logged or scaled.
 Scale: TypeAlias = Literal["counts", "binary", "linear", "log"]
@@ -26,11 +24,6 @@ def scale_of(X: Any) -> Scale:
 
     Values with a negative among them are logged or scaled; whole numbers are counts, unless they
     are zeros and ones only. Others are linear if the largest exceeds 30.
-
-    Parameters
-    ----------
-    X
-        ``(n_cells, n_genes)``, an array, a sparse matrix or `Chunked`.
     """
     if isinstance(X, Chunked):
         facts = X.facts
@@ -62,13 +55,7 @@ def to_log(X: Any, scale: Scale) -> Any:
 
 
 def log_normalise(X: Any) -> Any:
-    """Return log1p of counts per 10,000, float32, sparse if given sparse.
-
-    Parameters
-    ----------
-    X
-        Counts, ``(n_cells, n_genes)``, an array or a CSR matrix; a cell without counts stays one.
-    """
+    """Return log1p of counts per 10,000, float32, sparse if given sparse."""
     library = np.asarray(X.sum(axis=1, dtype=np.float64)).ravel()
     factor = (_TARGET_LIBRARY / np.where(library > 0, library, 1.0)).astype(np.float32)
     if not hasattr(X, "tocsr"):

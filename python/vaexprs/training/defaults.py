@@ -14,8 +14,6 @@ from vaexprs.data import ExpressionData
 from vaexprs.data.scale import scale_of, stored_values
 from vaexprs.errors import ArgumentError, DataError, DeviceError
 
-__all__ = ["MOST_LATENTS", "choose_device", "choose_latent", "choose_likelihood"]
-
 #: Most latents, and most where components beyond are still signal, as in deep counts of plates.
 _USUAL_LATENTS, MOST_LATENTS = 30, 64
 #: Training cells for each latent.

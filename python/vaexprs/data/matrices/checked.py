@@ -11,8 +11,6 @@ from vaexprs.data.matrices.checks import check_shape, checked_sparse
 from vaexprs.data.matrices.stored import is_sparse_group, read_dense, read_sparse, stored
 from vaexprs.errors import DataError, require
 
-__all__ = ["canonical", "first_values"]
-
 #: Values that `first_values` returns at least.
 _FEW = 5_000
 

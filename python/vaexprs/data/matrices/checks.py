@@ -12,15 +12,6 @@ import numpy as np
 
 from vaexprs.errors import DataError
 
-__all__ = [
-    "check_numbers",
-    "check_pointers",
-    "check_shape",
-    "checked_sparse",
-    "compressed",
-    "refuse",
-]
-
 
 def refuse(what: str, problem: str) -> NoReturn:
     """Raise the error of a damaged sparse matrix."""

@@ -14,8 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Chunked", "Facts", "Held", "Source", "by_chunk", "chunk_rows", "facts_of", "in_chunks"]
-
 #: Most stored values and most rows of a chunk: 256 MB as CSR, and few enough for work arrays.
 _MOST_VALUES, _MOST_ROWS = 2**25, 2**16
 #: Rows of a chunk are a multiple of this, unless a single chunk holds all.

@@ -21,8 +21,6 @@ from vaexprs.data.matrices.stored import (
 )
 from vaexprs.errors import DataError, require
 
-__all__ = ["RowsOnDisk"]
-
 #: Rows of a dense matrix in a file that may lie between two wanted rows and are read with them.
 _NEAR_ROWS = 16
 

@@ -16,9 +16,6 @@ from vaexprs.data.matrices.checks import (
 )
 from vaexprs.errors import DataError
 
-__all__ = ["ROWS_PER_READ", "Parts", "is_few", "is_sparse_group", "parts_of", "read_dense",
-           "read_rows", "read_sparse", "stored"]  # fmt: skip
-
 #: Rows of a dense matrix in a file that are read at a time: 80 MB of 20,000 genes in float32.
 ROWS_PER_READ = 1024
 

@@ -26,8 +26,6 @@ from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.network.model import Decoder
 from vaexprs.training.progress import Report
 
-__all__ = ["State", "calibrated", "steps_for"]
-
 #: Corrections of the finest partition, each on what the last one left.
 _ROUNDS = 3
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.

@@ -18,8 +18,6 @@ from vaexprs.training.inputs.features import Features
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.model import VAE, Batch
 
-__all__ = ["Cells", "posterior", "split_cells"]
-
 #: Cells that are encoded or transformed together, to bound memory.
 ROWS_PER_STEP = 512
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from vaexprs.data import ExpressionData
 
-__all__ = ["cautions"]
-
 #: Cells in all below which a fit has nothing to generalise from.
 _FEW_CELLS = 30
 #: Cells of a category below which its means are those of single cells.

@@ -12,8 +12,6 @@ from scipy.sparse import linalg
 
 from vaexprs.data.matrices.chunked import Chunked
 
-__all__ = ["Components", "cross_fit", "fit_components"]
-
 Array = NDArray[np.float64]
 
 #: Most variable genes that components are found in: ten thousand weak genes add mostly noise.

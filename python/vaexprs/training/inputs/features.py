@@ -16,8 +16,6 @@ from vaexprs.latent.hidden_groups import HiddenGroups
 from vaexprs.training.inputs.cross_fitting import Components, cross_fit
 from vaexprs.training.inputs.scaling import Scaling
 
-__all__ = ["FeatureKind", "Features", "features_of"]
-
 FeatureKind = Literal["log_normalised", "log1p", "identity"]
 Array = NDArray[np.float32]
 
@@ -91,14 +89,7 @@ def features_of(
 ) -> tuple[Features, Components]:
     """Return the features of a fit, with components and scores of the training cells.
 
-    Parameters
-    ----------
-    n_components
-        Number of components.
-    at_most
-        Take up to this number of components where the last of `n_components` is still signal.
-    reads_genes
-        Whether the encoder reads genes rather than scores.
+    More than ``n_components`` are taken, up to ``at_most``, while the last is still signal.
     """
     shift = np.zeros(data.n_genes, np.float32)
     scale = np.ones(data.n_genes, np.float32)

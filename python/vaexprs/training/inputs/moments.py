@@ -11,9 +11,6 @@ from scipy import sparse
 
 from vaexprs.data.matrices.chunked import Chunked
 
-__all__ = ["column_extremes", "column_means", "group_centred", "group_sums",
-           "largest_values", "square"]  # fmt: skip
-
 Array = NDArray[np.float64]
 
 

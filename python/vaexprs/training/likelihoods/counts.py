@@ -22,8 +22,6 @@ from vaexprs.training.inputs.moments import group_sums, largest_values, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS, Array, Start, TrainingLaw
 
-__all__ = ["CountLaw", "add_up", "simulated_shares"]
-
 #: Log share of genes that were never seen: one count in 1e13.
 _NEVER = -30.0
 #: Counts at which the loadings of a gene are half trusted.

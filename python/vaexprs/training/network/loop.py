@@ -17,8 +17,6 @@ from vaexprs.training.inputs.batches import Cells
 from vaexprs.training.network.model import VAE
 from vaexprs.training.progress import Show
 
-__all__ = ["History", "Schedule", "Trained", "train"]
-
 History = dict[str, list[float]]
 Bounds = Mapping[str, tuple[float, float]]
 
@@ -63,15 +61,7 @@ def train(
     bounds: Bounds,
     show: Show,
 ) -> Trained:
-    """Train a model in place, show each epoch, and leave the model with its best weights.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If it came before one epoch was finished; later it ends the training instead.
-    ArgumentError
-        If the loss is no longer finite.
-    """
+    """Train a model in place, show each epoch, and leave the model with its best weights."""
     # a generator on the CPU gives the same order and noise on every device
     generator = torch.Generator().manual_seed(schedule.seed)
     optimiser = torch.optim.AdamW(_parameter_groups(vae, schedule), lr=schedule.learning_rate)
