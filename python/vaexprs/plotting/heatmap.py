@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: From paper white for zeros, which are most values, to a dark plum.
 _SHADES = ("#f8f7f4", "#f6d9a8", "#ee9a5a", "#cf4d4a", "#8a1c5b", "#2f0a3d")
 _ALL_GENES = 1000  # with more, rows of the figure are thinner than its pixels
-_N_MARKERS = 120
+_N_MARKERS = 120  # rows of three points each
 _NAMED_ROWS = 60  # rows tall enough for a name of 6.5 points
 _MOST_LINES = 25  # lines between more groups would hide the cells
 _LEGEND_ROWS, _MOST_NAMED = 16, 48  # of groups in the legend

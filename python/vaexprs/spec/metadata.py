@@ -47,7 +47,7 @@ LIMITS = {
     "residual": Limit(2**23, 100),
     **dict.fromkeys(("provenance", "architecture", "precision", "quality"), Limit(2**20, 100_000)),
 }
-_SCALAR = Limit(2**12, 10)
+_SCALAR = Limit(2**12, 10)  # one word or number
 
 _PRIOR_DTYPES: dict[str, type[np.generic]] = {
     "offsets": np.int64, "weights": np.float64, "means": np.float32, "tril": np.float32,

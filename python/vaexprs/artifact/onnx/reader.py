@@ -28,7 +28,7 @@ TYPE_NAMES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
     8: "string", 9: "bool", 10: "float16", 11: "float64", 16: "bfloat16",
 }  # fmt: skip
-FLOAT = 1
+FLOAT = 1  # the number of float32
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ MAX_TEXT = 4096
 #: repeated field (of integers, texts or messages).
 Schema = dict[int, tuple[str, str]]
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types of protobuf
 _WIRE_TYPES = {"int": _VARINT, "float": _FIXED32}  # every other kind: _LENGTH
 
 

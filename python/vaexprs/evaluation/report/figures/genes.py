@@ -18,7 +18,7 @@ from vaexprs.style import INK, log_axes, new_figure
 
 _MOST_CATEGORIES = 6  # in `draw_folds`, the largest ones
 _MOST_GIVEAWAYS = 8  # genes whose values are drawn
-_POINTS: dict[str, Any] = {"s": 3.5, "linewidths": 0, "rasterized": True}
+_POINTS: dict[str, Any] = {"s": 3.5, "linewidths": 0, "rasterized": True}  # s in points squared
 
 
 def draw_genes(pictures: Pictures) -> Any:
