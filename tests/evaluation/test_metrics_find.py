@@ -6,6 +6,8 @@ only when a score is wrong; another seed would fail in fewer than 1 in 1,000 run
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.random import default_rng
@@ -53,6 +55,14 @@ def test_only_the_forest_sees_a_lack_of_spread():
     real, narrow = rng.normal(size=(N, 4)), 0.5 * rng.normal(size=(N, 4))
     assert discriminators.discriminate(real, narrow, n_trees=40).auc > 0.7
     assert discriminators.discriminate(real, narrow, model="logistic").auc < 0.65
+
+
+def test_threads_leave_the_warning_filters_of_the_process_alone(same, recwarn):
+    before = list(warnings.filters)
+    for _ in range(5):  # a race: each run of forests in threads lost some of them
+        discriminators.discriminate(*same, n_trees=20, n_jobs=4)
+    assert list(warnings.filters) == before
+    assert not recwarn.list
 
 
 def test_a_discriminator_refuses_single_cells():

@@ -7,6 +7,7 @@ until their leaves are pure.
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -93,7 +94,10 @@ def discriminate(
         held_out = scores[y[test] == 0], scores[y[test] == 1]
         return *held_out, curve, _importance(classifier, model)
 
-    with ThreadPoolExecutor(n_jobs) as workers:
+    with warnings.catch_warnings(), ThreadPoolExecutor(n_jobs) as workers:
+        # In each thread scikit-learn swaps the warning filters of the whole process, and warns of
+        # what others left there: nothing is shown meanwhile, and all is put back at the end.
+        warnings.showwarning = lambda *_, **__: None
         negatives, positives, curves, importances = zip(
             *workers.map(judge, range(folds)), strict=True
         )
