@@ -203,6 +203,22 @@ def test_a_damaged_file_is_refused(tmp_path, simulated, tiny):
         fit(tmp_path / "a.h5ad", tiny, in_memory=False)
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_a_file_that_is_damaged_in_its_middle_is_refused(tmp_path, simulated, tiny):
+    import h5py
+
+    path = tmp_path / "a.h5ad"
+    simulated.write_h5ad(path, compression="gzip")
+    with h5py.File(path) as file:
+        place = file["X/data"].id.get_chunk_info(0)
+    with path.open("r+b") as raw:
+        raw.seek(place.byte_offset)
+        raw.write(bytes(place.size))
+    for in_memory in (False, True):
+        with pytest.raises(DataError, match=r"X of 'a.h5ad' cannot be read"):
+            fit(path, tiny, in_memory=in_memory)
+
+
 #: Prepares a fit and reads one epoch, first of few cells, which loads all modules; prints by how
 #: many MB the memory in use rose at most for the many.
 CODE = """

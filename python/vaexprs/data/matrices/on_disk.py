@@ -19,7 +19,7 @@ from vaexprs.data.matrices.stored import (
     read_rows,
     stored,
 )
-from vaexprs.errors import DataError, require
+from vaexprs.errors import DataError, VaexprsError, require
 
 #: Rows of a dense matrix in a file that may lie between two wanted rows and are read with them.
 _NEAR_ROWS = 16
@@ -66,7 +66,22 @@ class RowsOnDisk:
         self.n_stored = int(np.sum(sizes)) if self._few else shape[0] * shape[1]
 
     def read(self, rows: NDArray[np.int64]) -> Any:
-        """Return some rows, given in rising order: float32 CSR or array."""
+        """Return some rows, given in rising order: float32 CSR or array.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged, or can no longer be read.
+        """
+        try:
+            return self._read(rows)
+        except (VaexprsError, MemoryError):
+            raise
+        except Exception as error:  # h5py and zarr each have errors of their own
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{self._what} cannot be read: {reason}.") from error
+
+    def _read(self, rows: NDArray[np.int64]) -> Any:
         if self._parts is not None:
             found = read_rows(self._sparse, self._parts, self._what, rows)
             return canonical(found, self._what)
