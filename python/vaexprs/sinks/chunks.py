@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -36,12 +37,13 @@ class Queue:
         self._longest = 2 * n_threads
         self._waiting: deque[tuple[StoredArray, int, int, Future[Any]]] = deque()
 
-    def send(self, array: StoredArray, start: int, n_rows: int, chunk: NDArray[Any]) -> None:
-        """Store a chunk soon, after all that were sent before it."""
+    def send(self, array: StoredArray, start: int, pieces: Sequence[Any]) -> None:
+        """Store a chunk, given as pieces, soon: after all that were sent before it."""
+        n_rows = sum(map(len, pieces))
         if self._pool is None:
-            array.put(start, n_rows, array.encode(chunk))
+            array.put(start, n_rows, _encoded(array, pieces))
             return
-        self._waiting.append((array, start, n_rows, self._pool.submit(array.encode, chunk)))
+        self._waiting.append((array, start, n_rows, self._pool.submit(_encoded, array, pieces)))
         while len(self._waiting) > self._longest:
             self._store_next()
 
@@ -61,12 +63,28 @@ class Queue:
         array.put(start, n_rows, encoded.result())
 
 
+def _encoded(array: StoredArray, pieces: Sequence[Any]) -> Any:
+    return array.encode(_joined(array, pieces))
+
+
+def _joined(array: StoredArray, pieces: Sequence[Any]) -> NDArray[Any]:
+    """Return a chunk: the rows of the pieces, then zeros."""
+    chunk, at = np.zeros(array.chunk, array.dtype), 0
+    for piece in pieces:
+        chunk[at : at + len(piece)] = piece
+        at += len(piece)
+    return chunk
+
+
 class Column:
-    """Collects rows of an array until a chunk is full."""
+    """Collects rows of an array until a chunk is full.
+
+    Rows are kept as they come, and must not change: the thread that encodes a chunk joins them.
+    """
 
     def __init__(self, array: StoredArray, queue: Queue) -> None:
         self._array, self._queue = array, queue
-        self._buffer = np.zeros(array.chunk, array.dtype)
+        self._pieces: list[Any] = []
         self._held = self._sent = 0
 
     @property
@@ -77,7 +95,7 @@ class Column:
     @property
     def held(self) -> NDArray[Any]:
         """Rows that wait until their chunk is full."""
-        return self._buffer[: self._held]
+        return _joined(self._array, self._pieces)[: self._held]
 
     def start_at(self, sent: int, held: Any) -> None:
         """Go on where rows were sent and others held."""
@@ -87,16 +105,15 @@ class Column:
     def append(self, rows: Any) -> None:
         """Take more rows."""
         while len(rows) > 0:
-            taken = min(len(self._buffer) - self._held, len(rows))
-            self._buffer[self._held : self._held + taken] = rows[:taken]
+            taken = min(self._array.chunk[0] - self._held, len(rows))
+            self._pieces.append(rows[:taken])
             self._held += taken
             rows = rows[taken:]
-            if self._held == len(self._buffer):
+            if self._held == self._array.chunk[0]:
                 self.close()
-                self._buffer = np.zeros(self._array.chunk, self._array.dtype)
 
     def close(self) -> None:
         """Send the rows that are held."""
         if self._held:
-            self._queue.send(self._array, self._sent, self._held, self._buffer)
-            self._sent, self._held = self._sent + self._held, 0
+            self._queue.send(self._array, self._sent, self._pieces)
+            self._sent, self._held, self._pieces = self._sent + self._held, 0, []

@@ -124,7 +124,7 @@ class AnnDataWriter:
         }
         for i, column in enumerate(self._columns):
             if column is not self._names:
-                state[f"held_{i}"] = column.held.copy()
+                state[f"held_{i}"] = column.held
         return state
 
     def _start_at(self, state: State) -> None:
