@@ -117,7 +117,8 @@ def test_any_order_of_ends(
                 assert contents(self.file) == expected
 
     Machine.TestCase.settings = settings(
-        max_examples=6 if suffix == ".h5ad" else 3, stateful_step_count=8, deadline=None, derandomize=True,
+        max_examples=6 if suffix == ".h5ad" else 3, stateful_step_count=8,
+        deadline=None, derandomize=True,
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip

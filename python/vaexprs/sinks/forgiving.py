@@ -2,8 +2,8 @@
 
 HDF5 changes its own bookkeeping in place, so that a file is torn when its process is killed. Here
 a snapshot stays as it was: what is written behind its end goes to the disk, and what changes
-within it is held in memory, until the changes are stored elsewhere as the next snapshot (a
-write-ahead log). To go on, they are applied and what lies behind the end is cut off.
+within it is held in memory, until the changes are on the disk elsewhere as part of a later
+snapshot (a write-ahead log). To go on, what lies behind the end is cut off.
 
 Nor does HDF5 get over a write of its bookkeeping that fails: the file cannot be closed, and the
 process crashes when objects in it are let go. (Seen with HDF5 2.0 on a full disk.) So what cannot
@@ -46,26 +46,20 @@ class ForgivingFile(io.RawIOBase):
         self._path = path
         self._end = 0  # of the last snapshot
         self._changes: _Changes = {}  # since then
-        self._stored: _Changes = {}  # up to then, not yet in the file
+        self._stored: _Changes = {}  # up to then, not in the file
         self.error: OSError | None = None
         if snapshot is not None:
             self._end = int(snapshot["file_end"])
-            at, new = 0, snapshot["file_bytes"].tobytes()
-            for place, length in snapshot["file_places"].tolist():
-                self._stored[place, length] = new[at : at + length]
-                at += length
+            self._stored = _changes_of(snapshot)
             os.truncate(path, self._end)
-            self.apply()
         self._file = io.FileIO(path, "x+" if snapshot is None else "r+")
 
-    @property
-    def has_changes(self) -> bool:
-        """Whether something has changed within the last snapshot."""
-        return bool(self._changes)
-
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return the changes within the last snapshot, and make this the last one."""
-        self._stored, self._changes = self._changes, {}
+        """Return all changes that are not in the file, and make this the last snapshot."""
+        for key, new in self._changes.items():
+            self._stored.pop(key, None)
+            self._stored[key] = new
+        self._changes = {}
         self._end = self._path.stat().st_size
         return {
             "file_end": np.array(self._end),
@@ -73,13 +67,20 @@ class ForgivingFile(io.RawIOBase):
             "file_bytes": np.frombuffer(b"".join(self._stored.values()), np.uint8),
         }
 
-    def apply(self) -> None:
-        """Change the file as the last snapshot says, which is stored elsewhere by now."""
+    def apply(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """Change the file as a snapshot says, which is on the disk elsewhere by now."""
+        changes = _changes_of(snapshot)
         with open(self._path, "r+b", buffering=0) as file:
-            for (place, _), new in self._stored.items():
+            for (place, _), new in changes.items():
                 file.seek(place)
                 file.write(new)
-        self._stored = {}
+        if list(changes.items()) == list(self._stored.items()):  # no later snapshot was made
+            self._stored = {}
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether a snapshot was made, so that the file is not all there is."""
+        return self._end > 0
 
     def raise_error(self) -> None:
         """Raise what went wrong, if anything did."""
@@ -135,3 +136,12 @@ class ForgivingFile(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
+
+
+def _changes_of(snapshot: Mapping[str, NDArray[Any]]) -> _Changes:
+    changes: _Changes = {}
+    at, new = 0, snapshot["file_bytes"].tobytes()
+    for place, length in snapshot["file_places"].tolist():
+        changes[place, length] = new[at : at + length]
+        at += length
+    return changes

@@ -49,7 +49,9 @@ class H5adSink:
         """Make the file and write all that is known before the cells."""
         state = None if self._journal is None else self._journal.state
         self._store = Hdf5Store(self._path, state)
-        if state is None or "closed" not in state:
+        if state is not None and "closed" in state:
+            self._store.output.apply(state)
+        else:
             self._store.open()
             self._writer = AnnDataWriter(self._store, run, state)
 
@@ -71,7 +73,7 @@ class H5adSink:
                 self._journal.wait()
             self._store.close()
             self._store.output.raise_error()
-            if self._journal is not None and self._store.output.has_changes:
+            if self._journal is not None and self._store.output.has_snapshot:
                 # Closing has changed what the last state stands on.
                 self._journal.save(
                     self._closed_state, lambda: [self._path], self._store.output.apply
