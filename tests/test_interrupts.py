@@ -119,7 +119,10 @@ def guarded(code: str, numbers: list[int], *, ignored: int | None = None) -> tup
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN) if ignored else None,
+        # A parent such as nohup may ignore SIGHUP, and a child would go on to.
+        preexec_fn=lambda: signal.signal(
+            ignored or signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL
+        ),
     )
     assert process.stdout is not None
     for number in numbers:

@@ -139,6 +139,7 @@ def test_no_tensor_becomes_float64_where_its_device_has_none():
                 found.append((path.name, ast.unparse(node)))
     assert sorted(found) == [
         ("groups.py", "decoder.head(name).bias.detach().cpu().double"),
+        ("leak.py", "path['z'].detach().cpu().double"),
         ("model.py", "(x.cpu() if x.device.type == 'mps' else x).double"),
     ]
 
