@@ -14,7 +14,8 @@ are then put beside it.
 - Blocks of other languages, ``bash`` among them, are not run.
 
 Outputs are equal word for word; ``...`` on a line of its own stands for any lines. Seconds and
-hashes may differ. After ``<!-- shape -->`` so may all numbers, such as scores of a trained model.
+hashes may differ. After ``<!-- shape -->`` so may all numbers, such as the length of a training;
+after ``<!-- run -->`` all of the output, such as verdicts on a trained model, but for errors.
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BLOCK = re.compile(
-    r"(?P<mark><!-- shape -->\n+)?^```(?P<language>\w+)\n(?P<body>.*?)^```$\n?", re.M | re.S
+    r"(?P<mark><!-- (?:shape|run) -->\n+)?^```(?P<language>\w+)\n(?P<body>.*?)^```$\n?", re.M | re.S
 )
-FOLLOWS = re.compile(r"\n*(?P<mark><!-- shape -->\n+)?```text\n(?P<body>.*?)^```$\n?", re.M | re.S)
+FOLLOWS = re.compile(
+    r"\n*(?P<mark><!-- (?:shape|run) -->\n+)?```text\n(?P<body>.*?)^```$\n?", re.M | re.S
+)
 #: Pages whose examples the tests run, on files of their own.
 ELSEWHERE = ("package.md", "reference/format.md")
+FAILED = re.compile(r"^(Traceback|vaexprs: )", re.M)
 HASH = re.compile(r"\b[0-9a-f]{16,64}\b")
 NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 
@@ -101,7 +105,7 @@ def run_page(page: Path) -> Outcome:
             if block.start() < at or block["language"] not in ("python", "console"):
                 continue
             n_blocks += 1
-            shape = block["mark"] is not None
+            mark = block["mark"] or ""
             if block["language"] == "console":
                 body = console(block["body"])
                 old, new = block["body"], body
@@ -110,14 +114,14 @@ def run_page(page: Path) -> Outcome:
                 shown = FOLLOWS.match(text, block.end())
                 new = python(block["body"], names, page.name)
                 old = shown["body"] if shown else ""
-                shape = shape or bool(shown and shown["mark"])
+                mark += (shown["mark"] or "") if shown else ""
                 place = shown.span("body") if shown else (block.end(), block.end())
                 added = new if shown or not new else f"\n```text\n{new}```\n"
                 replaced = (*place, added)
-            if not equal(old, new, shape=shape):
-                differences.append(f"expected\n{old}\ngot\n{new}")
-            elif not (shape and old == new):
+            if equal(old, new, shape="shape" in mark):
                 replaced = (*replaced[:2], text[replaced[0] : replaced[1]])
+            elif "run" not in mark or FAILED.search(new):
+                differences.append(f"expected\n{old}\ngot\n{new}")
             parts += [text[at : replaced[0]], replaced[2]]
             at = replaced[1]
         for picture in Path().glob("*.png"):

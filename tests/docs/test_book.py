@@ -98,5 +98,7 @@ def test_a_page_is_run_and_a_wrong_output_found(tmp_path: Path) -> None:
         outcome = execute.run_page(tmp_path / "page.md")
         assert (outcome.n_blocks, len(outcome.differences)) == (1, n_differences)
         assert outcome.text == text.format("42")
-    (tmp_path / "page.md").write_text("```python\nraise ValueError\n```\n")
+    (tmp_path / "page.md").write_text("<!-- run -->\n" + text.format("43"))
+    assert execute.run_page(tmp_path / "page.md").differences == []
+    (tmp_path / "page.md").write_text("<!-- run -->\n```python\nraise ValueError\n```\n")
     assert "ValueError" in execute.run_page(tmp_path / "page.md").differences[0]
