@@ -159,7 +159,7 @@ def wheel(base: str = sys.executable) -> None:
         # A build outside the tree, with warnings as errors.
         pip(python, "wheel", "--no-deps", "-w", folder, "-Ccmake.define.VAEXPRS_WERROR=ON", ROOT)
         built = next(Path(folder).glob("vaexprs-*.whl"))
-        extras = f"vaexprs[anndata,plot,evaluate,test] @ {built.as_uri()}"
+        extras = f"vaexprs[anndata,dask,plot,evaluate,test] @ {built.as_uri()}"
         # Exact versions are pinned for the oldest Python; newer ones meet the newest releases.
         pinned = version_of(base) == "3.11"
         pip(python, "install", *(("-c", CONSTRAINTS) if pinned else ()), extras)

@@ -81,6 +81,7 @@ def test_all_parts_by_one_process(generator: Generator, tmp_path: Path) -> None:
 
 
 def test_scverse_reads_a_part_store(generator: Generator, tmp_path: Path) -> None:
+    pytest.importorskip("xarray")
     cells = gen_exprs(generator, 90, seed=1)
     for part_format in ("zarr", "h5ad"):
         folder = tmp_path / f"{part_format}.parts"
