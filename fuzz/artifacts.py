@@ -165,7 +165,7 @@ def _check_draws(spec: Any, block: Any) -> None:
     assert ((X.indices >= 0) & (X.indices < spec.n_genes)).all()
     assert np.isfinite(X.data).all(), "a draw is not finite"
     assert np.isfinite(block.z).all(), "z is not finite"
-    if spec.likelihood != "gaussian":
+    if spec.value_law.support != "real":
         assert (X.data >= 0).all(), "a draw is negative"
     if spec.is_counts or spec.observation == "rounded":
         assert (X.data == np.rint(X.data)).all(), "a count is no whole number"
@@ -191,6 +191,6 @@ def _check_means(data: bytes, spec: Any, block: Any) -> None:
     names = list(spec.outputs)
     outputs = dict(zip(names, session.run(names, inputs), strict=True))
     with np.errstate(all="ignore"):
-        expected = spec.law.expected(outputs)
+        expected = spec.value_law.expected(spec.parameters(outputs))
     close = np.isclose(expected, block.X, rtol=1e-3, atol=1e-5 + 1e-6 * np.abs(expected).max())
     assert close.all(), "means differ from those of the runtime on the original bytes"
