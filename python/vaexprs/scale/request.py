@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as Iterators
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike
 from vaexprs.errors import ArgumentError
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.generation.plan import Plan
+from vaexprs.generation.stream import share_of
 from vaexprs.interrupts import remembered_interrupts
 from vaexprs.scale.stored import facts_of, open_stored
 from vaexprs.sinks.base import Run, Target, write_blocks
@@ -41,15 +41,8 @@ class Request:
 
     def part(self, shard: Any) -> Request:
         """Return the kth of n near-equal parts of the request, for a shard ``(k, n)``."""
-        try:
-            k, n = map(operator.index, shard)
-        except (TypeError, ValueError):
-            k, n = 0, 0
-        if not 1 <= k <= n:
-            raise ArgumentError(
-                f"shard must be (k, n) with 1 <= k <= n, such as (3, 16), not {shard!r}."
-            )
-        start, stop = self.n_cells * (k - 1) // n, self.n_cells * k // n
+        k, n = share_of(shard)
+        start, stop = self.n_cells * k // n, self.n_cells * (k + 1) // n
         given = self.library is not None and np.ndim(self.library) == 1
         return replace(
             self,
