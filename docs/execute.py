@@ -9,7 +9,7 @@
 Each page runs in an empty folder, its ``python`` blocks in one namespace, in order. Its pictures
 are then put beside it.
 
-- A ``python`` block prints what the ``text`` block right after it shows.
+- The ``text`` block right after a ``python`` block is the expected output.
 - A ``console`` block runs its ``$ vaexprs`` lines. ``$ cat FILE`` makes the file that it shows.
 - Blocks of other languages, ``bash`` among them, are not run.
 

@@ -70,7 +70,7 @@ def _nb(mean: Any, inverse_dispersion: Any = 1.0) -> Any:
 
 
 class _Rectified:
-    """A normal law with 0 in place of what is below."""
+    """A normal law censored at 0."""
 
     def __init__(self, mean: Any, scale: Any) -> None:
         from scipy import stats

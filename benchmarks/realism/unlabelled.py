@@ -85,7 +85,7 @@ def forests(path: Path, keys: list[str], seed: int) -> None:
 
 
 def main() -> None:
-    """Measure what the arguments name."""
+    """Fit and score the example, or the files of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("files", nargs="*", metavar="FILE.h5ad:KEY[,KEY]")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])

@@ -50,7 +50,7 @@ class TrainedError(Exception):
 
 
 def fit(path: Path, in_memory: bool, epochs: int, whole: bool) -> dict[str, Any]:
-    """Fit in this process; return what it took."""
+    """Fit in this process; return seconds, memory and bytes read."""
     import vaexprs.training.fit as steps
     from vaexprs.training.network import loop
 

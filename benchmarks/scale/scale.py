@@ -29,7 +29,7 @@ from benchmarks.timing import machine
 from vaexprs import Generator
 from vaexprs.scale.merge import merge
 
-#: Writes cells and tells what it took; its first argument is JSON.
+#: Writes cells and prints seconds and memory as JSON; its first argument is the request as JSON.
 WRITER = """
 import json, os, resource, sys, time
 from vaexprs import Generator, write_exprs
@@ -63,7 +63,7 @@ def start(model: Path, out: Path, n_cells: int, threads: int, **more: Any) -> su
 
 
 def write(model: Path, out: Path, n_cells: int, threads: int, **more: Any) -> dict[str, float]:
-    """Write cells in a process; return what it took."""
+    """Write cells in a new process; return its seconds and memory."""
     text, _ = (process := start(model, out, n_cells, threads, **more)).communicate()
     if process.returncode:
         sys.exit(f"writing {out} ended with {process.returncode}")
@@ -76,7 +76,7 @@ def remove(path: Path) -> None:
 
 
 def contents(path: Path) -> dict[str, Any]:
-    """Return what is in a file or store, to be compared."""
+    """Return the contents of a file or store by path."""
     if path.is_dir():
         files = (file for file in path.rglob("*") if file.is_file())
         return {str(file.relative_to(path)): file.read_bytes() for file in files}

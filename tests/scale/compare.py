@@ -1,4 +1,4 @@
-"""What is in files of cells, to be compared."""
+"""Read the contents of files of cells, for comparisons."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ struct Parameter {
 inline constexpr std::size_t kMaxParameters = 3;
 
 /// ROW(name, whether logits and library sizes may stand for the means, parameters in their order,
-/// the mean first). reference.hpp says what they mean.
+/// the mean first). reference.hpp defines the parameters.
 #define VAEXPRS_LIKELIHOODS(ROW)                                                 \
     ROW(bernoulli, false, {"mean", kProbability})                                \
     ROW(gaussian, false, {"mean", kFinite}, {"scale", kNotNegative})             \

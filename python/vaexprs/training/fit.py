@@ -105,8 +105,8 @@ def fit_vae(
     likelihood
         Law of the values: ``"bernoulli"`` (the cross-entropy of values scaled to 0..1 by each
         gene's extremes; values that are not binary then scatter about its mean by normal noise of
-        the data's size), ``"gaussian"``, ``"rectified_gaussian"`` (normal values with 0 in place of
-        what is below), ``"poisson"``, ``"nb"``, ``"zinb"``, ``"zigamma"``
+        the data's size), ``"gaussian"``, ``"rectified_gaussian"`` (a normal law censored at 0),
+        ``"poisson"``, ``"nb"``, ``"zinb"``, ``"zigamma"``
         (non-negative with exact zeros: RPKM, TPM, log-normalised; counts of reads, whose draws are
         rounded to whole numbers), or ``"auto"``, which chooses by the values. Values
         that were made from counts (scaled to a sum per cell, perhaps logged) are fitted as counts,

@@ -129,7 +129,7 @@ def log_scale_step(variance: Array, grouping: Grouping, averages: list[Array]) -
 
 
 class RectifiedGaussian(Gaussian):
-    """Normal values with 0 in place of what is below; the model sees them with variance 1."""
+    """A normal law censored at 0; the model sees values scaled to variance 1."""
 
     name = "rectified_gaussian"
     rounds = 3
