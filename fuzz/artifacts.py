@@ -14,10 +14,14 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from fuzz import values
+from vaexprs import _core
 from vaexprs.artifact import load_artifact
+from vaexprs.artifact.model import check_interface, checked_model
 from vaexprs.artifact.onnx.operators import OPERATORS
+from vaexprs.artifact.onnx.shapes import check_shapes
 from vaexprs.errors import VaexprsError
 from vaexprs.generation.generator import Generator
+from vaexprs.spec import read_metadata
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "artifact" / "golden"
 onnxruntime.set_default_logger_severity(4)
@@ -140,6 +144,7 @@ def _extra(rng: random.Random, model: Any) -> None:
 
 def check(data: bytes) -> None:
     """Load, generate draws and means of some cells, and compare them with the promise."""
+    _check_core(data)
     try:
         artifact = load_artifact(data)
         generator = Generator(artifact, n_threads=1)
@@ -155,6 +160,47 @@ def check(data: bytes) -> None:
                 _check_means(data, spec, block)
     except VaexprsError:
         return
+
+
+def _check_core(data: bytes) -> None:
+    """Compare the verdict of the core's own reader with that of Python's."""
+    refused = ""
+    spec = _nb_spec()
+    try:
+        model = checked_model(data)
+        try:
+            spec = read_metadata(model.metadata)
+        except VaexprsError:
+            return  # the core takes metadata as Python reads them
+        check_interface(model, spec)
+        check_shapes(model.graph, spec)
+    except VaexprsError as error:
+        refused = str(error)
+    inputs, outputs = list(spec.inputs.items()), list(spec.outputs)
+    sizes = {"n_genes": spec.n_genes, "n_combinations": len(spec.conditions.n_cells)}
+    opened: list[_core.Decoder] = []
+    said = ""
+    try:
+        for name in ("reference", None):
+            opened.append(
+                _core.Decoder(data, inputs=inputs, outputs=outputs, instruction_set=name, **sizes)
+            )
+    except ValueError as error:
+        said = str(error)
+    if said:
+        assert refused or "portable decoder does not run" in said, f"the core refuses: {said}"
+        return
+    assert not refused, f"the core takes what is refused: {refused}"
+    rng = np.random.default_rng(0)
+    cells = [rng.normal(0, 2, (5, width)).astype(np.float32) for _, width in inputs]
+    for name, a, b in zip(outputs, *(d.decode(cells) for d in opened), strict=True):
+        same = (a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))
+        assert same.all(), f"{name} has other bits by vectors than by single numbers"
+
+
+@functools.cache
+def _nb_spec() -> Any:
+    return load_artifact(GOLDEN / "format-1-nb.onnx").spec
 
 
 def _check_draws(spec: Any, block: Any) -> None:

@@ -22,4 +22,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     bind_latent(module);
     bind_inputs(module);
     bind_observation(module);
+    bind_decoder(module);
 }

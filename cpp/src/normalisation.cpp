@@ -3,21 +3,10 @@
 #include <algorithm>
 
 #include "vaexprs/float_math.hpp"
+#include "vaexprs/functions.hpp"
 #include "vaexprs/normal.hpp"
 
 namespace vaexprs {
-
-namespace {
-
-/// log(1 + s) for s >= 0, accurate for small s too: the rounding of 1 + s cancels in the ratio
-/// (D. Goldberg, "What every computer scientist should know about floating-point arithmetic", ACM
-/// Computing Surveys 23 (1991), theorem 4).
-float log_one_plus(float s) {
-    const float sum = 1.0f + s;
-    return sum == 1.0f ? s : log_float(sum) * (s / (sum - 1.0f));
-}
-
-}  // namespace
 
 void normalise(std::span<float> data, std::span<const std::int64_t> indptr,
                const Normalisation& law, const Run& run) {

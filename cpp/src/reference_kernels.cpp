@@ -84,11 +84,53 @@ bool softmax(const float* logits, const float* bias, float library, std::size_t 
     return true;
 }
 
+/// Panels of one column: each is summed by itself.
+void product(const float* x, std::size_t n_rows, std::size_t n_inner, const float* packed,
+             std::size_t n, float* out) {
+    for (std::size_t i = 0; i < n_rows; ++i, x += n_inner) {
+        for (std::size_t j = 0; j < n; ++j) {
+            float sum = 0.0f;
+            for (std::size_t k = 0; k < n_inner; ++k)
+                sum += x[k] * packed[j * n_inner + k];
+            *out++ = sum;
+        }
+    }
+}
+
+void apply_function(Function function, const float* x, std::size_t n, float alpha, float gamma,
+                    float* out) {
+    switch (function) {
+#define VAEXPRS_CASE(name)                                         \
+    case Function::name:                                           \
+        for (std::size_t i = 0; i < n; ++i)                        \
+            out[i] = value_of<Function::name>(x[i], alpha, gamma); \
+        break;
+        VAEXPRS_FUNCTIONS(VAEXPRS_CASE)
+#undef VAEXPRS_CASE
+    }
+}
+
+void apply_operation(Operation operation, const float* x, std::size_t x_stride, const float* y,
+                     std::size_t y_stride, std::size_t n, float* out) {
+    switch (operation) {
+#define VAEXPRS_CASE(name)                                                        \
+    case Operation::name:                                                         \
+        for (std::size_t i = 0; i < n; ++i)                                       \
+            out[i] = value_of<Operation::name>(x[i * x_stride], y[i * y_stride]); \
+        break;
+        VAEXPRS_OPERATIONS(VAEXPRS_CASE)
+#undef VAEXPRS_CASE
+    }
+}
+
 }  // namespace
 
 #define VAEXPRS_KERNEL(name, ...) sample_##name,
-const Kernels kReferenceKernels = {
-    "reference", {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)}, normal, all_within, softmax};
+const Kernels kReferenceKernels = {"reference",    {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)},
+                                   normal,         all_within,
+                                   softmax,        1,
+                                   product,        apply_function,
+                                   apply_operation};
 #undef VAEXPRS_KERNEL
 
 }  // namespace vaexprs

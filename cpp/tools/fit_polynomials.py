@@ -94,6 +94,17 @@ def main() -> None:
     fit("sin(pi/2 x)/x in x^2", odd, lambda s: 1 / odd(s), 0.0, 0.25, 4)
     fit("cos(pi/2 x) in x^2", lambda s: mp.cos(root(s)), lambda s: one, 0.0, 0.25, 5)
 
+    def tanh_tail(s: mp.mpf) -> mp.mpf:  # in the square: tanh(x) = x + x s g(s)
+        x = mp.sqrt(s)
+        return -mp.mpf(1) / 3 + 2 * s / 15 if s < mp.mpf("1e-12") else (mp.tanh(x) / x - 1) / s
+
+    def erf_factor(s: mp.mpf) -> mp.mpf:  # in the square: erf(x) = x g(s)
+        return 2 / mp.sqrt(mp.pi) if s == 0 else mp.erf(mp.sqrt(s)) / mp.sqrt(s)
+
+    fit("tanh(x) - x over x^3 in x^2", tanh_tail, lambda s: s, 0.0, 0.390625, 5)
+    fit("erf(x)/x in x^2", erf_factor, lambda s: 1 / erf_factor(s), 0.0, 1.0, 7)
+    fit("log(1 - erf(x))", lambda x: mp.log(mp.erfc(x)), mp.erfc, 1.0, 4.0, 7)
+
 
 if __name__ == "__main__":
     main()

@@ -166,6 +166,53 @@ def plan_groups(
         Group of each run, ``(n_runs,)``.
     """
 
+class Decoder:
+    """The portable decoder: runs the graph of an artifact in plain float32.
+
+    A row of its outputs depends on the same row of its inputs alone, and has the same bits on every
+    machine. Opened once, it decodes in any number of threads.
+
+    Parameters
+    ----------
+    model
+        An .onnx file. Refused, as by `vaexprs.artifact.load_artifact` and in its words, where it is
+        no artifact; and where its graph works along rows of constants, which vaexprs never writes.
+    inputs
+        Names and widths of the inputs that the metadata promise, z first.
+    outputs
+        Names of the outputs, the mean first.
+    n_combinations
+        Combinations of categories that training saw.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        inputs: Sequence[tuple[str, SupportsIndex]],
+        outputs: Sequence[str],
+        n_genes: SupportsIndex,
+        n_combinations: SupportsIndex,
+        instruction_set: str | None = None,
+    ) -> None: ...
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the first output holds logits, for ``library * softmax(logits + bias)``."""
+
+    @property
+    def bias(self) -> _Float32 | None:
+        """The bias of the logits, ``(n_genes,)``, the largest 0; or None."""
+
+    @property
+    def n_values(self) -> int:
+        """Values that all nodes of the graph compute for a cell."""
+
+    def decode(self, inputs: Sequence[_Float32]) -> list[_Float32]:
+        """Return the outputs, ``(n_cells, n_genes)`` or ``(1, n_genes)``, of all inputs in order.
+
+        Inputs are ``(n_cells, width)``.
+        """
+
 def observe(
     likelihood: str,
     outputs: Sequence[_Float32],

@@ -13,7 +13,7 @@ from vaexprs.artifact import Source
 from vaexprs.checks import known_arguments
 from vaexprs.errors import ArgumentError
 from vaexprs.generation.decoder import Device
-from vaexprs.generation.generator import Generator
+from vaexprs.generation.generator import Generator, Runtime
 from vaexprs.scale.parts import PartFormat, check_parts, is_parts, write_parts
 from vaexprs.scale.request import make_request
 from vaexprs.sinks.base import Target, check_target, fill
@@ -39,6 +39,7 @@ def gen_exprs(
     library: ArrayLike | None = None,
     return_mean: bool = False,
     device: Device = "cpu",
+    runtime: Runtime = "onnxruntime",
     n_threads: int | None = None,
     block_size: int | None = None,
 ) -> AnnData:
@@ -79,6 +80,9 @@ def gen_exprs(
         Return expected values, dense, in place of draws.
     device
         ``"cpu"``, ``"cuda"`` or ``"auto"``.
+    runtime
+        ``"onnxruntime"``, or ``"portable"``, which makes the same cells on every machine and at
+        every version; see `Generator`.
     n_threads
         Threads; by default the cores this process may use.
     block_size
@@ -107,7 +111,7 @@ def gen_exprs(
     from vaexprs.sinks.memory import MemorySink
 
     request = make_request(
-        _generator(source, device, n_threads, block_size),
+        _generator(source, device, runtime, n_threads, block_size),
         num_samples,
         conditions=conditions,
         seed=seed,
@@ -134,6 +138,7 @@ def write_exprs(
     library: ArrayLike | None = None,
     return_mean: bool = False,
     device: Device = "cpu",
+    runtime: Runtime = "onnxruntime",
     n_threads: int | None = None,
     block_size: int | None = None,
     overwrite: bool = False,
@@ -155,7 +160,7 @@ def write_exprs(
         of a sink of your own (`vaexprs.sinks.base.register`). It appears when it is complete.
         ``.parts`` is a part store: a folder of shards, of which `shard` makes one and
         ``vaexprs merge`` one file. An open binary file gets a stream of Arrow record batches.
-    device, n_threads, block_size
+    device, runtime, n_threads, block_size
         As in `gen_exprs`.
     overwrite
         Replace an existing file; drop an unfinished run.
@@ -193,7 +198,7 @@ def write_exprs(
     else:
         target = check_target(path, overwrite=overwrite or resume)
     request = make_request(
-        _generator(source, device, n_threads, block_size),
+        _generator(source, device, runtime, n_threads, block_size),
         n_cells,
         conditions=conditions,
         seed=seed,
@@ -218,8 +223,14 @@ def write_exprs(
 
 
 def _generator(
-    source: Source | Generator, device: Device, n_threads: int | None, block_size: int | None
+    source: Source | Generator,
+    device: Device,
+    runtime: Runtime,
+    n_threads: int | None,
+    block_size: int | None,
 ) -> Generator:
     if isinstance(source, Generator):
         return source
-    return Generator(source, device=device, n_threads=n_threads, block_size=block_size)
+    return Generator(
+        source, device=device, runtime=runtime, n_threads=n_threads, block_size=block_size
+    )

@@ -23,6 +23,7 @@ template <>
 struct FloatTraits<float> {
     using Signed = std::int32_t;
     using Unsigned = std::uint32_t;
+    VAEXPRS_INLINE_MEMBER static float broadcast(float x) { return x; }
     VAEXPRS_INLINE_MEMBER static float convert(Signed x) { return static_cast<float>(x); }
     VAEXPRS_INLINE_MEMBER static float square_root(float x) { return __builtin_sqrtf(x); }
     /// x where `sign` is below 0, else y.

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "vaexprs/functions.hpp"
 #include "vaexprs/likelihoods.hpp"
 #include "vaexprs/streams.hpp"
 
@@ -51,12 +52,30 @@ using CheckKernel = bool (*)(const float* x, std::size_t n, float low, float hig
 using SoftmaxKernel = bool (*)(const float* logits, const float* bias, float library, std::size_t n,
                                float* share, float& factor);
 
+/// out = x w for matrices in rows: x is n_rows x n_inner, out n_rows x n. The weights w are packed:
+/// panels of `Kernels::panel` columns one after the other, each n_inner x panel, the last filled up
+/// with zeros. Each entry is summed over the inner axis in order, one product after the other.
+using ProductKernel = void (*)(const float* x, std::size_t n_rows, std::size_t n_inner,
+                               const float* packed, std::size_t n, float* out);
+
+/// out[i] = function(x[i]).
+using FunctionKernel = void (*)(Function function, const float* x, std::size_t n, float alpha,
+                                float gamma, float* out);
+
+/// out[i] = operation(x[i], y[i]); where a stride is 0 its operand is one number for all.
+using OperationKernel = void (*)(Operation operation, const float* x, std::size_t x_stride,
+                                 const float* y, std::size_t y_stride, std::size_t n, float* out);
+
 struct Kernels {
     const char* name;
     SparseKernel sample[kNLikelihoods];  ///< in the order of the table of likelihoods
     FillKernel normal;
     CheckKernel all_within;
     SoftmaxKernel softmax;
+    std::size_t panel;  ///< columns of packed weights side by side
+    ProductKernel product;
+    FunctionKernel function;
+    OperationKernel operation;
 };
 
 /// Kernels that this machine can run: the scalar reference first, then rising instruction sets.

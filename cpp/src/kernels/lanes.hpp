@@ -109,6 +109,9 @@ struct vaexprs::FloatTraits<vaexprs::VAEXPRS_ISA::F32> {
     using Signed = vaexprs::VAEXPRS_ISA::I32;
     using Unsigned = vaexprs::VAEXPRS_ISA::U32;
     using F32 = vaexprs::VAEXPRS_ISA::F32;
+    VAEXPRS_INLINE_MEMBER static F32 broadcast(float x) {
+        return vaexprs::VAEXPRS_ISA::broadcast(x);
+    }
     VAEXPRS_INLINE_MEMBER static F32 convert(Signed x) { return vaexprs::VAEXPRS_ISA::to_float(x); }
     VAEXPRS_INLINE_MEMBER static F32 square_root(F32 x) {
         return vaexprs::VAEXPRS_ISA::square_root(x);

@@ -18,6 +18,7 @@ from vaexprs.cli.options import (
     Overwrite,
     Quiet,
     Resume,
+    Runtime,
     Seed,
     complete_category,
     complete_model,
@@ -106,6 +107,7 @@ def generate(
         bool, typer.Option("--return-mean", "--mean", help="Write expected values, not draws.")
     ] = False,
     device: Device = "cpu",
+    runtime: Runtime = None,
     n_threads: Annotated[
         int | None,
         typer.Option(
@@ -140,7 +142,7 @@ def generate(
         raise typer.BadParameter("record batches are no text: send standard output to a program.")
     source = model if model is not None else named
     if like is not None:
-        if any([*request.values(), condition, design]):
+        if any([*request.values(), condition, design, runtime]):
             raise typer.BadParameter("--like repeats a whole request: leave the others out.")
         request, source = _repeat(like, source)
         n_cells, first_cell, seed = request["n_cells"], request["first_cell"], request["seed"]
@@ -156,7 +158,10 @@ def generate(
             _read_design(design) if design is not None else _parse(condition or [])
         )
     # Opened here too so that the total of a design is known to the progress bar.
-    generator = Generator(source, device=device, n_threads=n_threads, block_size=block_size)
+    by = request.pop("runtime", None) or runtime or "onnxruntime"
+    generator = Generator(
+        source, device=device, runtime=by, n_threads=n_threads, block_size=block_size
+    )
     total = generator.plan(request["conditions"]).total if n_cells is None else n_cells
     if total is not None and total < 0:
         raise ConditionError(f"the number of cells must not be negative: -n {total}.")
@@ -190,6 +195,7 @@ def generate(
             "seed": seed,
             "first_cell": first_cell,
             "artifact_sha256": generator.sha256,
+            **({"runtime": by} if by == "portable" else {}),
             **run_facts(cells, output, started, as_json=as_json),
         },
         as_json=as_json,

@@ -60,6 +60,13 @@ ConditionKeys = Annotated[
     ),
 ]  # fmt: skip
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the decoder runs.")]
+Runtime = Annotated[
+    Literal["onnxruntime", "portable"] | None,
+    typer.Option(
+        help="What runs the decoder: onnxruntime (fast; the default), or portable (the same cells "
+        "on every machine)."
+    ),
+]
 Layer = Annotated[str | None, typer.Option(metavar="NAME", help="Layer to read; X by default.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vaexprs.errors import ArtifactError
 from vaexprs.generation.decoder import Decoder
 from vaexprs.generation.observation import CSR, Parameters, draw, expected
+from vaexprs.generation.portable import PortableDecoder
 from vaexprs.spec.inputs import Cells, Inputs
 
 
@@ -87,7 +88,7 @@ class Block:
 class Job:
     """The settings of one run, shared by its blocks."""
 
-    decoder: Decoder
+    decoder: Decoder | PortableDecoder
     inputs: Inputs
     seed: int
     library: NDArray[np.float32] | None

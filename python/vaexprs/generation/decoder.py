@@ -25,8 +25,8 @@ from vaexprs.spec import GeneratorSpec
 #: ``"auto"``, ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second device.
 Device: TypeAlias = str
 
-_Arrays: TypeAlias = dict[str, NDArray[np.float32]]
-_Bound: TypeAlias = tuple[Any, _Arrays, _Arrays]
+Arrays: TypeAlias = dict[str, NDArray[np.float32]]
+_Bound: TypeAlias = tuple[Any, Arrays, Arrays]
 
 
 #: Most values that the nodes of a graph may hold for a tile: 64 MiB in float32. The deepest graphs
@@ -81,7 +81,7 @@ class Decoder:
         self._alone = {self.tile: True}
         self._local = threading.local()
 
-    def decode(self, inputs: _Arrays) -> Parameters:
+    def decode(self, inputs: Arrays) -> Parameters:
         """Return the parameters of the likelihood of some cells, at most a tile.
 
         Inputs are float32 and C-contiguous: ``z (n_cells, n_latent)`` and, where the graph has
@@ -117,7 +117,7 @@ class Decoder:
             self._alone[n_rows] = same
         return self._alone[n_rows]
 
-    def _some_inputs(self) -> _Arrays:
+    def _some_inputs(self) -> Arrays:
         inputs = {
             n: np.zeros((self.tile, width), np.float32) for n, width in self.spec.inputs.items()
         }
@@ -128,7 +128,7 @@ class Decoder:
             inputs["library"][:] = 1000
         return inputs
 
-    def _run(self, inputs: _Arrays) -> _Arrays:
+    def _run(self, inputs: Arrays) -> Arrays:
         binding, bound, outputs = self._bound(len(inputs["z"]))
         for name, array in bound.items():
             array[...] = inputs[name]
@@ -155,13 +155,13 @@ class Decoder:
             states[n_rows] = (binding, inputs, outputs)
         return states[n_rows]
 
-    def _arrays(self, n_rows: int, widths: Mapping[str, int]) -> _Arrays:
+    def _arrays(self, n_rows: int, widths: Mapping[str, int]) -> Arrays:
         return {
             name: np.empty((1 if name in self._one_row else n_rows, width), np.float32)
             for name, width in widths.items()
         }
 
-    def _run_elsewhere(self, inputs: _Arrays) -> _Arrays:
+    def _run_elsewhere(self, inputs: Arrays) -> Arrays:
         names = list(self.spec.outputs)
         feed = {name: inputs[name] for name in self.spec.inputs}
         return dict(zip(names, self._session.run(names, feed), strict=True))

@@ -15,17 +15,18 @@ import weakref
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.artifact import Source, load_artifact
 from vaexprs.artifact.lowering import lower
-from vaexprs.errors import ArgumentError, ArtifactError, ConditionError
+from vaexprs.errors import ArgumentError, ArtifactError, ConditionError, near_matches
 from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.plan import Plan
+from vaexprs.generation.portable import PortableDecoder
 from vaexprs.generation.request import make_plan
 from vaexprs.generation.stream import Batch, batches, share_of
 from vaexprs.spec import GeneratorSpec
@@ -38,6 +39,9 @@ __all__ = ["Block", "Generator", "available_cores"]
 
 _MAX_CELLS = 2**63 - 1
 
+#: What runs the decoder.
+Runtime: TypeAlias = Literal["onnxruntime", "portable"]
+
 
 class Generator:
     """Generates cells from an artifact.
@@ -48,6 +52,11 @@ class Generator:
         Path of an artifact, name of a shipped one, bytes, a loaded `Artifact`, or a fit.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``; see `Decoder`.
+    runtime
+        What runs the decoder. ``"onnxruntime"`` is the fast one; last bits of means, and so now and
+        then a value, depend on its version and on the kind of processor. ``"portable"`` is the C++
+        core, which makes the same cells on every machine and at every version. Of their values
+        fewer than one in a million differs.
     n_threads
         Blocks computed side by side; by default the cores this process may use.
     block_size
@@ -60,7 +69,7 @@ class Generator:
         Contents of the artifact besides its graph, a `GeneratorSpec`.
     sha256, path
         Identity of the artifact, and where it was read from or None.
-    n_threads, block_size
+    n_threads, block_size, runtime
         As given or chosen.
 
     A generator can be pickled, copied and sent to other processes, where the artifact is opened
@@ -86,9 +95,14 @@ class Generator:
         source: Source,
         *,
         device: Device = "cpu",
+        runtime: Runtime = "onnxruntime",
         n_threads: int | None = None,
         block_size: int | None = None,
     ) -> None:
+        if runtime not in get_args(Runtime):
+            raise ArgumentError(
+                f"unknown runtime {runtime!r}: " + near_matches(runtime, get_args(Runtime))
+            )
         for name, value in (("n_threads", n_threads), ("block_size", block_size)):
             wrong = isinstance(value, bool) or not isinstance(value, int) or value < 1
             if value is not None and wrong:
@@ -99,9 +113,14 @@ class Generator:
         self.path = artifact.path
         # Opens it again elsewhere. (Here the decoder has weights of its own.)
         self._source = os.path.abspath(self.path) if self.path else artifact.model_bytes
-        self._options = device, n_threads, block_size
-        graph = lower(artifact)
-        self._decoder = Decoder(self.spec, graph, device=device, name=self.path or "the artifact")
+        self.runtime: Runtime = runtime
+        self._options = device, runtime, n_threads, block_size
+        how: dict[str, Any] = {"device": device, "name": self.path or "the artifact"}
+        self._decoder: Decoder | PortableDecoder = (
+            PortableDecoder(artifact, **how)
+            if runtime == "portable"
+            else Decoder(self.spec, lower(artifact), **how)
+        )
         self.n_threads = n_threads or available_cores()
         self.block_size = block_size or self._decoder.tile
         self._inputs: tuple[Plan, Inputs] | None = None
@@ -114,7 +133,8 @@ class Generator:
             f"Generator of {self.path or 'bytes'} (sha256 {self.sha256[:12]})\n"
             f"  {spec.likelihood}, {spec.n_genes:,} genes, {spec.n_latent} latent variables\n"
             f"  conditions: {textwrap.shorten(keys or 'none', 200)}\n"
-            f"  {self.device}, {self.n_threads} threads, blocks of {self.block_size} cells"
+            f"  {self.runtime} on {self.device}, {self.n_threads} threads, blocks of "
+            f"{self.block_size} cells"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -319,12 +339,20 @@ _opened: weakref.WeakValueDictionary[tuple[Any, ...], Generator] = weakref.WeakV
 
 
 def _opened_once(
-    source: str | bytes, sha256: str, device: Device, n_threads: int | None, block_size: int | None
+    source: str | bytes,
+    sha256: str,
+    device: Device,
+    runtime: Runtime,
+    n_threads: int | None,
+    block_size: int | None,
 ) -> Generator:
     """Return the generator that a pickle stands for; a process opens it once."""
-    generator = _opened.get((os.getpid(), sha256, device, n_threads, block_size))
+    options = device, runtime, n_threads, block_size
+    generator = _opened.get((os.getpid(), sha256, *options))
     if generator is None:
-        generator = Generator(source, device=device, n_threads=n_threads, block_size=block_size)
+        generator = Generator(
+            source, device=device, runtime=runtime, n_threads=n_threads, block_size=block_size
+        )
         _check_same(generator.sha256, sha256, generator.path)
     return generator
 

@@ -95,7 +95,7 @@ def pack(request: Request) -> bytes:
     Bytes, so that a scheduler, which unpickles graphs, does not open the artifact.
     """
     generator = request.generator
-    how = generator.model_bytes(), generator.path, generator.device
+    how = generator.model_bytes(), generator.path, generator.device, generator.runtime
     rest = {f.name: getattr(request, f.name) for f in fields(request) if f.name != "generator"}
     return pickle.dumps((how, rest))
 
@@ -103,8 +103,8 @@ def pack(request: Request) -> bytes:
 @functools.lru_cache(_OPEN)
 def unpack(parcel: bytes) -> Request:
     """Return the request in a parcel; a process opens it once, for one thread at a time."""
-    (model_bytes, path, device), rest = pickle.loads(parcel)
-    generator = Generator(model_bytes, device=device, n_threads=1)
+    (model_bytes, path, device, runtime), rest = pickle.loads(parcel)
+    generator = Generator(model_bytes, device=device, runtime=runtime, n_threads=1)
     generator.path = path  # what the cells say they come from
     return Request(generator, **rest)
 

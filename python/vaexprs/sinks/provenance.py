@@ -37,8 +37,6 @@ def provenance(
     ``conditions`` is the request as JSON text. ``library`` says whether library sizes were given,
     drawn, or have no meaning for the likelihood; given ones are kept in ``library_sizes``.
     """
-    import onnxruntime
-
     spec, plain = generator.spec, _plain(conditions)
     given = {} if library is None else {_SIZES: np.asarray(library, np.float32)[()]}
     return {
@@ -58,8 +56,17 @@ def provenance(
         **given,
         "device": generator.device,
         "vaexprs_version": __version__,
-        "onnxruntime_version": onnxruntime.__version__,
+        **_runtime(generator.runtime),
     }
+
+
+def _runtime(name: str) -> dict[str, str]:
+    """Return what the cells owe to their runtime: those of the portable one, nothing."""
+    if name == "portable":
+        return {"runtime": name}
+    import onnxruntime
+
+    return {"onnxruntime_version": onnxruntime.__version__}
 
 
 def request_of(uns: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,6 +86,7 @@ def request_of(uns: Mapping[str, Any]) -> dict[str, Any]:
             "first_cell": int(facts["first_cell"]),
             "library": None if library is None else np.asarray(library, dtype=np.float32),
             "return_mean": bool(facts["return_mean"]),
+            "runtime": str(facts.get("runtime", "onnxruntime")),
         }
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
