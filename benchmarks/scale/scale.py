@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--wide-cells", type=int, default=200_000, help="at 20,000 genes")
     parser.add_argument("--part-cells", type=int, default=200_000, help="of the other lines")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kill-cells", type=int, default=1_000_000, help="of a run that is killed")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary one by default")
     options = parser.parse_args()
     results: dict[str, Any] = {"machine": machine() | {"cores": os.cpu_count()}}
@@ -217,7 +218,7 @@ def main() -> None:
         measure("wide_zarr", written, wide, ".zarr", options.wide_cells, 2)
         measure("dask", by_dask, narrow, folder, options.part_cells)
         measure("merge", merged, narrow, folder, options.part_cells)
-        measure("kills", kills, narrow, folder, options.part_cells // 2, options.kills)
+        measure("kills", kills, narrow, folder, options.kill_cells, options.kills)
     print(", ".join(f"{key} {value}" for key, value in results["machine"].items()))
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,6 +26,7 @@ Floats: TypeAlias = NDArray[np.float64]
 _CONTROLLER = threadpoolctl.ThreadpoolController()
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def one_thread(compute: Callable[P, R]) -> Callable[P, R]:
@@ -37,6 +42,42 @@ def one_thread(compute: Callable[P, R]) -> Callable[P, R]:
             return compute(*args, **kwargs)
 
     return limited
+
+
+def in_threads(compute: Callable[[T], R], items: Iterable[T], n_threads: int) -> list[R]:
+    """Return ``compute`` of each item, in order; each of the threads takes an item at a time."""
+    limited = one_thread(compute)
+    if n_threads < 2:
+        return [limited(item) for item in items]
+    with _silence, ThreadPoolExecutor(n_threads) as workers:
+        return list(workers.map(limited, items))
+
+
+class _Silence:
+    """Shows no warnings while any of its blocks is on.
+
+    scikit-learn swaps the warning filters of the whole process in each thread, and warns of what
+    other threads left there. All is put back when the last block ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._n_on, self._kept = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_on == 0:
+                self._kept.enter_context(warnings.catch_warnings())
+                warnings.showwarning = lambda *_, **__: None
+            self._n_on += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_on -= 1
+            if self._n_on == 0:
+                self._kept.close()
+
+
+_silence = _Silence()
 
 
 def dense(X: Matrix) -> Array:

@@ -182,9 +182,8 @@ class _Merge:
             if is_group(item):
                 self._store.group(path, attributes)
             elif _grows(path):
-                values = path in ("X/data", "X/indices")
-                n_rows = self._store.chunk if values else n_cells + (path == "X/indptr")
-                chunk = chunk_shape(self._store, n_rows, *item.shape[1:])
+                n_rows = n_cells + (path == "X/indptr")
+                chunk = chunk_shape(self._store, path, n_rows, *item.shape[1:])
                 text = item.dtype.kind not in "biuf"
                 array = self._store.grow(path, chunk, object if text else item.dtype, attributes)
                 self._columns[path] = Column(array, self._queue)

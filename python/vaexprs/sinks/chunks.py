@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ class Queue:
         self._pool = ThreadPoolExecutor(n_threads, "vaexprs-pack") if n_threads > 1 else None
         # As many chunks wait as keep the threads busy, so that memory is bounded.
         self._longest = 2 * n_threads
-        self._waiting: deque[tuple[StoredArray, int, int, Future[Any]]] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
 
     def send(self, array: StoredArray, start: int, pieces: Sequence[Any]) -> None:
         """Store a chunk, given as pieces, soon: after all that were sent before it."""
@@ -43,24 +43,28 @@ class Queue:
         if self._pool is None:
             array.put(start, n_rows, _encoded(array, pieces))
             return
-        self._waiting.append((array, start, n_rows, self._pool.submit(_encoded, array, pieces)))
+        encoded = self._pool.submit(_encoded, array, pieces)
+        self._waiting.append(lambda: array.put(start, n_rows, encoded.result()))
         while len(self._waiting) > self._longest:
-            self._store_next()
+            self._waiting.popleft()()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function once all that was sent before is stored, and nothing after it."""
+        if self._waiting:
+            self._waiting.append(function)
+        else:
+            function()
 
     def drain(self) -> None:
         """Store what waits."""
         while self._waiting:
-            self._store_next()
+            self._waiting.popleft()()
 
     def stop(self) -> None:
         """Drop what waits and end the threads."""
         self._waiting.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-
-    def _store_next(self) -> None:
-        array, start, n_rows, encoded = self._waiting.popleft()
-        array.put(start, n_rows, encoded.result())
 
 
 def _encoded(array: StoredArray, pieces: Sequence[Any]) -> Any:
@@ -95,7 +99,8 @@ class Column:
     @property
     def held(self) -> NDArray[Any]:
         """Rows that wait until their chunk is full."""
-        return _joined(self._array, self._pieces)[: self._held]
+        none = np.empty((0, *self._array.chunk[1:]), self._array.dtype)
+        return np.concatenate([none, *self._pieces], dtype=none.dtype, casting="unsafe")
 
     def start_at(self, sent: int, held: Any) -> None:
         """Go on where rows were sent and others held."""

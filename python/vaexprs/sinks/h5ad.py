@@ -62,7 +62,7 @@ class H5adSink:
         self._store.output.raise_error()
         self._writer.write(block)
         if self._journal is not None and self._journal.due(block.n_cells):
-            self._journal.save(self._state, lambda: [self._path], self._store.output.apply)
+            self._writer.checkpoint(self._save)
 
     def commit(self) -> None:
         """Write what is held and close the file."""
@@ -87,13 +87,16 @@ class H5adSink:
         if self._store is not None:
             self._store.close()
 
-    def _state(self) -> State:
+    def _save(self, state: State) -> None:
+        def with_snapshot() -> State:
+            assert self._store is not None
+            self._store.flush()
+            self._store.output.raise_error()
+            return state | self._store.output.snapshot()
+
         assert self._store is not None
-        assert self._writer is not None
-        state = self._writer.state()
-        self._store.flush()
-        self._store.output.raise_error()
-        return state | self._store.output.snapshot()
+        assert self._journal is not None
+        self._journal.save(with_snapshot, lambda: [self._path], self._store.output.apply)
 
     def _closed_state(self) -> State:
         assert self._store is not None

@@ -9,13 +9,14 @@ first counts until the machine is started again, then the second.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from vaexprs.files import sync, sync_folder
 
 State: TypeAlias = Mapping[str, NDArray[Any]]
 
+#: Most bytes of the head of a journal; a damaged one is not read without end.
+_LONGEST_HEAD = 1 << 24
 #: The state that counts after a power cut.
 _SAFE = "journal.safe"
 #: Cells between two states, as a share of the run: what a kill costs at most.
@@ -78,7 +81,10 @@ class Journal:
             self.wait()
         elapsed = time.perf_counter() - self._last
         enough = self._new_cells >= self._n_cells * _SHARE or elapsed >= _LONGEST
-        return enough and elapsed >= self._wait and self._n_left > 0
+        if not enough or elapsed < self._wait or self._n_left <= 0:
+            return False
+        self._last, self._new_cells = time.perf_counter(), 0
+        return True
 
     def save(
         self,
@@ -105,7 +111,6 @@ class Journal:
         if self._syncing is None:
             self._then = partial(then, now)
             self._syncing = self._pool.submit(self._sync, now, list(written()))
-        self._last, self._new_cells = time.perf_counter(), 0
         self._wait = max(_SHORTEST, _WORTH * (time.thread_time() - started))
 
     def wait(self) -> None:
@@ -129,21 +134,46 @@ class Journal:
 
     def _replace(self, path: Path, state: State, *, at_once: bool) -> None:
         new = path.with_name(path.name + ".new")
-        request = np.array(json.dumps(self._request))
         with open(new, "wb") as file:
-            np.savez(file, allow_pickle=False, request=request, start=_start(), **state)
+            _write(file, self._request, state)
             file.flush()
             if not at_once:
                 os.fsync(file.fileno())
         os.replace(new, path)
 
 
-def _start() -> NDArray[Any]:
+def _write(file: BinaryIO, request: Mapping[str, Any], state: State) -> None:
+    """Write the length of a head, the head as JSON, and the bytes of the arrays one by one.
+
+    Without compression or checksums, which would take longer than all the rest of a state: a
+    journal gets its name when it is whole.
+    """
+    arrays = [(name, value.dtype.str, value.shape) for name, value in state.items()]
+    head = json.dumps({"request": request, "start": _start(), "arrays": arrays}).encode()
+    file.write(len(head).to_bytes(8, "little"))
+    file.write(head)
+    for value in state.values():
+        file.write(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], State]:
+    """Return the head of a journal and its arrays."""
+    state = {}
+    with open(path, "rb") as file:
+        head = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEAD)))
+        for name, dtype, shape in head["arrays"]:
+            n_bytes = np.dtype(dtype).itemsize * math.prod(shape)
+            content = file.read(n_bytes)
+            state[name] = np.frombuffer(content, dtype).reshape(shape)
+    return head, state
+
+
+def _start() -> str:
     """Return what tells the last start of the machine from others; empty where nothing does."""
     try:
-        return np.array(Path("/proc/sys/kernel/random/boot_id").read_text())
+        return Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
-        return np.array("")
+        return ""
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], State]:
@@ -157,14 +187,13 @@ def read_journal(path: Path) -> tuple[dict[str, Any], State]:
     reason: object = "it was not on the disk when the machine was started again"
     for place in (path, path.with_name(_SAFE)):
         try:
-            with open(place, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                state = dict(stored)
-            request, start = json.loads(str(state.pop("request"))), state.pop("start")
+            head, state = _read(place)
+            request: dict[str, Any] = dict(head["request"])
             int(state["n_done"])
         except Exception as error:
             reason = error
             continue
-        if place != path or (start == _start() and str(start)):
+        if place != path or (head["start"] == _start() != ""):
             return request, state
     raise OutputError(
         f"{path} does not tell how to go on with an unfinished run ({reason}): start it again "

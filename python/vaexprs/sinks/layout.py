@@ -8,7 +8,8 @@ rows that wait for their chunks to fill are all the state there is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,10 +48,19 @@ class Store(Protocol):
         """Make an array without rows yet; `dtype` is object for text."""
 
 
-def chunk_shape(store: Store, n_rows: int, width: int | None = None) -> tuple[int, ...]:
-    """Return the shape of the chunks of an array of so many rows."""
-    longest = max(store.chunk // max(width or 1, 1), 1)
-    return (min(max(n_rows, 1), longest), *(() if width is None else (width,)))
+#: Most values in a chunk of an array with rows for cells: 1 MiB of float32. What waits until its
+#: chunk is full is part of each state of a run that can go on, so these chunks are small.
+_OF_CELLS = 1 << 18
+#: Arrays that hold the values of all cells, one after the other.
+_FLAT = ("X/data", "X/indices")
+
+
+def chunk_shape(store: Store, path: str, n_rows: int, width: int | None = None) -> tuple[int, ...]:
+    """Return the shape of the chunks of an array, of so many rows unless it holds values of X."""
+    most = store.chunk if path in ("X", *_FLAT) else min(store.chunk, _OF_CELLS)
+    longest = max(most // max(width or 1, 1), 1)
+    length = longest if path in _FLAT else min(max(n_rows, 1), longest)
+    return (length, *(() if width is None else (width,)))
 
 
 def _encoding(kind: str, version: str = "0.2.0", **more: Any) -> dict[str, Any]:
@@ -114,9 +124,12 @@ class AnnDataWriter:
         self._queue.drain()
         self._queue.stop()
 
+    def checkpoint(self, keep: Callable[[dict[str, NDArray[Any]]], object]) -> None:
+        """Call a function with what `state` returns now, once all is stored that it stands on."""
+        self._queue.call(partial(keep, self.state()))
+
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return what it takes to go on after what has been stored by now."""
-        self._queue.drain()
+        """Return what it takes to go on after what was sent to be stored."""
         state = {
             "n_done": np.array(self._next_cell - self._run.first_cell),
             "n_values": np.array(self._n_values),
@@ -149,8 +162,8 @@ class AnnDataWriter:
         shape = np.array([n_cells, n_genes], np.int64)
         self._store.group("X", _encoding("csr_matrix", "0.1.0", shape=shape))
         # Parts of one element: without encodings of their own.
-        self._data = self._column("X/data", np.float32, n_rows=self._store.chunk, kind="")
-        self._indices = self._column("X/indices", np.int32, n_rows=self._store.chunk, kind="")
+        self._data = self._column("X/data", np.float32, kind="")
+        self._indices = self._column("X/indices", np.int32, kind="")
         self._indptr = self._column("X/indptr", np.int64, n_rows=n_cells + 1, kind="")
         if self._is_new:
             self._indptr.append(np.zeros(1, np.int64))
@@ -174,7 +187,7 @@ class AnnDataWriter:
     ) -> Column:
         """Start an array of `n_rows` rows, one for each cell if not given."""
         n_rows = self._run.n_cells if n_rows is None else n_rows
-        chunk = chunk_shape(self._store, n_rows, width)
+        chunk = chunk_shape(self._store, path, n_rows, width)
         attributes = _encoding(kind) if kind else {}
         column = Column(self._store.grow(path, chunk, dtype, attributes), self._queue)
         self._columns.append(column)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vaexprs.errors import require
 from vaexprs.generation.generator import Block
 from vaexprs.sinks.base import Run
-from vaexprs.sinks.journal import Journal
+from vaexprs.sinks.journal import Journal, State
 from vaexprs.sinks.layout import AnnDataWriter
 
 __all__ = ["ZarrSink"]
@@ -52,7 +52,7 @@ class ZarrSink:
         assert self._writer is not None
         self._writer.write(block)
         if self._journal is not None and self._journal.due(block.n_cells):
-            self._journal.save(self._writer.state, self._store.written)
+            self._writer.checkpoint(self._save)
 
     def commit(self) -> None:
         """Write what is held, and the final shapes."""
@@ -66,6 +66,10 @@ class ZarrSink:
         """End the threads."""
         if self._writer is not None:
             self._writer.stop()
+
+    def _save(self, state: State) -> None:
+        assert self._journal is not None
+        self._journal.save(lambda: state, self._store.written)
 
 
 class ZarrStore:

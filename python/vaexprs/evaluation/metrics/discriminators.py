@@ -7,8 +7,6 @@ until their leaves are pure.
 
 from __future__ import annotations
 
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vaexprs.errors import ArgumentError, DataError
-from vaexprs.evaluation.arrays import Array, Floats, one_thread
+from vaexprs.evaluation.arrays import Array, Floats, in_threads
 from vaexprs.evaluation.comparison.sides import Comparison
 from vaexprs.evaluation.registry import SHARE, ScoreKind, metric
 
@@ -82,7 +80,6 @@ def discriminate(
     groups = strata or (np.zeros(len(real)), np.zeros(len(generated)))
     fold_of = np.concatenate([_deal(side, folds, rng) for side in groups])
 
-    @one_thread
     def judge(fold: int) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the scores of held-out real and generated cells, the curve, the importance."""
         train, test = fold_of != fold, fold_of == fold
@@ -94,13 +91,9 @@ def discriminate(
         held_out = scores[y[test] == 0], scores[y[test] == 1]
         return *held_out, curve, _importance(classifier, model)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(n_jobs) as workers:
-        # In each thread scikit-learn swaps the warning filters of the whole process, and warns of
-        # what others left there: nothing is shown meanwhile, and all is put back at the end.
-        warnings.showwarning = lambda *_, **__: None
-        negatives, positives, curves, importances = zip(
-            *workers.map(judge, range(folds)), strict=True
-        )
+    negatives, positives, curves, importances = zip(
+        *in_threads(judge, range(folds), n_jobs), strict=True
+    )
     pairs = list(zip(negatives, positives, strict=True))
     placed = (
         np.concatenate([_placements(negative, positive) for negative, positive in pairs]),

@@ -11,7 +11,7 @@ import numpy as np
 
 from vaexprs.errors import ConditionError
 from vaexprs.evaluation import metrics  # noqa: F401 - its modules declare the metrics
-from vaexprs.evaluation.arrays import Array, Floats, one_thread
+from vaexprs.evaluation.arrays import Array, Floats, in_threads, one_thread
 from vaexprs.evaluation.comparison.cells import Evaluated
 from vaexprs.evaluation.comparison.ranges import Overlap, Score, score_rounds
 from vaexprs.evaluation.comparison.rounds import Pool, rounds
@@ -85,13 +85,16 @@ def measure_rounds(
         results = results or RoundResults(cells)
         results.genes.append(cells.basis.genes[:N_GENES])
         compared = ((cells.generated, cells.all_generated), (cells.control, cells.fitted))
-        sides = [Comparison(cells, *pair, n_trees, seed + number, n_jobs) for pair in compared]
+        n_folds_at_once = max(n_jobs // len(compared), 1)
+        sides = [
+            Comparison(cells, *pair, n_trees, seed + number, n_folds_at_once) for pair in compared
+        ]
         for compute in COMPUTATIONS:
             if compute.stage != "round" or (compute.needs_test and not pool.has_test):
                 continue
             if number >= (n_forest_rounds if compute.few_rounds else n_rounds):
                 continue
-            ours, control = (compute(side) for side in sides)
+            ours, control = in_threads(compute, sides, min(n_jobs, len(sides)))
             for key in (key for key in ours if key in control):
                 pair = (ours[key], control[key])
                 if isinstance(pair[0], Discrimination):
