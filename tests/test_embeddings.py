@@ -33,7 +33,7 @@ def worker(monkeypatch):
             start_new_session=True,
         )
         started.append(process)
-        monkeypatch.setattr(embeddings, "_worker", process)
+        monkeypatch.setattr(embeddings, "_idle", [process])
         return process
 
     yield start
@@ -57,7 +57,7 @@ def test_an_interrupt_ends_the_worker_at_once(worker, tmp_path, monkeypatch):
         ask(tmp_path, monkeypatch)
     assert time.monotonic() - started < 10
     assert process.poll() is not None
-    assert embeddings._worker is None
+    assert embeddings._idle == []
     assert not list(tmp_path.iterdir())
 
 
@@ -68,6 +68,37 @@ def test_a_worker_that_ends_is_a_sentence(worker, tmp_path, monkeypatch):
     worker("print('\"ValueError: too few\"', flush=True); input()")
     with pytest.raises(DataError, match="umap failed: ValueError: too few"):
         ask(tmp_path, monkeypatch)
+
+
+def test_a_worker_computes_while_the_parent_works(worker, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    answers = """
+import json, numpy
+folder = input()
+numpy.savez(folder + "/made.npz", numpy.full((2, 2), {value}, "f4"))
+print("null", flush=True)
+input()
+"""
+    first = worker(answers.format(value=1))
+    with embeddings.umap_begun(SCORES) as result:
+        # Another request meanwhile has a worker of its own, and its own answer.
+        worker(answers.format(value=2))
+        assert embeddings.umap_plane(SCORES)[0].tolist() == [[2, 2], [2, 2]]
+        assert result()[0].tolist() == [[1, 1], [1, 1]]
+    assert first.poll() is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_whose_answer_nobody_takes_is_killed(worker, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    process = worker("import time; time.sleep(60)")
+    with pytest.raises(ZeroDivisionError), embeddings.umap_begun(SCORES):
+        raise ZeroDivisionError
+    assert process.poll() is not None
+    assert embeddings._idle == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_a_sentence_with_the_cure(monkeypatch):

@@ -1,8 +1,9 @@
 """UMAP and diffusion maps, computed in a process of their own.
 
-Both run code compiled by numba, in which Ctrl-C can be lost or end in a crash. So one worker
+Both run code compiled by numba, in which Ctrl-C can be lost or end in a crash. So a worker
 process computes them: an interrupt reaches the waiting parent at once, which kills the worker.
-The worker stays for later calls, since compiling takes most of the time of the first one.
+The worker stays for later calls, since compiling takes most of the time of the first one. The
+parent may do other work meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,9 @@ from vaexprs.interrupts import at_signal
 
 Points = NDArray[np.float32]
 
-_worker: subprocess.Popen[str] | None = None
+#: Workers that wait for a request, and all that run.
+_idle: list[subprocess.Popen[str]] = []
+_running: set[subprocess.Popen[str]] = set()
 
 
 def umap_plane(fitted: Points, placed: Points | None = None, **settings: Any) -> tuple[Points, ...]:
@@ -43,69 +48,97 @@ def diffusion_map(scores: Points, **settings: Any) -> Points:
     return _ask("diffusion map", [scores], settings)[0]
 
 
+def umap_begun(fitted: Points, **settings: Any) -> AbstractContextManager[Callable[[], Any]]:
+    """Start the computation of `umap_plane` and go on meanwhile; the context gives its result."""
+    _check("umap", "A UMAP plot")
+    return _asked("umap", [fitted], settings)
+
+
 def _check(module: str, purpose: str) -> None:
     if find_spec(module) is None:  # importing it would take seconds in this process too
         require(module, extra="plot", purpose=purpose)
 
 
 def _ask(method: str, arrays: list[Points], settings: dict[str, Any]) -> tuple[Points, ...]:
-    """Have the worker compute; settings that are no JSON are served in this process."""
+    with _asked(method, arrays, settings) as answer:
+        return answer()
+
+
+@contextmanager
+def _asked(
+    method: str, arrays: list[Points], settings: dict[str, Any]
+) -> Iterator[Callable[[], tuple[Points, ...]]]:
+    """Have a worker compute; settings that are no JSON are served in this process.
+
+    A worker whose answer was not taken is killed at the end of the context.
+    """
     try:
         request = json.dumps({"method": method, "settings": settings})
     except TypeError:
-        return _compute(method, arrays, settings)
+        yield lambda: _compute(method, arrays, settings)
+        return
     with (
         tempfile.TemporaryDirectory(prefix="vaexprs-") as folder,
         at_signal(lambda: _abandon(folder)),
     ):
         np.savez(Path(folder, "given.npz"), *arrays)
         Path(folder, "request.json").write_text(request, encoding="utf-8")
-        worker = _running_worker()
-        assert worker.stdin is not None
-        assert worker.stdout is not None
+        worker = _a_worker()
+
+        def answer() -> tuple[Points, ...]:
+            assert worker.stdout is not None
+            if not (line := worker.stdout.readline()):
+                raise DataError(f"the process that computes the {method} ended without an answer.")
+            _idle.append(worker)
+            if (problem := json.loads(line)) is not None:
+                raise DataError(f"the {method} failed: {problem}")
+            with np.load(Path(folder, "made.npz"), allow_pickle=False) as made:
+                return tuple(made[name] for name in made.files)
+
         try:
-            worker.stdin.write(f"{folder}\n")
-            worker.stdin.flush()
-            answer = worker.stdout.readline()
-        except BaseException:
-            _stop()
-            raise
-        if not answer:
-            _stop()
-            raise DataError(f"the process that computes the {method} ended without an answer.")
-        problem = json.loads(answer)
-        if problem is not None:
-            raise DataError(f"the {method} failed: {problem}")
-        with np.load(Path(folder, "made.npz"), allow_pickle=False) as made:
-            return tuple(made[name] for name in made.files)
+            assert worker.stdin is not None
+            with suppress(BrokenPipeError):  # it has ended, as the answer will tell
+                worker.stdin.write(f"{folder}\n")
+                worker.stdin.flush()
+            yield answer
+        finally:
+            if worker not in _idle:
+                _kill(worker)
 
 
-def _running_worker() -> subprocess.Popen[str]:
-    global _worker
-    if _worker is None or _worker.poll() is not None:
-        _worker = subprocess.Popen(
-            [sys.executable, "-m", "vaexprs.embeddings"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # a terminal's Ctrl-C goes to the parent alone
-        )
-    return _worker
+def _a_worker() -> subprocess.Popen[str]:
+    while _idle:
+        worker = _idle.pop()
+        if worker.poll() is None:
+            return worker
+        _kill(worker)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "vaexprs.embeddings"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,  # a terminal's Ctrl-C goes to the parent alone
+    )
+    _running.add(worker)
+    return worker
+
+
+def _kill(worker: subprocess.Popen[str]) -> None:
+    _running.discard(worker)
+    worker.kill()
+    worker.communicate()
 
 
 @atexit.register
-def _stop() -> None:
-    global _worker
-    if _worker is not None:
-        _worker.kill()
-        _worker.communicate()
-        _worker = None
+def _kill_all() -> None:
+    for worker in list(_running):
+        _kill(worker)
 
 
 def _abandon(folder: str) -> None:
-    if _worker is not None:
-        _worker.kill()
+    for worker in list(_running):
+        worker.kill()
     shutil.rmtree(folder, ignore_errors=True)
 
 

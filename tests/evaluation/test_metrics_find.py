@@ -251,8 +251,8 @@ def test_augmentation_helps_when_the_made_cells_are_good(labelled):
         return np.mean(
             [
                 utility.augmented_f1(
-                    train, labels, test, test_labels,
-                    method=method, generate=generate, seed=seed, **common,
+                    seed, train=train, train_labels=labels, test=test, test_labels=test_labels,
+                    method=method, generate=generate, **common,
                 )
                 for seed in range(5)
             ]
@@ -277,18 +277,15 @@ def test_augmentation_shows_the_rows_it_keeps(labelled):
         seen.append((rows, n))
         return np.zeros((n, 4))
 
-    utility.augmented_f1(
-        train, labels, train, labels,
-        category="b", n_real=5, method="generated", generate=generate,
-    )  # fmt: skip
+    given = {"train": train, "train_labels": labels, "test": train, "test_labels": labels}
+    common = {**given, "category": "b", "n_real": 5, "method": "generated"}
+    utility.augmented_f1(0, generate=generate, **common)
     rows, n = seen[0]
     assert (labels[rows] == "b").sum() == 5
     assert len(rows) == 65
     assert n == 25
     with pytest.raises(ValueError, match="generate"):
-        utility.augmented_f1(
-            train, labels, train, labels, category="b", n_real=5, method="generated"
-        )
+        utility.augmented_f1(0, **common)
 
 
 def test_memorised_cells_are_found(same):

@@ -17,7 +17,7 @@ from vaexprs.evaluation.comparison.rounds import Pool, make_pool, stratified_hal
 from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics.conditions import categories_of
 from vaexprs.evaluation.metrics.privacy import copies_of
-from vaexprs.evaluation.report.pictures import take_pictures
+from vaexprs.evaluation.report.pictures import Planes, take_pictures
 from vaexprs.evaluation.report.report import Report
 from vaexprs.evaluation.scores.augmentation import Augment, AugmentationRow, Refit, augmentation
 from vaexprs.evaluation.scores.giveaway import giveaway_genes
@@ -42,7 +42,7 @@ def evaluate(
     augment: Augment | None = None,
     refit: Refit | None = None,
     n_rounds: int = 10,
-    n_forest_rounds: int = 2,
+    n_forest_rounds: int = 1,
     n_trees: int = 100,
     n_resamples: int = 30,
     n_draws: int = 5,
@@ -91,7 +91,8 @@ def evaluate(
     n_rounds
         Rounds of everything but forests; even, and at least 4 for a range.
     n_forest_rounds
-        Rounds of the forests, which take most of the time.
+        Rounds of the forests and of boosting, which take most of the time. Further rounds share
+        most test cells with the first, so that they narrow the range little.
     n_trees
         Trees of each random forest. More trees raise the AUC of both sides a little.
     n_resamples
@@ -133,36 +134,36 @@ def evaluate(
         condition_keys=keys, donor_key=donor_key, layer=layer, scale=scale,
     )  # fmt: skip
     pool = make_pool(data, keys=keys, max_cells=max_cells, seed=seed)
-    rounds = measure_rounds(
-        data, pool, n_rounds=n_rounds, n_forest_rounds=n_forest_rounds, n_trees=n_trees,
-        max_cells=max_cells, seed=seed, n_jobs=n_jobs, begin=steps.begin,
-    )  # fmt: skip
-    scores = rounds.scores(pool.overlap)
-
-    steps.begin("conditions, utility and copies")
-    train_rows, test_rows = _train_and_test(pool, seed)
-    options: dict[str, Any] = {
-        "held_out": pool.has_test, "keys": keys, "max_cells": max_cells,
-        "n_resamples": n_resamples, "seed": seed,
-    }  # fmt: skip
-    split = Split.of(data, train_rows, test_rows, **options)
-    scores += measure_split(split, "whole")
-    if len(pool.train) <= SMALL_DATA:
-        stand_in = pool.test if pool.has_test else pool.train
-        scores += measure_split(Split.of(data, pool.train, stand_in, **options), "small")
-    augmented: Iterable[AugmentationRow] = ()
-    if keys and n_draws > 0:
-        steps.begin("augmentation of rare classes")
-        augmented = augmentation(
-            split, keys[0], train_rows=train_rows, augment=augment, refit=refit, n_draws=n_draws,
-            real_train=None if refit is None else opened.anndata(),
+    with Planes(embedding, seed) as planes:
+        rounds = measure_rounds(
+            data, pool, n_rounds=n_rounds, n_forest_rounds=n_forest_rounds, n_trees=n_trees,
+            max_cells=max_cells, seed=seed, n_jobs=n_jobs, begin=steps.begin, first=planes.begin,
         )  # fmt: skip
-    augmented = tuple(augmented)
-    giveaways = giveaway_genes(*rounds.importance(len(data.genes)), data.genes, rounds.first)
-    steps.begin("figures")
-    pictures = take_pictures(
-        rounds.first, data.genes, rounds.classifiers, giveaways, embedding=embedding, seed=seed
-    )
+        scores = rounds.scores(pool.overlap)
+
+        steps.begin("conditions, utility and copies")
+        train_rows, test_rows = _train_and_test(pool, seed)
+        options: dict[str, Any] = {
+            "held_out": pool.has_test, "keys": keys, "max_cells": max_cells,
+            "n_resamples": n_resamples, "seed": seed,
+        }  # fmt: skip
+        split = Split.of(data, train_rows, test_rows, **options)
+        scores += measure_split(split, "whole")
+        if len(pool.train) <= SMALL_DATA:
+            stand_in = pool.test if pool.has_test else pool.train
+            scores += measure_split(Split.of(data, pool.train, stand_in, **options), "small")
+        augmented: Iterable[AugmentationRow] = ()
+        if keys and n_draws > 0:
+            steps.begin("augmentation of rare classes")
+            augmented = augmentation(
+                split, keys[0], train_rows=train_rows, augment=augment, refit=refit,
+                real_train=None if refit is None else opened.anndata(), n_draws=n_draws,
+                n_jobs=n_jobs,
+            )  # fmt: skip
+        augmented = tuple(augmented)
+        giveaways = giveaway_genes(*rounds.importance(len(data.genes)), data.genes, rounds.first)
+        steps.begin("figures")
+        pictures = take_pictures(rounds.first, data.genes, rounds.classifiers, giveaways, planes)
     return Report(
         ordered(scores),
         tuple(row for key in keys for row in split.once(categories_of, key)),

@@ -23,7 +23,7 @@ LEAST_OF_A_CATEGORY = 10
 @one_thread
 def category_classifier(X: Array, labels: Array) -> Pipeline:
     """Train a classifier of categories: logistic regression on standardised features."""
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, tol=1e-3))
     classifier.fit(X, labels)
     return classifier
 

@@ -76,16 +76,16 @@ def transfer(split: Split) -> dict[str, Measured]:
 
 
 def augmented_f1(
+    seed: int,
+    *,
     train: Array,
     train_labels: Array,
     test: Array,
     test_labels: Array,
-    *,
     category: object,
     n_real: int,
     method: Method,
     generate: Callable[[Array, int], Array] | None = None,
-    seed: int = 0,
 ) -> float:
     """F1 of one category after it was made rare and then topped up.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeAlias, get_args
 
@@ -12,7 +13,7 @@ import numpy as np
 from vaexprs.data import read_expression
 from vaexprs.data.scale import to_log
 from vaexprs.errors import DataError
-from vaexprs.evaluation.arrays import Array
+from vaexprs.evaluation.arrays import Array, in_threads
 from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics.utility import Method, augmented_f1
 
@@ -48,6 +49,7 @@ def augmentation(
     augment: Augment | None,
     refit: Refit | None,
     n_draws: int,
+    n_jobs: int,
 ) -> Iterator[AugmentationRow]:
     """Make the rarest categories rarer, top them up by each method, and score the class.
 
@@ -64,14 +66,15 @@ def augmentation(
                     continue
                 if method == "generated" and not source.can_serve:
                     continue
-                scores = tuple(
-                    augmented_f1(
-                        split.train_components, labels, split.test_components, test_labels,
-                        category=category, n_real=n_real, method=method, generate=source.make,
-                        seed=split.seed + draw,
-                    )
-                    for draw in range(n_draws)
+                f1 = partial(
+                    augmented_f1, train=split.train_components, train_labels=labels,
+                    test=split.test_components, test_labels=test_labels, category=category,
+                    n_real=n_real, method=method, generate=source.make,
                 )  # fmt: skip
+                # What is generated depends on the draws before it.
+                n_threads = 1 if method == "generated" else n_jobs
+                seeds = range(split.seed, split.seed + n_draws)
+                scores = tuple(in_threads(f1, seeds, n_threads))
                 yield AugmentationRow(key, category, n_real, method, scores)
 
 

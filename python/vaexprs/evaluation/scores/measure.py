@@ -69,11 +69,12 @@ def measure_rounds(
     seed: int,
     n_jobs: int,
     begin: Callable[[str], None],
+    first: Callable[[RoundCells], object],
 ) -> RoundResults:
     """Compute the metrics of stage ``"round"`` of generated cells and of the control.
 
-    ``begin`` is called at the start of each round. See `vaexprs.evaluation.evaluate` for the
-    other parameters.
+    ``begin`` is called at the start of each round, ``first`` with the cells of the first one. See
+    `vaexprs.evaluation.evaluate` for the other parameters.
     """
     total = max(n_rounds, n_forest_rounds)
     results: RoundResults | None = None
@@ -82,7 +83,9 @@ def measure_rounds(
         cells = RoundCells.of(
             data, plan, pool.matched_by, max_queries=max_cells, seed=seed + number
         )
-        results = results or RoundResults(cells)
+        if results is None:
+            results = RoundResults(cells)
+            first(cells)
         results.genes.append(cells.basis.genes[:N_GENES])
         compared = ((cells.generated, cells.all_generated), (cells.control, cells.fitted))
         n_folds_at_once = max(n_jobs // len(compared), 1)
