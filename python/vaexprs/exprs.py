@@ -14,6 +14,8 @@ from vaexprs.checks import known_arguments
 from vaexprs.errors import ArgumentError
 from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Generator, Runtime
+from vaexprs.generation.plan import Plan
+from vaexprs.generation.request import ConditionsLike
 from vaexprs.scale.parts import PartFormat, check_parts, is_parts, write_parts
 from vaexprs.scale.request import make_request
 from vaexprs.sinks.base import Target, check_target, fill
@@ -32,7 +34,7 @@ def gen_exprs(
     source: Source | Generator,
     num_samples: int | None = None,
     *,
-    conditions: Any = None,
+    conditions: ConditionsLike | Plan = None,
     seed: int = 0,
     first_cell: int = 0,
     shard: tuple[int, int] | None = None,
@@ -131,7 +133,7 @@ def write_exprs(
     path: Target,
     n_cells: int | None = None,
     *,
-    conditions: Any = None,
+    conditions: ConditionsLike | Plan = None,
     seed: int = 0,
     first_cell: int = 0,
     shard: tuple[int, int] | None = None,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "run"]
 
+#: Exit codes: of a fault of ours, of input that is refused (as argparse and click have it), and of
+#: Ctrl-C (128 + SIGINT, as shells have it).
 INTERNAL_ERROR = 1
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaexprs.data.opened import OpenCells, named, of_anndata
 from vaexprs.data.stores import open_path
 from vaexprs.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import scipy.sparse as sp
+    from anndata import AnnData
 
-def open_cells(source: Any) -> OpenCells:
+#: Cells: a path or a shipped name, an AnnData, or cells x genes values.
+CellsLike: TypeAlias = Union[
+    str, os.PathLike[str], "AnnData", NDArray[Any], "sp.csr_matrix", "sp.csr_array", "pd.DataFrame"
+]
+
+
+def open_cells(source: CellsLike | OpenCells) -> OpenCells:
     """Open cells.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vaexprs._version import __version__
-from vaexprs.data.open import open_cells
+from vaexprs.data.open import CellsLike, open_cells
 from vaexprs.evaluation.arrays import Array
 from vaexprs.evaluation.comparison.cells import ScaleChoice, read_cells
 from vaexprs.evaluation.comparison.rounds import Pool, make_pool, stratified_halves
@@ -31,10 +31,10 @@ Progress = Callable[[str, float], None]
 
 
 def evaluate(
-    real_train: Any,
-    generated: Any,
+    real_train: CellsLike,
+    generated: CellsLike,
     *,
-    real_test: Any = None,
+    real_test: CellsLike | None = None,
     condition_keys: str | Sequence[str] = (),
     donor_key: str | None = None,
     layer: str | None = None,

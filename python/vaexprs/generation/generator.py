@@ -27,7 +27,7 @@ from vaexprs.generation.blocks import Block, Job, n_together, pieces
 from vaexprs.generation.decoder import Decoder, Device
 from vaexprs.generation.plan import Plan
 from vaexprs.generation.portable import PortableDecoder
-from vaexprs.generation.request import make_plan
+from vaexprs.generation.request import ConditionsLike, make_plan
 from vaexprs.generation.stream import Batch, batches, share_of
 from vaexprs.spec import GeneratorSpec
 from vaexprs.spec.inputs import Inputs
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "Generator", "available_cores"]
 
+#: Most cells of a run: indices are 64-bit integers with a sign in every stored form.
 _MAX_CELLS = 2**63 - 1
 
 #: What runs the decoder.
@@ -152,7 +153,7 @@ class Generator:
         """Where the decoder runs: ``"cpu"`` or ``"cuda"``."""
         return self._decoder.device
 
-    def plan(self, conditions: Any = None) -> Plan:
+    def plan(self, conditions: ConditionsLike = None) -> Plan:
         """Return the plan of a request: which cells are of which condition.
 
         Where a request leaves numbers open, conditions follow the training frequencies as a
@@ -205,7 +206,7 @@ class Generator:
         self,
         batch_size: int = 256,
         *,
-        conditions: Any = None,
+        conditions: ConditionsLike = None,
         balanced: bool = True,
         seed: int = 0,
         dense: bool = False,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,26 @@ from vaexprs.generation.plan import (
     plan_by_layout,
 )
 from vaexprs.spec.conditions import N_CELLS, ConditionKey, Conditions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: A category; its type is that of the labels in the data.
+Category: TypeAlias = str | int | float | bool | np.generic
+#: What a key may be asked for: a category, a set of them, numbers of cells by category (also as
+#: a Series), or one category for each cell.
+Wanted: TypeAlias = Union[
+    Category,
+    AbstractSet[Category],
+    Mapping[Any, int],
+    Sequence[Category],
+    NDArray[Any],
+    "pd.Series",
+]
+#: Which cells to make: by condition key, or as a table of designs; None: by training frequencies.
+ConditionsLike: TypeAlias = Union[
+    Mapping[str, Wanted], Sequence[Mapping[str, Any]], "pd.DataFrame", "pd.Series", None
+]
 
 #: Most cells of a design: up to here every index is exact in a float64, as JSON readers hold it.
 _MOST_CELLS = 2**53

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vaexprs.artifact import Source, load_artifact
 from vaexprs.errors import DataError
 from vaexprs.spec import GeneratorSpec
 from vaexprs.style import INK, MUTED, figure_of, new_figure, short, styled
@@ -15,6 +16,8 @@ from vaexprs.style import INK, MUTED, figure_of, new_figure, short, styled
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from vaexprs.generation.generator import Generator
 
 _OUTPUTS = {"mean": "mean μ", "scale": "scale σ", "inverse_dispersion": "inverse\ndispersion θ"}
 #: Entries of the architecture that the diagram draws in its own way.
@@ -52,7 +55,7 @@ class _Column:
 
 @styled
 def plot_vae(
-    source: Any,
+    source: Source | Generator | GeneratorSpec,
     *,
     title: str | None = None,
     figsize: tuple[float, float] | None = None,
@@ -68,8 +71,8 @@ def plot_vae(
     Parameters
     ----------
     source
-        A `VAEFit`, an `Artifact`, a `Generator` (anything with a ``spec``), a `GeneratorSpec`,
-        the path of an artifact or the name of a shipped one.
+        Path of an artifact, name of a shipped one, bytes, a loaded `Artifact`, a `VAEFit`, a
+        `Generator`, or a `GeneratorSpec`.
     title
         Title instead of "Conditional variational autoencoder".
     figsize
@@ -98,9 +101,7 @@ def plot_vae(
 
 
 def _spec(source: Any) -> GeneratorSpec:
-    if isinstance(source, (str, bytes, os.PathLike)):
-        from vaexprs.artifact import load_artifact
-
+    if isinstance(source, str | bytes | bytearray | memoryview | os.PathLike):
         return load_artifact(source).spec
     spec = source if isinstance(source, GeneratorSpec) else getattr(source, "spec", None)
     if not isinstance(spec, GeneratorSpec):

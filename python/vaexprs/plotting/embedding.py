@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data.matching import Choice, matching_choice
-from vaexprs.data.open import open_cells
+from vaexprs.data.open import CellsLike, open_cells
 from vaexprs.errors import DataError
 from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
 from vaexprs.plotting.colouring import Colouring, choose_colouring
@@ -30,10 +30,10 @@ _LEGEND_ROWS = 21  # as tall as the axes
 
 @styled
 def plot_aug(
-    generated: Any,
+    generated: CellsLike,
     method: Method | str = "PCA",
     *,
-    real: Any,
+    real: CellsLike,
     color: str | None = None,
     layout: Literal["overlay", "side"] = "overlay",
     real_labels: Sequence[Any] | None = None,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data.matching import Choice, matching_choice
-from vaexprs.data.open import open_cells
+from vaexprs.data.open import CellsLike, open_cells
 from vaexprs.errors import DataError, near_matches, require
 from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
 from vaexprs.plotting.colouring import NO_LABEL, category_order, labels_of, shared_labels
@@ -33,7 +33,7 @@ _FEWEST = 6  # cells that a rare group keeps when cells are drawn
 
 @styled
 def plot_heatmap(
-    source: Any,
+    source: CellsLike | Mapping[str, CellsLike] | Sequence[CellsLike],
     *,
     groupby: str | None = "auto",
     genes: Sequence[str] | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,20 @@ _TITLES = {
 _LOG_RATIO = 30.0
 
 
+class Trained(Protocol):
+    """Anything with a history, such as `vaexprs.VAEFit`."""
+
+    @property
+    def history(self) -> Any:
+        """Values of each epoch, by name."""
+
+
 @styled
 def plot_history(
-    source: Any, *, title: str | None = None, figsize: tuple[float, float] | None = None
+    source: Trained | Mapping[str, Any],
+    *,
+    title: str | None = None,
+    figsize: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw the values recorded in each epoch of training, training beside validation.
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from vaexprs.errors import ArgumentError
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.generation.plan import Plan
+from vaexprs.generation.request import ConditionsLike
 from vaexprs.generation.stream import share_of
 from vaexprs.interrupts import remembered_interrupts
 from vaexprs.scale.stored import facts_of, open_stored
@@ -144,7 +145,7 @@ def make_request(
     generator: Generator,
     n_cells: int | None,
     *,
-    conditions: Any,
+    conditions: ConditionsLike | Plan,
     seed: int,
     first_cell: int,
     library: ArrayLike | None,

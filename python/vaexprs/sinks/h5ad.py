@@ -92,7 +92,7 @@ class H5adSink:
             assert self._store is not None
             self._store.flush()
             self._store.output.raise_error()
-            return state | self._store.output.snapshot()
+            return {**state, **self._store.output.snapshot()}
 
         assert self._store is not None
         assert self._journal is not None

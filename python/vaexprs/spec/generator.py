@@ -19,6 +19,7 @@ from vaexprs.spec.latent_law import LibraryLaw, Prior
 from vaexprs.spec.likelihoods import Likelihood, Observation, likelihood_named
 from vaexprs.spec.normalisation import Normalisation
 
+#: Version of the format that is written, and the highest that is read.
 FORMAT_VERSION = 1
 #: First characters of the names of our metadata entries.
 PREFIX = "vaexprs."

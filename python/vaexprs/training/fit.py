@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from vaexprs.checks import known_arguments, real, whole
 from vaexprs.data import ExpressionData, read_expression
+from vaexprs.data.open import CellsLike
 from vaexprs.data.recovery import common_sum, counts_of, with_counts
 from vaexprs.errors import ArgumentError
 from vaexprs.spec import GeneratorSpec, Normalisation
@@ -23,7 +24,7 @@ from vaexprs.training.inputs.prepare import prepare, read_validation, together
 from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.likelihoods.registry import training_law
 from vaexprs.training.network.build import build, describe
-from vaexprs.training.network.layers import layers_of
+from vaexprs.training.network.layers import LayersLike, layers_of
 from vaexprs.training.network.loop import Schedule, train
 from vaexprs.training.progress import Report
 from vaexprs.training.provenance import provenance
@@ -51,7 +52,7 @@ _ELSEWHERE = {
 
 @known_arguments(_ELSEWHERE)
 def fit_vae(
-    adata: Any,
+    adata: CellsLike,
     *,
     condition_keys: str | Sequence[str] | None = None,
     labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
@@ -62,16 +63,16 @@ def fit_vae(
     in_memory: bool | None = None,
     likelihood: str = "auto",
     n_latent: int | None = None,
-    hidden: Any = (128,),
-    encoder: Any = None,
-    decoder: Any = None,
+    hidden: LayersLike = (128,),
+    encoder: LayersLike | None = None,
+    decoder: LayersLike | None = None,
     kl_weight: float = 1.0,
     kl_warmup: int = 10,
     epochs: int = 200,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     validation_split: float = 0.1,
-    validation_data: Any = None,
+    validation_data: CellsLike | tuple[CellsLike, Any] | None = None,
     patience: int | None = 15,
     calibrate: bool = True,
     seed: int = 0,

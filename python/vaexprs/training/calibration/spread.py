@@ -27,6 +27,8 @@ from vaexprs.training.network.model import Head
 
 Array = NDArray[np.float64]
 
+#: Corrections one after the other, each with fresh draws: the second one mends what the first left
+#: of a response that is not linear.
 _ROUNDS = 2
 #: Log of the factor of the trial move of inverse dispersions, and of the largest correction.
 _TRIAL, _LARGEST = -0.5, 0.5

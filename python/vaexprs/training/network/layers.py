@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,10 @@ class Layer:
     activation: str = "relu"
 
 
+#: Layers from the input to the output: widths, pairs of width and activation, or one width.
+LayersLike: TypeAlias = int | Sequence[int | tuple[int, str] | Layer]
+
+
 def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
     """Return layers given as ``(512, 256)``, ``[(512, "relu"), ...]`` or one number."""
     if isinstance(layers, Integral) and not isinstance(layers, bool):
@@ -66,7 +70,11 @@ def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
 
 
 def layers_of(
-    hidden: Any, encoder: Any, decoder: Any, n_genes: int, likelihood: Likelihood
+    hidden: LayersLike,
+    encoder: LayersLike | None,
+    decoder: LayersLike | None,
+    n_genes: int,
+    likelihood: Likelihood,
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     """Return the hidden layers of encoder and decoder, by `fit_vae`'s arguments."""
     if encoder is None and decoder is None:

@@ -22,6 +22,7 @@ _MARKS = {
     "none": "#8a8f98",
 }  # fmt: skip
 _MOST_CATEGORIES = 30  # of a key in `draw_agreement`, the largest ones
+#: Label, colour, marker and dashes of each way to top up a rare class.
 _METHODS = {
     "none": ("nothing added", "#8a8f98", "o", (0, (1, 1.5))),
     "oversampling": ("oversampling", "#e69f00", "s", (0, (4, 2))),
