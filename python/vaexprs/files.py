@@ -366,7 +366,7 @@ def _what_is(path: Path) -> str | None:
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):
-        for word, name in (("zarr", "zarr.json"), ("zarr", ".zgroup"), ("parts", "manifest.json")):
+        for word, name in (("parts", "manifest.json"), ("zarr", "zarr.json"), ("zarr", ".zgroup")):
             if (path / name).is_file():
                 return word
         return "a folder"

@@ -99,6 +99,37 @@ def test_scverse_reads_a_part_store(generator: Generator, tmp_path: Path) -> Non
         part.file.close()
 
 
+# The manifest is no part of a zarr hierarchy, which zarr says of a folder that is listed.
+@pytest.mark.filterwarnings("ignore:Object at manifest.json")
+def test_zarr_parts_are_a_collection_of_annbatch(generator: Generator, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    parts = tmp_path / "run.parts"
+    for k in (2, 1, 3):
+        write_exprs(generator, parts, 60, shard=(k, 3), seed=1)
+    group = zarr.open_group(str(parts), mode="r")
+    assert dict(group.attrs)["encoding-type"] == "annbatch-preshuffled"
+    names = sorted(name for name in group.keys() if name.startswith("dataset_"))  # noqa: SIM118
+    assert names == ["dataset_0", "dataset_1", "dataset_2"]
+    made = anndata.concat([anndata.read_zarr(parts / name) for name in names])
+    cells = gen_exprs(generator, 60, seed=1)
+    assert (made.X != cells.X).nnz == 0
+    assert list(made.obs_names) == list(cells.obs_names)
+    # Made anew: nothing of the old store stays.
+    write_exprs(generator, parts, 60, n_parts=2, part_format="h5ad", seed=1, overwrite=True)
+    names = sorted(path.name for path in parts.iterdir())
+    assert names == ["manifest.json", "part-00001-of-00002.h5ad", "part-00002-of-00002.h5ad"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_annbatch_reads_zarr_parts(generator: Generator, tmp_path: Path) -> None:
+    annbatch = pytest.importorskip("annbatch")
+    parts = write_exprs(generator, tmp_path / "run.parts", 60, n_parts=3, seed=1)
+    collection = annbatch.DatasetCollection(str(parts), mode="r")
+    assert not collection.is_empty
+    cells = gen_exprs(generator, 60, seed=1)
+    assert list(collection.obs()["cell_type"]) == list(cells.obs["cell_type"])
+
+
 def test_a_virtual_run(generator: Generator, tmp_path: Path) -> None:
     """One part of more than a million million cells costs what its cells cost."""
     parts = tmp_path / "run.parts"

@@ -6,6 +6,7 @@
         manifest.json                 the request, and how many parts it is cut into
         part-00001-of-00016.zarr      or .h5ad: what ``--shard 1/16`` makes
         ...
+        zarr.json, dataset_0, ...     of zarr parts: links, by which annbatch reads the folder
 
 Parts are made anywhere, in any order, by any number of processes; one process writes one part.
 """
@@ -36,6 +37,13 @@ PartFormat: TypeAlias = Literal["zarr", "h5ad"]
 
 _MANIFEST = "manifest.json"
 _NAME = re.compile(r"part-(\d{5,})-of-(\d{5,})\.(?:zarr|h5ad)")
+#: What makes a folder with zarr stores ``dataset_0``, ``dataset_1``, ... a ``DatasetCollection`` of
+#: annbatch. Cells of a run by frequencies are in random order, as it expects.
+_COLLECTION, _LINK = "zarr.json", re.compile(r"dataset_\d+")
+_COLLECTION_GROUP = {
+    "zarr_format": 3, "node_type": "group",
+    "attributes": {"encoding-type": "annbatch-preshuffled", "encoding-version": "0.1.0"},
+}  # fmt: skip
 #: Version of the manifest; another one is refused.
 _VERSION = 1
 #: A manifest of more parts than this is no manifest: 2^40 cells, one a part.
@@ -78,6 +86,12 @@ class PartStore:
                 found[int(k[1])] = path
         return found
 
+    def link(self) -> None:
+        """Name the zarr parts that are there as annbatch does, where the system has links."""
+        for k, part in self.there().items() if self.suffix == ".zarr" else ():
+            with contextlib.suppress(OSError):  # there already, or no links here
+                (self.path / f"dataset_{k - 1}").symlink_to(part.name, target_is_directory=True)
+
     def n_done(self) -> int:
         """Return how many cells are there, those in unfinished parts too."""
         n_done = sum(self.cells(k)[1] for k in self.there())
@@ -101,8 +115,8 @@ def is_parts(path: Target) -> TypeGuard[str | os.PathLike[str]]:
 def check_parts(path: str | os.PathLike[str]) -> Path:
     """Refuse the path of a part store before any work; return it as a `Path`."""
     target = Path(path)
-    ours = f".{_MANIFEST}.partial"
-    if target.is_dir() and not any(name != ours for name in os.listdir(target)):
+    ours = (f".{_MANIFEST}.partial", _COLLECTION)
+    if target.is_dir() and not any(name not in ours for name in os.listdir(target)):
         return target  # cut off before it had a manifest
     return check_output(target, suffixes=[SUFFIX], kind="parts", overwrite=True)
 
@@ -165,6 +179,8 @@ def prepare_parts(
             break
         try:
             with whole_file(path / _MANIFEST) as partial:
+                if part_format == "zarr":
+                    (path / _COLLECTION).write_text(json.dumps(_COLLECTION_GROUP), encoding="utf-8")
                 partial.write_text(store.manifest(), encoding="utf-8")
         except OutputError:  # another process is about to write it
             if not patience:
@@ -216,11 +232,13 @@ def write_parts(
         refuse_unfinished(store)
     if by is not None:
         by(request, store)
+        store.link()
         return
     for k in store.numbers if shard is None else [int(shard[0])]:
         request.part((k, store.n_parts)).write(
             store.part(k), overwrite=overwrite, resume=resume, progress=progress
         )
+        store.link()
 
 
 def refuse_unfinished(store: PartStore) -> None:
@@ -242,6 +260,9 @@ def _remove(store: PartStore) -> None:
     """Remove what a store is made of, the manifest last; other files of the folder stay."""
     for path in store.path.iterdir():
         name = path.name.removeprefix(".").removesuffix(".partial")
-        if _NAME.fullmatch(name):
+        if path.is_symlink() and _LINK.fullmatch(name):
+            path.unlink()
+        elif _NAME.fullmatch(name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (store.path / _COLLECTION).unlink(missing_ok=True)
     (store.path / _MANIFEST).unlink()
