@@ -15,10 +15,9 @@ PACKAGE = Path(vaexprs.__file__).parent
 
 #: Rooms from the foundation up: each may import those before it and none after it.
 ROOMS = (
-    "_version", "errors", "interrupts", "files", "checks", "spec", "data", "datasets", "artifact",
-    "latent", "export", "training", "generation", "sinks", "scale", "exprs", "style", "embeddings",
-    "evaluation", "plotting",
-    "cli", "__main__",
+    "_version", "errors", "interrupts", "files", "checks", "cmake", "spec", "data", "datasets",
+    "artifact", "latent", "export", "training", "generation", "sinks", "scale", "exprs", "style",
+    "embeddings", "evaluation", "plotting", "cli", "__main__",
 )  # fmt: skip
 #: Training and generation meet at the artifact and nowhere else; no room needs these.
 NEVER = {

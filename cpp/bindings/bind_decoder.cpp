@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "vaexprs/decoder.hpp"
+#include "vaexprs/generator.hpp"
 #include "vaexprs/kernels.hpp"
 
 #include "arguments.hpp"
@@ -88,6 +89,14 @@ void bind_decoder(py::module_& module) {
                                                              bias.data());
                                })
         .def("decode", decode, "inputs"_a);
+    module.def(
+        "check_artifact",
+        [](const py::bytes& model) {
+            const std::string_view bytes = model;
+            const py::gil_scoped_release release;
+            const Artifact artifact(bytes);
+        },
+        "model"_a);
 }
 
 }  // namespace vaexprs::bindings

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vaexprs.artifact import Artifact, load_artifact
+    from vaexprs.cmake import get_cmake_dir
     from vaexprs.errors import (
         ArgumentError,
         ArtifactError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "vaexprs.artifact": ("Artifact", "load_artifact"),
+    "vaexprs.cmake": ("get_cmake_dir",),
     "vaexprs.errors": (
         "ArgumentError",
         "ArtifactError",
@@ -74,6 +76,7 @@ __all__ = [
     "evaluate",
     "fit_vae",
     "gen_exprs",
+    "get_cmake_dir",
     "load_artifact",
     "plot_aug",
     "plot_heatmap",

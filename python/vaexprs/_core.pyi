@@ -213,6 +213,12 @@ class Decoder:
         Inputs are ``(n_cells, width)``.
         """
 
+def check_artifact(model: bytes) -> None:
+    """Read and check an artifact as the C interface does; ValueError says why it is refused.
+
+    The refusals are those of `vaexprs.artifact.load_artifact`, in its words.
+    """
+
 def observe(
     likelihood: str,
     outputs: Sequence[_Float32],

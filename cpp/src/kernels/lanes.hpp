@@ -52,8 +52,9 @@ VAEXPRS_INLINE void store(Number* to, Vector vector) {
     std::memcpy(to, &vector, sizeof vector);
 }
 
+/// (Adding to 0 would take the sign of -0.)
 VAEXPRS_INLINE F32 broadcast(float x) {
-    return F32{} + x;
+    return x - F32{};
 }
 
 VAEXPRS_INLINE U32 broadcast(std::uint32_t x) {

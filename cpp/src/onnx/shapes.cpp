@@ -288,8 +288,7 @@ std::string declared_text(const std::vector<Axis>& declared) {
     std::string text = "[";
     for (std::size_t i = 0; i < std::min<std::size_t>(declared.size(), 9); ++i) {
         text += i > 0 ? ", " : "";
-        text +=
-            declared[i].length ? std::to_string(*declared[i].length) : "'" + declared[i].name + "'";
+        text += declared[i].length ? std::to_string(*declared[i].length) : quoted(declared[i].name);
     }
     return text + "]";
 }
