@@ -97,7 +97,7 @@ class Cells:
 
     @property
     def per_second(self) -> float:
-        """Cells a second since the first were counted."""
+        """Cells a second since the first were counted; 0 where there were no others."""
         seconds = time.perf_counter() - self._started if self._started is not None else 0.0
         return (self.n_cells - self._n_before) / max(seconds, 1e-9)
 
@@ -144,4 +144,5 @@ def run_facts(cells: Cells, output: Path, started: float, *, as_json: bool) -> d
     seconds = {"seconds": round(time.perf_counter() - started, 3)}
     if not as_json:
         return seconds
-    return {"bytes": bytes_at(output), "cells_per_second": round(cells.per_second, 1), **seconds}
+    speed = {"cells_per_second": round(speed, 1)} if (speed := cells.per_second) else {}
+    return {"bytes": bytes_at(output), **speed, **seconds}
