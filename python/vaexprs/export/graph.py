@@ -34,7 +34,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vaexprs._version import __version__
 from vaexprs.spec import GeneratorSpec, write_metadata
-from vaexprs.spec.likelihoods import Function
+from vaexprs.spec.likelihoods import FOLLOWED, LEAST_CHANGE, Function
 
 #: Opset and file version: the newest that runtimes of the last four years read.
 OPSET = 17
@@ -135,10 +135,12 @@ def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto
     builder = _Builder()
     features = _features(builder, weights, spec)
     heads = {}
-    for name, head in sorted(weights.heads.items()):
+    for name, head in sorted(weights.heads.items(), key=lambda each: _follows(*each)):
         if name == "logits" and weights.ceiling is not None:
             head = replace(head, bias=np.zeros_like(head.bias))
         heads[name] = _head(builder, name, head, features)
+        if name == "logits":
+            features[FOLLOWED] = heads[name]
     _outputs(builder, weights, spec, heads)
 
     def value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
@@ -164,6 +166,11 @@ def build_model(weights: DecoderWeights, spec: GeneratorSpec) -> onnx.ModelProto
     )
     helper.set_model_props(model, write_metadata(spec))
     return model
+
+
+def _follows(name: str, head: Head) -> tuple[bool, str]:
+    """Return what sorts heads: those that follow the logits come after them."""
+    return FOLLOWED in head.weight, name
 
 
 def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -> dict[str, str]:
@@ -215,16 +222,23 @@ def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -
 
 
 def _head(builder: _Builder, name: str, head: Head, features: dict[str, str]) -> str:
-    if not head.weight:
-        return builder.weight(f"{name}.bias", head.bias.reshape(1, -1))
-    blocks = list(head.weight)
-    x = builder.concat([features[block] for block in blocks], f"{name}.features")
-    stacked = np.concatenate([head.weight[block] for block in blocks])
-    return builder.node(
-        "Gemm",
-        [x, builder.weight(f"{name}.weight", stacked), builder.weight(f"{name}.bias", head.bias)],
-        f"{name}.affine",
-    )
+    blocks = [block for block in head.weight if block != FOLLOWED]
+    if blocks:
+        x = builder.concat([features[block] for block in blocks], f"{name}.features")
+        stacked = np.concatenate([head.weight[block] for block in blocks])
+        weight = builder.weight(f"{name}.weight", stacked)
+        bias = builder.weight(f"{name}.bias", head.bias)
+        x = builder.node("Gemm", [x, weight, bias], f"{name}.affine")
+    else:
+        x = builder.weight(f"{name}.bias", head.bias.reshape(1, -1))
+    if FOLLOWED not in head.weight:
+        return x
+    # x + max(slope * logits, least), written with operators that every graph has
+    slope = builder.weight(f"{name}.slope", -head.weight[FOLLOWED].reshape(1, -1))
+    fall = builder.node("Mul", [features[FOLLOWED], slope], f"{name}.fall")
+    most = builder.weight(f"{name}.most", -LEAST_CHANGE)
+    fall = builder.node("Min", [fall, most], f"{name}.fall.cut")
+    return builder.node("Sub", [x, fall], f"{name}.followed")
 
 
 def _outputs(

@@ -23,6 +23,11 @@ Observation = Literal["draw", "rounded", "mean", "normal", "rectified"]
 Function = Literal["softmax", "exp", "sigmoid", "linear"]
 Support = Literal["real", "nonnegative", "counts"]
 
+#: Block that a head reads gene by gene: the logits less their bias.
+FOLLOWED = "logits"
+#: Least change of a head that follows the logits: a shape falls to a four-hundredth at most.
+LEAST_CHANGE = -6.0
+
 
 class Output(NamedTuple):
     """One output of the graph: ``function(head)``.

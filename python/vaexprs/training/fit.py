@@ -15,6 +15,7 @@ from vaexprs.data.open import CellsLike
 from vaexprs.data.recovery import common_sum, counts_of, with_counts
 from vaexprs.errors import ArgumentError
 from vaexprs.spec import GeneratorSpec, Normalisation
+from vaexprs.training.calibration.following import slopes
 from vaexprs.training.calibration.latent import fit_latent_law, with_groups_in_z
 from vaexprs.training.calibration.leak import span_attack
 from vaexprs.training.calibration.steps import State, calibrated
@@ -220,7 +221,7 @@ def fit_vae(
         with report.phase("latent law"):
             known = [cells, others] if others is not None and prepared.from_data else [cells]
             everything, scores = together(known)
-            prior, library = fit_latent_law(vae, known, everything, seed)
+            prior, library, z = fit_latent_law(vae, known, everything, seed)
         settings = {
             **vars(schedule), "likelihood": likelihood, "n_latent": prepared.n_latent,
             "validation_split": validation_split, "calibrate": calibrate,
@@ -243,7 +244,8 @@ def fit_vae(
         )
         given = prepared.features, prepared.scaling
         if calibrate:
-            state = State(vae.decoder, law, *given, spec, everything, scores, seed)
+            slope = slopes(law, vae.decoder, everything, z, seed)
+            state = State(vae.decoder, law, *given, spec, everything, scores, seed, slope)
             spec = calibrated(state, report).spec
         if vae.shape.hidden_groups:
             spec = with_groups_in_z(spec, vae.decoder, data.conditions)

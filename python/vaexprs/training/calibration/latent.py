@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vaexprs import _core
 from vaexprs.data import ExpressionData
@@ -19,7 +20,7 @@ from vaexprs.training.network.model import VAE, Decoder
 
 def fit_latent_law(
     vae: VAE, parts: list[Cells], data: ExpressionData, seed: int
-) -> tuple[Prior, LibraryLaw | None]:
+) -> tuple[Prior, LibraryLaw | None, NDArray[np.float32]]:
     """Return the prior and, for counts, the library law of cells given in parts and together.
 
     The prior is fitted to one draw from the posterior of each cell; of a plain stack, whose
@@ -49,7 +50,7 @@ def fit_latent_law(
         conditions.sizes,
         importance,
     )
-    return prior, fit_library(data.library, data.group, n_groups) if counts else None
+    return prior, fit_library(data.library, data.group, n_groups) if counts else None, z
 
 
 def with_groups_in_z(

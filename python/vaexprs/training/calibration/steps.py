@@ -18,6 +18,7 @@ from vaexprs.data import ExpressionData
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.detected_genes import SizeLaw, detected
 from vaexprs.training.calibration.draws import Draws
+from vaexprs.training.calibration.following import follow
 from vaexprs.training.calibration.groups import partitions
 from vaexprs.training.calibration.scores import match_scores
 from vaexprs.training.inputs.features import Features
@@ -46,6 +47,7 @@ class State:
     data: ExpressionData  # all cells, of training and validation
     scores: NDArray[np.float64]  # theirs, and log library sizes of counts
     seed: int
+    slope: NDArray[np.float64] | None = None  # by which shapes follow the mean
 
     def draws(self, seed: int = 0, **options: Any) -> Draws:
         """Return draws from the prior as it is now."""
@@ -86,6 +88,8 @@ def correct_decoder(state: State) -> State:
     if some is not state.data:
         groupings = partitions(some, draws)
     residual = state.law.correct_dispersions(some, draws, groupings)
+    if state.slope is not None:
+        follow(draws, state.slope, groupings[-1])
     return (
         state if residual is None else replace(state, spec=replace(state.spec, residual=residual))
     )

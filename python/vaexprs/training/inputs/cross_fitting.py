@@ -19,6 +19,14 @@ _PCA_GENES = 2000
 #: A component counts as signal from this share of signal in its variance: noise is at most about
 #: twice the signal.
 _LEAST_SIGNAL = 0.35
+#: Share of a component's variance in its own cells that new cells show, from which it is kept: the
+#: tenth component of 130 cells shows a tenth, and is mostly noise of these cells.
+_LEAST_SHOWN = 0.2
+#: A loading is told from noise by its square, in squared standard errors: one of this size is left
+#: out, and larger ones are shrunk by the ratio (the non-negative garrote of Breiman 1995).
+_GARROTE = 4.0
+#: Square of a number that is zero but for rounding.
+_TINY = 1e-300
 #: Numbers of folds, and the cells fitted in all folds together, which bounds the time.
 _FEWEST_FOLDS, _MOST_FOLDS, _CELLS_OF_ALL_FOLDS = 5, 20, 20_000
 #: Side of a matrix up to which the exact decomposition is quicker than the iteration.
@@ -79,17 +87,23 @@ class Components:
     total: Array  # variance of the scores, (n_components,)
     signal: Array  # the part of it that genes share; the rest is noise of single genes
     loadings: Array  # change of each gene for one deviation of the signal, as `vectors`
+    shown: Array  # share of the variance in the cells themselves that new cells show
 
     def n_signal(self, least: float = _LEAST_SIGNAL) -> int:
         """Return the number of components before the first with a lesser share of signal."""
         noisy = np.flatnonzero(self.signal < least * self.total)
         return int(noisy[0]) if noisy.size else len(self.total)
 
+    def n_shown(self) -> int:
+        """Return the number of components before the first that is mostly noise of its cells."""
+        noisy = np.flatnonzero(self.shown < _LEAST_SHOWN)
+        return max(1, int(noisy[0]) if noisy.size else len(self.shown))
+
     def first(self, n: int) -> Components:
         """Return the first `n` components."""
         return replace(
             self, vectors=self.vectors[:, :n], scores=self.scores[:, :n], total=self.total[:n],
-            signal=self.signal[:n], loadings=self.loadings[:, :n],
+            signal=self.signal[:n], loadings=self.loadings[:, :n], shown=self.shown[:n],
         )  # fmt: skip
 
 
@@ -114,7 +128,9 @@ def cross_fit(values: Any, n_components: int, seed: int) -> Components:
     centred = scores - scores.mean(axis=0)
     cross = np.asarray(values.T @ centred, np.float64) / n_cells  # (G, p)
     covariance = centred.T @ centred / n_cells
-    return _components(found, used, centre, variance, scores, total, cross, covariance)
+    return _components(
+        found, used, centre, variance, scores, total, cross, covariance, deviation**2
+    )
 
 
 def _variable(variance: Array) -> NDArray[np.int64]:
@@ -131,21 +147,27 @@ def _components(
     total: Array,
     cross: Array,
     covariance: Array,
+    own: Array,
 ) -> Components:
     """Return components of some genes with what the scores say of the signal in them.
 
-    `cross` is the covariance of genes and scores, `covariance` that of the scores.
+    `cross` is the covariance of genes and scores, `covariance` that of the scores, and `own` the
+    variance of the cells' scores by components that have seen them.
     """
     covariance = covariance + 1e-9 * np.diag(total)
-    explained = (cross[used] * np.linalg.solve(covariance, cross[used].T).T).sum(axis=1)
-    noise = found.T**2 @ np.maximum(variance[used] - explained, 0)
+    explained = (cross * np.linalg.solve(covariance, cross.T).T).sum(axis=1)
+    left = np.maximum(variance - explained, 0)  # noise of each gene
+    noise = found.T**2 @ left[used]
     # away from 0 and 1: the posterior's log-variance starts at log(1 - signal / total)
     signal = np.clip(total - noise, 0.02 * total, 0.999 * total)
     loadings = cross / np.sqrt(signal)
     loadings[used] = found * np.sqrt(signal)
+    error = left[:, None] * total / len(scores)  # squared standard error of `cross`
+    loadings *= np.maximum(1 - _GARROTE * error / np.maximum(cross**2, _TINY), 0)
     vectors = np.zeros((len(centre), found.shape[1]))
     vectors[used] = found
-    return Components(vectors, centre, scores, total, signal, loadings)
+    shown = total / np.maximum(own, _TINY)
+    return Components(vectors, centre, scores, total, signal, loadings, shown)
 
 
 def _cross_fitted(values: Any, vectors: Array, centre: Array, seed: int) -> Array:
@@ -223,7 +245,7 @@ def _cross_fit_in_chunks(values: Chunked, n_components: int, seed: int) -> Compo
     cross = sums[: len(centre)] - np.outer(centre, mean)
     covariance = sums[len(centre) : -1] - np.outer(mean, mean)
     total = np.maximum(np.diag(covariance), 1e-12 * max(float(variances[0]), 1e-12))
-    return _components(found, used, centre, variance, scores, total, cross, covariance)
+    return _components(found, used, centre, variance, scores, total, cross, covariance, variances)
 
 
 def _moments(block: Any) -> tuple[Array, Array]:

@@ -93,6 +93,17 @@ class TrainingLaw(ABC):
         arrive: ribosomal genes need an inverse dispersion of 20 to 100, chemokines of 0.1.
         """
 
+    def log_mean(self, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
+        """Return the log of the mean that the inverse dispersion belongs to, ``(n_cells, G)``."""
+        return heads["logits"]
+
+    def shape_terms(self, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor | None:
+        """Return the terms of the log-probability that hold the inverse dispersion, of each value.
+
+        None for a law without one.
+        """
+        return None
+
     def scaling(self, data: ExpressionData) -> Scaling | None:
         """Return the scaling of the values, or None."""
         return None

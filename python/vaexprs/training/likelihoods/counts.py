@@ -48,7 +48,11 @@ class CountLaw(TrainingLaw):
 
     def log_prob(self, x: Tensor, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
         """Return the log-probability of each cell."""
-        return self.log_prob_of_mean(x, torch.log_softmax(heads["logits"], -1) + log_library, heads)
+        return self.log_prob_of_mean(x, self.log_mean(heads, log_library), heads)
+
+    def log_mean(self, heads: Mapping[str, Tensor], log_library: Tensor) -> Tensor:
+        """Return the log of the share of the library size."""
+        return torch.log_softmax(heads["logits"], -1) + log_library
 
     @abstractmethod
     def log_prob_of_mean(self, x: Tensor, log_mean: Tensor, heads: Mapping[str, Tensor]) -> Tensor:

@@ -44,6 +44,15 @@ class NegativeBinomial(CountLaw):
         log_theta = heads["log_inverse_dispersion"]
         return dense_terms(x, log_mean, log_theta).sum(-1) + gamma_terms(x, log_theta)
 
+    def shape_terms(self, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
+        """Return the log-probability of each count, up to a constant."""
+        terms = dense_terms(x, log_mean, log_theta)
+        row, column = torch.nonzero(x, as_tuple=True)
+        theta = wide(log_theta[row, column]).exp()
+        gammas = torch.lgamma(wide(x[row, column]) + theta) - torch.lgamma(theta)
+        terms[row, column] += gammas.to(terms)
+        return terms
+
     def correct_dispersions(
         self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
     ) -> None:

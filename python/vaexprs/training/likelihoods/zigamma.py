@@ -56,6 +56,13 @@ class ZeroInflatedGamma(TrainingLaw):
         gamma = theta * (log_theta + log_ratio - _exp(log_ratio)) - log_x - torch.lgamma(theta)
         return (torch.where(x > 0, gamma, zero_logits) - F.softplus(zero_logits)).sum(-1)
 
+    def shape_terms(self, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
+        """Return the log-probability of each positive value, up to a constant."""
+        theta = log_theta.exp()
+        log_ratio = torch.log(torch.where(x > 0, x, torch.ones_like(x))) - log_mean
+        gamma = theta * (log_theta + log_ratio - _exp(log_ratio)) - torch.lgamma(theta)
+        return torch.where(x > 0, gamma, 0)
+
     def feature_kind(self, data: ExpressionData) -> FeatureKind:
         """Log values unless they are logged already."""
         return "identity" if scale_of(data.X) in ("log", "binary") else "log1p"

@@ -22,6 +22,9 @@ Bounds = Mapping[str, tuple[float, float]]
 
 #: Largest norm of a gradient in nats per unit: a guard against a single wild batch.
 _LARGEST_GRADIENT = 1000.0
+#: Adam's epsilon for the weights of heads beside a linear path, in nats per unit of a weight: those
+#: of weak genes, whose gradients are noise, hardly move.
+_LAST_EPSILON = 0.3
 
 
 @dataclass(frozen=True)
@@ -126,19 +129,22 @@ def _described(epoch: int, losses: Mapping[str, float], best: int, schedule: Sch
 
 def _parameter_groups(vae: VAE, schedule: Schedule) -> list[dict[str, Any]]:
     """Return parameters by their decay and learning rate."""
-    decayed, free, dispersions = [], [], []
+    decayed, free, dispersions, last = [], [], [], []
     gene_wise = [f"heads.{name}." for name, per_cell in vae.shape.heads.items() if not per_cell]
     for name, parameter in vae.named_parameters():
         if any(head in name for head in gene_wise):
             dispersions.append(parameter)
         elif parameter.ndim > 1 and "heads" not in name:
             decayed.append(parameter)
+        elif parameter.ndim > 1 and vae.shape.linear_path:
+            last.append(parameter)
         else:
             free.append(parameter)
     rate = schedule.learning_rate * schedule.dispersion_rate
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": schedule.weight_decay},
         {"params": free, "weight_decay": 0.0},
+        {"params": last, "weight_decay": 0.0, "eps": _LAST_EPSILON},
         {"params": dispersions, "weight_decay": 0.0, "lr": rate},
     ]
     return [group for group in groups if group["params"]]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vaexprs.spec.likelihoods import FOLLOWED, LEAST_CHANGE
 from vaexprs.training.network.layers import Layer, Stack
 
 __all__ = ["VAE", "Architecture", "Batch", "Decoder", "Head", "Losses", "kl_divergence", "wide"]
@@ -124,11 +125,14 @@ class Head(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return ``(n, G)``, or ``(1, G)`` without weights."""
-        if not self.weight:
-            return self.bias[None, :]  # (1, G)
-        # one product of all blocks: one for each would read and write (n, G) again
-        blocks = torch.cat([features[name] for name in self.weight], 1)  # (n, sum of widths)
-        return torch.addmm(self.bias, blocks, torch.cat(list(self.weight.values())))  # (n, G)
+        out, read = self.bias[None, :], [name for name in self.weight if name != FOLLOWED]
+        if read:  # one product of all blocks: one for each would read and write (n, G) again
+            blocks = torch.cat([features[name] for name in read], 1)  # (n, sum of widths)
+            out = torch.addmm(self.bias, blocks, torch.cat([self.weight[name] for name in read]))
+        if FOLLOWED in self.weight:  # gene by gene
+            change = features[FOLLOWED] * self.weight[FOLLOWED]  # (n, G)
+            out = out + change.clamp(min=LEAST_CHANGE)
+        return out  # (n, G)
 
     def add_block(self, name: str, weight: Tensor) -> None:
         """Read one more block of features, ``(width, G)``; not trained."""
@@ -209,7 +213,11 @@ class Decoder(nn.Module):
     ) -> dict[str, Tensor]:
         """Return all heads, or some by name: ``(n, G)``, or ``(1, G)`` if gene-wise."""
         features = self.features(z, condition, log_library)
-        heads = {name: self.heads[name](features) for name in names or self.heads}
+        wanted = list(names or self.heads)
+        if any(FOLLOWED in self.head(name).weight for name in wanted):
+            logits = self.head("logits")
+            features[FOLLOWED] = logits(features) - logits.bias  # (n, G)
+        heads = {name: self.heads[name](features) for name in wanted}
         if "logits" in heads:
             heads["logits"] = torch.minimum(heads["logits"], self.ceiling)
         return heads
