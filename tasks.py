@@ -18,6 +18,9 @@
 ``python tasks.py docs``
     Run every example of the book in ``docs/`` and compare its output, then build the book in
     ``build/html``; in that environment, or in a fresh one where there is none.
+``python tasks.py portable``
+    One hash of generated cells, the same by every set of kernels and in WebAssembly; in an
+    environment of its own, with a compiler for WebAssembly. The first run builds its C++ library.
 ``python tasks.py wheel [PYTHON]``
     Build a wheel and run the torch-free part of the suite against it, where torch never was.
 
@@ -42,7 +45,10 @@ TORCH = "torch==2.13.0"
 
 def main() -> None:
     """Run the task that the command line names."""
-    tasks = {task.__name__: task for task in (demo, test, slow, lint, docs, sanitize, fuzz, wheel)}
+    tasks = {
+        task.__name__: task
+        for task in (demo, test, slow, lint, docs, sanitize, fuzz, portable, wheel)
+    }
     if len(sys.argv) < 2 or sys.argv[1] not in tasks:
         sys.exit(__doc__)
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before pip could refuse
@@ -153,6 +159,14 @@ def sanitize() -> None:
         "env", *(f"{name}={value}" for name, value in settings.items()),
         python, "-m", "pytest", "-q", "--capture=sys", *left_out, *places, cwd=ROOT,
     )  # fmt: skip
+
+
+def portable() -> None:
+    """Compare cells over instruction sets and WebAssembly."""
+    python, build = fresh_environment("portable"), ENVIRONMENTS / "portable" / "build"
+    pip(python, "install", "-c", CONSTRAINTS, "cmake", "ziglang", "wasmtime")
+    cpp_tests(python, build, tests="generator")
+    run(python, ROOT / "cpp" / "portable" / "hashes.py", build / "cpp" / "tests" / "hash_cells")
 
 
 def wheel(base: str = sys.executable) -> None:

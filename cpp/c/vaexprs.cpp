@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <limits>
+#include <memory>
 #include <new>
 #include <string>
 
@@ -65,15 +65,17 @@ vaexprs_status refuse(vaexprs_error* error, vaexprs_status status, const char* m
 }
 
 /// Protobuf, and with it .onnx, ends at 2 GiB.
-constexpr std::streamoff kMaxBytes = (std::streamoff{1} << 31) - 1;
+constexpr std::size_t kMaxBytes = (std::size_t{1} << 31) - 1;
 
 bool read_file(const char* path, std::string& to) {
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    const std::streamoff size = file ? static_cast<std::streamoff>(file.tellg()) : -1;
-    if (size < 0 || size > kMaxBytes) return false;
-    to.resize(static_cast<std::size_t>(size));
-    file.seekg(0);
-    return static_cast<bool>(file.read(to.data(), size));
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path, "rb"), std::fclose);
+    char piece[1 << 16];
+    while (file != nullptr && to.size() <= kMaxBytes) {
+        const std::size_t n = std::fread(piece, 1, sizeof piece, file.get());
+        to.append(piece, n);
+        if (n < sizeof piece) return std::ferror(file.get()) == 0 && to.size() <= kMaxBytes;
+    }
+    return false;
 }
 
 std::vector<vaexprs::Condition> conditions_of(const vaexprs_condition* from, std::size_t n) {

@@ -5,9 +5,12 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <new>
 #include <utility>
+
+#if !defined(VAEXPRS_NO_THREADS)
+#include <mutex>
+#endif
 
 namespace vaexprs {
 
@@ -35,12 +38,22 @@ Header* from_system(Header* old, std::size_t size) {
     return block;
 }
 
+#if defined(VAEXPRS_NO_THREADS)
+struct Mutex {};
+struct Held {
+    explicit Held(Mutex&) {}
+};
+#else
+using Mutex = std::mutex;
+using Held = std::scoped_lock<Mutex>;
+#endif
+
 /// Blocks that wait for their next use. A lock is taken once a block of cells, not on the hot path.
 class Waiting {
   public:
     /// Returns a block of that size, not much larger, or null.
     Header* take(std::size_t size) {
-        const std::scoped_lock lock(mutex_);
+        const Held held(mutex_);
         for (std::size_t i = 0; i < n_; ++i) {
             if (blocks_[i]->size >= size && blocks_[i]->size / 2 <= size) {
                 total_ -= blocks_[i]->size;
@@ -53,7 +66,7 @@ class Waiting {
     /// Keeps a block, and returns the one that has to go for it, or null.
     Header* put(Header* block) {
         if (block->size < kSmallest || block->size > kLargest) return block;
-        const std::scoped_lock lock(mutex_);
+        const Held held(mutex_);
         if (n_ == blocks_.size() || total_ + block->size > kMostWaiting) return block;
         total_ += block->size;
         blocks_[n_++] = block;
@@ -61,7 +74,7 @@ class Waiting {
     }
 
   private:
-    std::mutex mutex_;
+    Mutex mutex_;
     std::array<Header*, 64> blocks_{};
     std::size_t n_ = 0, total_ = 0;
 };

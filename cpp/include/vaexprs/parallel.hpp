@@ -3,10 +3,24 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
-#include <thread>
 #include <vector>
 
+#if !defined(VAEXPRS_NO_THREADS)
+#include <thread>
+#endif
+
 namespace vaexprs {
+
+#if defined(VAEXPRS_NO_THREADS)
+
+/// Calls work(first, last, part) on `n_parts` contiguous ranges of rows, one after the other.
+template <class Work>
+void parallel_rows(std::size_t n_rows, std::size_t n_parts, const Work& work) {
+    for (std::size_t part = 0; part < n_parts; ++part)
+        work(n_rows * part / n_parts, n_rows * (part + 1) / n_parts, part);
+}
+
+#else
 
 /// Threads that are joined at the end of the scope. (std::jthread is not everywhere yet.)
 class JoiningThreads : public std::vector<std::thread> {
@@ -45,6 +59,8 @@ void parallel_rows(std::size_t n_rows, std::size_t n_parts, const Work& work) {
         if (failure) std::rethrow_exception(failure);
     }
 }
+
+#endif
 
 /// How many parts to make of `n_rows` rows: one per thread, but none empty.
 inline std::size_t parts_of(std::size_t n_rows, unsigned n_threads) {

@@ -87,7 +87,8 @@ Dims like_first(Call& call) {
 }
 
 Dims of_two(Call& call) {
-    return call.broadcast({call.shape(0), call.shape(1)});
+    const Dims &a = call.shape(0), &b = call.shape(1);
+    return call.broadcast({a, b});
 }
 
 Dims of_many(Call& call) {
@@ -144,8 +145,10 @@ Dims of_gemm(Call& call) {
     if (call.flag("transA")) std::reverse(a.begin(), a.end());
     if (call.flag("transB")) std::reverse(b.begin(), b.end());
     Dims result = of_product(call, a, b);
-    if (call.node.has(2) && call.broadcast({result, call.shape(2)}) != result)
-        call.refuse("adds " + shown(call.shape(2)) + " to a product of shape " + shown(result));
+    if (!call.node.has(2)) return result;
+    const Dims& added = call.shape(2);
+    if (call.broadcast({result, added}) != result)
+        call.refuse("adds " + shown(added) + " to a product of shape " + shown(result));
     return result;
 }
 

@@ -1,0 +1,16 @@
+# Fails if the program HASH_CELLS prints other hashes of cells than those that are kept.
+file(STRINGS ${ROOT}/tests/artifact/golden/cells.txt lines)
+foreach(line IN LISTS lines)
+  string(REGEX REPLACE " .*" "" name "${line}")
+  set(path tests/artifact/golden/${name}.onnx)
+  if(NOT EXISTS ${ROOT}/${path})
+    set(path models/${name}.onnx)
+  endif()
+  list(APPEND files ${path})
+endforeach()
+execute_process(COMMAND ${HASH_CELLS} ${files} WORKING_DIRECTORY ${ROOT}
+  OUTPUT_VARIABLE printed COMMAND_ERROR_IS_FATAL ANY)
+file(READ ${ROOT}/tests/artifact/golden/cells.txt expected)
+if(NOT printed STREQUAL expected)
+  message(FATAL_ERROR "expected\n${expected}got\n${printed}")
+endif()
