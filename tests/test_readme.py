@@ -40,7 +40,7 @@ def test_every_command_is_one(page: str) -> None:
 def test_every_verb_is_shown() -> None:
     from vaexprs.cli.app import EXAMPLES
 
-    named = {shlex.split(command)[1] for command in commands("README.md")}
+    named = {shlex.split(command, comments=True)[1] for command in commands("README.md")}
     assert {command.__name__ for command in EXAMPLES} - {"demo", "models"} <= named
 
 
