@@ -14,10 +14,10 @@
 namespace vaexprs {
 
 /// Functions of one number; alpha and gamma are parameters of some.
-#define VAEXPRS_FUNCTIONS(ROW)                                                                \
-    ROW(elu)                                                                                  \
-    ROW(erf) ROW(exp) ROW(leaky_relu) ROW(log) ROW(relu) ROW(selu) ROW(sigmoid) ROW(softplus) \
-        ROW(tanh)
+#define VAEXPRS_FUNCTIONS(ROW) \
+    ROW(elu)                   \
+    ROW(erf)                   \
+    ROW(exp) ROW(leaky_relu) ROW(log) ROW(relu) ROW(selu) ROW(sigmoid) ROW(softplus) ROW(tanh)
 
 /// Functions of two numbers.
 #define VAEXPRS_OPERATIONS(ROW) \

@@ -15,12 +15,11 @@
 namespace vaexprs::VAEXPRS_ISA {
 
 #define VAEXPRS_KERNEL(name, ...) sample_##name,
-const Kernels kKernels = {
-    VAEXPRS_ISA_NAME, {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)},
-    fill_normal,      all_within,
-    softmax,          kPanel,
-    product,          apply_function,
-    apply_operation};
+const Kernels kKernels = {VAEXPRS_ISA_NAME, {VAEXPRS_LIKELIHOODS(VAEXPRS_KERNEL)},
+                          fill_normal,      all_within,
+                          softmax,          kPanel,
+                          product,          apply_function,
+                          apply_operation};
 #undef VAEXPRS_KERNEL
 
 }  // namespace vaexprs::VAEXPRS_ISA
