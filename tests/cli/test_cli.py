@@ -63,6 +63,17 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
+def test_devices_by_number_reach_the_decoder(
+    model: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    asked = ["generate", model, "-n", 5, "-o", tmp_path / "cells.h5ad", "--device"]
+    assert "unknown device 'gpu'" in refused(*asked, "gpu")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        assert "no CUDA provider" in refused(*asked, "cuda:0")
+    assert not list(tmp_path.iterdir())
+
+
 def test_version_and_help(printed: Callable[..., str]) -> None:
     assert printed("--version") == f"vaexprs {__version__}\n"
     overview = printed("--help")
@@ -294,7 +305,7 @@ def test_plot_of_generated_beside_real(
         ("generate {model} -o {out} --design nowhere.csv", "no design table"),
         ("generate {model} -n 1 -o {out} --seed -4", "seed must lie between 0"),
         ("generate {model} -n 1 -o {out} --threads 0", "n_threads must be a positive integer"),
-        ("generate {model} -n 1 -o {out} --device tpu", "'tpu' is not one of"),
+        ("generate {model} -n 1 -o {out} --device tpu", "unknown device 'tpu'"),
         ("generate {model} -n 1 -o {folder}/cells.loom", "suffix must be .h5ad or"),
         ("generate {model} -n 1 -o {folder}/no/cells.h5ad", "there is no folder"),
         ("generate {text} -n 1 -o {out}", "artifact"),

@@ -59,7 +59,9 @@ ConditionKeys = Annotated[
         autocompletion=complete_column,
     ),
 ]  # fmt: skip
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the decoder runs.")]
+Device = Annotated[
+    str, typer.Option(help="Where the decoder runs: auto, cpu, cuda or cuda:0 by number.")
+]
 Runtime = Annotated[
     Literal["onnxruntime", "portable"] | None,
     typer.Option(
