@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from vaexprs.data.expression import evenly
+from vaexprs.latent import fit
 from vaexprs.latent.draws import draw_inputs
 from vaexprs.latent.fit import fit_prior
 from vaexprs.spec import ConditionKey, Conditions, GeneratorSpec, LibraryLaw
@@ -177,3 +179,26 @@ def test_small_combinations_borrow_hidden_kinds_from_their_category():
     drawn, _ = latents(prior, None, made, 1)
     assert ((drawn[:, 0] > 3) & (drawn[:, 0] < 5)).mean() < 0.08  # of one normal law: 0.18
     assert (drawn[:, 0] > 4).mean() == pytest.approx(kind.mean(), abs=0.1)
+
+
+def test_many_cells_are_fitted_by_some_of_them(monkeypatch):
+    """Means and covariances of 4,000 of 40,000 cells, within 5 standard errors of all cells'."""
+    rng = np.random.default_rng(3)
+    group = np.sort(rng.choice(3, 40_000, p=[0.7, 0.295, 0.005]))
+    z = rng.normal(size=(len(group), 4)) * [1, 2, 0.5, 1] + 3.0 * group[:, None]
+    some = evenly(group, 4000)
+    shares = np.bincount(group) / 10
+    shares[2] *= 10  # fewer than 200: all of them
+    assert np.bincount(group[some]) == pytest.approx(shares, abs=1)
+    monkeypatch.setattr(fit, "MOST_CELLS", 4000)
+    prior = fit.fit_prior(z.astype(np.float32), None, group, 3, seed=0)
+    for g in range(3):
+        own = slice(int(prior.offsets[g]), int(prior.offsets[g + 1]))
+        cells = z[group == g]
+        mean = prior.weights[own] @ prior.means[own]
+        error = cells.std(axis=0) / np.sqrt(np.count_nonzero(group[some] == g))
+        assert (np.abs(mean - cells.mean(axis=0)) < 5 * error).all()
+
+
+def test_few_cells_are_all_fitted():
+    assert evenly(np.repeat([0, 1], [150, 3]), 10**6).tolist() == list(range(153))

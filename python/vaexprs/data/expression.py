@@ -24,6 +24,18 @@ _ROWS_PER_READ = 1024
 _FEWEST = 200
 
 
+def evenly(group: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return rows, about `most` of them, evenly over the rows of each group.
+
+    Each group keeps its share, but at least 200 rows, or all that it has.
+    """
+    kept = []
+    for g, n in enumerate(np.bincount(group)):
+        wanted = min(n, max(_FEWEST, int(most / len(group) * n)))
+        kept.append(np.flatnonzero(group == g)[np.arange(wanted) * n // max(wanted, 1)])
+    return np.sort(np.concatenate(kept))
+
+
 @dataclass(frozen=True)
 class ExpressionData:
     """Cells x genes values with what is known about each cell.
@@ -181,14 +193,7 @@ class ExpressionData:
         """
         if not isinstance(self.X, Chunked):
             return self
-        _, group, counts = self._grouping
-        share = self.X.chunk / self.n_cells
-        kept = []
-        for g, n in enumerate(counts):
-            members = np.flatnonzero(group == g)
-            wanted = min(n, max(_FEWEST, int(share * n)))
-            kept.append(members[np.arange(wanted) * n // wanted])
-        taken = self.take(np.sort(np.concatenate(kept)))
+        taken = self.take(evenly(self.group, self.X.chunk))
         return replace(taken, X=taken.X[:])
 
     def fingerprint(self) -> str:

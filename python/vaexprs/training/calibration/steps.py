@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
+from vaexprs.data.expression import evenly
+from vaexprs.latent.fit import MOST_CELLS
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.detected_genes import SizeLaw, detected
 from vaexprs.training.calibration.draws import Draws
@@ -97,6 +99,10 @@ def correct_decoder(state: State) -> State:
 
 def match_covariance(state: State) -> State:
     """Move the prior until draws vary along principal components as the cells do."""
+    scores, group = state.scores, state.data.group
+    if len(group) > MOST_CELLS:
+        some = evenly(group, MOST_CELLS)
+        scores, group = scores[some], group[some]
     for seed in range(_COVARIANCE_ROUNDS):
         draws = state.draws(seed)
         views = []
@@ -105,8 +111,7 @@ def match_covariance(state: State) -> State:
             counts = state.spec.is_counts
             views.append(np.column_stack([seen, np.log(draws.library)]) if counts else seen)
         prior = match_scores(
-            state.spec.prior, draws.y, views[0], views[1], draws.group, state.scores,
-            state.data.group,
+            state.spec.prior, draws.y, views[0], views[1], draws.group, scores, group,
         )  # fmt: skip
         state = replace(state, spec=replace(state.spec, prior=prior))
     return state
