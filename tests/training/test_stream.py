@@ -36,8 +36,13 @@ def test_no_two_workers_make_the_same_cell(generator, start):
 
     next(generator.blocks(n_cells=1))  # the parent's session is in use
     cells = GeneratedCells(generator, 4096, seed=2)
+    # Few batches on the way: torch's workers may abort where they are ended amid one.
     loader = torch.utils.data.DataLoader(
-        cells, batch_size=None, num_workers=2, multiprocessing_context=start
+        cells,
+        batch_size=None,
+        num_workers=2,
+        prefetch_factor=1,
+        multiprocessing_context=start,
     )
     found = [x.numpy() for x, _ in islice(loader, 4)]
     whole = [batch.X.toarray() for batch in islice(generator.stream(4096, seed=2), 4)]
