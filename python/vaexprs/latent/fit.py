@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.data.expression import evenly
-from vaexprs.latent.mixtures import FOLDS, Mixture, choose_mixture, fit_normal
+from vaexprs.latent.mixtures import FOLDS, MOST_CELLS, Mixture, choose_mixture, fit_normal
 from vaexprs.spec import LibraryLaw, Prior
 
 Array = NDArray[np.floating[Any]]
@@ -25,9 +25,6 @@ _TIES = (1.0, 3.0, 10.0, 30.0)
 #: Combinations with fewer than 50 cells borrow the mixture of a category, whose weights count for
 #: 20 cells. A category, or a fold, needs more than 10 cells for a mixture of its own.
 _CELLS_OF_OWN, _LENT_CELLS, _FEW_CELLS = 50, 20.0, 10
-#: Most cells that mixtures are fitted to, so that memory is bounded: means and covariances of 100
-#: dimensions are known to a few per cent of their size by then.
-MOST_CELLS = 200_000
 #: Least variance of a latent, where posteriors have a variance of 1 before training.
 _LEAST_VARIANCE = 1e-4
 #: Cells that the pooled standard deviation of the log library size counts for, and the standard

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.latent.mixtures import choose_whole_mixture
+from vaexprs.data.expression import evenly
+from vaexprs.latent.mixtures import MOST_CELLS, choose_whole_mixture
 from vaexprs.spec import Conditions, LibraryLaw, Prior
 
 Array = NDArray[np.floating[Any]]
@@ -49,6 +50,8 @@ class HiddenGroups:
 
 def find_groups(scores: Array, seed: int) -> HiddenGroups | None:
     """Return the groups of cells by their scores ``(n_cells, n_scores)``, or None if one is all."""
+    if len(scores) > MOST_CELLS:
+        scores = scores[evenly(np.zeros(len(scores), np.int64), MOST_CELLS)]
     y = scores.astype(np.float64)
     if len(y) < 2 * _FEWEST_CELLS:
         return None

@@ -31,6 +31,9 @@ _Fitter = Callable[[Array, int], "Mixture"]
 _WHOLE, _CELLS_OF_WHOLE = (1, 2, 3, 4, 6, 8, 10), 25
 #: The same of leading mixtures, and numbers of leading directions.
 _LEADING, _CELLS_OF_LEADING, _DIRECTIONS = (2, 3, 4, 6, 8, 12), 15, (2, 4, 8)
+#: Most cells that mixtures are fitted to, so that memory is bounded: means and covariances of 100
+#: dimensions are known to a few per cent of their size by then.
+MOST_CELLS = 200_000
 #: Cells that mixtures are judged on at most, which bounds the time, and folds.
 _MOST_JUDGED, FOLDS = 3000, 3
 #: Cells that the components' common covariance counts for in each, in numbers of dimensions: of

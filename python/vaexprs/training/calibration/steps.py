@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
 from vaexprs.data.expression import evenly
-from vaexprs.latent.fit import MOST_CELLS
+from vaexprs.latent.mixtures import MOST_CELLS
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.detected_genes import SizeLaw, detected
 from vaexprs.training.calibration.draws import Draws
