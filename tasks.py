@@ -128,6 +128,7 @@ def sanitize() -> None:
         cpp_tests(python, folder / name, *options, tests="generator|inputs|kernels|random")
     package = folder / "python" / "vaexprs"
     shutil.copytree(ROOT / "python" / "vaexprs", package, ignore=shutil.ignore_patterns("*.so"))
+    shutil.copytree(ROOT / "models", folder / "models")
     found = subprocess.check_output([python, "-m", "pybind11", "--cmakedir"], text=True).strip()
     cmake, build = python.parent / "cmake", folder / "address"
     options = [
