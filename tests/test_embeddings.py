@@ -90,6 +90,26 @@ input()
     assert not list(tmp_path.iterdir())
 
 
+def test_a_worker_that_has_answered_is_left_to_others(worker, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    process = worker("""
+import numpy
+for value in (1, 2):
+    numpy.savez(input() + "/made.npz", numpy.full((1, 2), value, "f4"))
+    print("null", flush=True)
+input()
+""")
+    with embeddings.umap_begun(SCORES) as first:
+        assert first()[0].tolist() == [[1, 1]]
+        second = embeddings.umap_begun(SCORES)
+        result = second.__enter__()
+    assert result()[0].tolist() == [[2, 2]]
+    second.__exit__(None, None, None)
+    assert process.poll() is None
+    assert embeddings._idle == [process]
+
+
 def test_a_worker_whose_answer_nobody_takes_is_killed(worker, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

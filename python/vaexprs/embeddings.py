@@ -83,13 +83,15 @@ def _asked(
     ):
         np.savez(Path(folder, "given.npz"), *arrays)
         Path(folder, "request.json").write_text(request, encoding="utf-8")
-        worker = _a_worker()
+        worker, has_answered = _a_worker(), False
 
         def answer() -> tuple[Points, ...]:
+            nonlocal has_answered
             assert worker.stdout is not None
             if not (line := worker.stdout.readline()):
                 raise DataError(f"the process that computes the {method} ended without an answer.")
-            _idle.append(worker)
+            has_answered = True
+            _idle.append(worker)  # for any other request from here on
             if (problem := json.loads(line)) is not None:
                 raise DataError(f"the {method} failed: {problem}")
             with np.load(Path(folder, "made.npz"), allow_pickle=False) as made:
@@ -102,7 +104,7 @@ def _asked(
                 worker.stdin.flush()
             yield answer
         finally:
-            if worker not in _idle:
+            if not has_answered:
                 _kill(worker)
 
 
