@@ -137,6 +137,7 @@ def contents(target: Path) -> list[Any]:
                 if item.chunks is None or item.dtype.hasobject:
                     found.append(np.asarray(item[()]).tolist())
                 else:
+                    found.append(item[()].tobytes())  # the values first, then how they are packed
                     numbers = range(item.id.get_num_chunks())
                     infos = sorted(item.id.get_chunk_info(n).chunk_offset for n in numbers)
                     found.extend(item.id.read_direct_chunk(offset) for offset in infos)
