@@ -144,5 +144,7 @@ def run_facts(cells: Cells, output: Path, started: float, *, as_json: bool) -> d
     seconds = {"seconds": round(time.perf_counter() - started, 3)}
     if not as_json:
         return seconds
-    speed = {"cells_per_second": round(speed, 1)} if (speed := cells.per_second) else {}
-    return {"bytes": bytes_at(output), **speed, **seconds}
+    facts: dict[str, Any] = {"bytes": bytes_at(output)}
+    if cells.per_second:
+        facts["cells_per_second"] = round(cells.per_second, 1)
+    return facts | seconds

@@ -91,8 +91,8 @@ def evaluate(
     n_rounds
         Rounds of everything but forests; even, and at least 4 for a range.
     n_forest_rounds
-        Rounds of the forests and of boosting, which take most of the time. Further rounds share
-        most test cells with the first, so that they narrow the range little.
+        Rounds of the forests and of boosting, which take most of the time: each further one takes
+        as long again.
     n_trees
         Trees of each random forest. More trees raise the AUC of both sides a little.
     n_resamples
@@ -106,7 +106,7 @@ def evaluate(
     seed
         Seed of everything random. The same seed gives the same report.
     n_jobs
-        Threads of the random forests; None: one for each available core.
+        Threads that metrics are computed on; None: one for each available core.
     progress
         Called at the start of each step with its name and the share of the work done.
 
