@@ -33,7 +33,8 @@ void say(vaexprs_error* error, const char* message) {
     if (error != nullptr) std::snprintf(error->message, sizeof error->message, "%s", message);
 }
 
-/// Runs work at the border: nothing is thrown across it. `bad` is the code for what is refused.
+/// Calls `work` and returns its status, or that of its exception: none leaves this function. `bad`
+/// is the status of std::invalid_argument.
 template <class Work>
 vaexprs_status guarded(vaexprs_error* error, vaexprs_status bad, const Work& work) noexcept {
     try {

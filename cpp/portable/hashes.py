@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def native(program: Path, instruction_set: str, names: list[str]) -> str:
-    """Return what a set of kernels gives; nothing where this machine has no such set."""
+    """Return the output of the program with one instruction set; empty if this machine lacks it."""
     done = subprocess.run(
         [program, *names],
         cwd=ROOT,
@@ -95,7 +95,7 @@ def build_wasm(folder: Path) -> Path:
 
 
 def by_wasmtime(program: Path, names: list[str]) -> str:
-    """Return what the program prints in wasmtime, which sees the checkout as its root."""
+    """Return the output of the program run by wasmtime, with the checkout as its root folder."""
     from wasmtime import Engine, Linker, Module, Store, WasiConfig
 
     output = program.with_suffix(".txt")
@@ -113,7 +113,7 @@ def by_wasmtime(program: Path, names: list[str]) -> str:
 
 
 def by_node(program: Path, names: list[str]) -> str:
-    """Return what the program prints in Node.js."""
+    """Return the output of the program run by Node.js."""
     script = program.with_suffix(".mjs")
     script.write_text(NODE, encoding="utf-8")
     command = ["node", "--no-warnings", script, program, ROOT, *(f"/{name}" for name in names)]

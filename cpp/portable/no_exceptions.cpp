@@ -1,5 +1,5 @@
-// For WebAssembly, which has neither exceptions nor threads here: what is thrown ends the program
-// with its words.
+// For WebAssembly, built without exceptions and threads: a throw prints its message and ends the
+// program.
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// From the bytes of an artifact to cells: what the C interface offers, in C++.
+// Artifacts and generators in C++, which the C interface wraps: from the bytes of a file to cells.
 
 #pragma once
 

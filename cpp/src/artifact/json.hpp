@@ -37,9 +37,9 @@ struct Json {
 /// Levels of nested lists and objects.
 inline constexpr int kMaxDepth = 32;
 
-/// Parses a text. Refused are numbers that are not finite, an object with the same key twice, lone
-/// surrogates, and what is nested too deeply; std::invalid_argument says why, as the end of a
-/// sentence.
+/// Parses a JSON text. Throws std::invalid_argument for malformed text, numbers that are not finite,
+/// repeated keys of an object, lone surrogates and values nested too deeply; the message is the end
+/// of a sentence.
 Json parse_json(std::string_view text);
 
 }  // namespace vaexprs::artifact
