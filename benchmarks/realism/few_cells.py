@@ -2,8 +2,8 @@
 
     python -m benchmarks.realism.few_cells ../shared/data/pbmc_facs.h5ad:cell_type --cells 13 40
 
-A model with the defaults is trained on the given number of cells of each of the ten largest classes.
-As many other cells of each class, at least 50, are the new cells. Printed are
+A model with the defaults is trained on the given number of cells of each of the ten largest
+classes. As many other cells of each class, at least 50, are the new cells. Printed are
 
 - the standard deviation of generated over new cells along components 11 to 30 of training cells,
   root mean square;

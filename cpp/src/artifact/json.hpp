@@ -37,9 +37,9 @@ struct Json {
 /// Levels of nested lists and objects.
 inline constexpr int kMaxDepth = 32;
 
-/// Parses a JSON text. Throws std::invalid_argument for malformed text, numbers that are not finite,
-/// repeated keys of an object, lone surrogates and values nested too deeply; the message is the end
-/// of a sentence.
+/// Parses a JSON text. Throws std::invalid_argument for malformed text, numbers that are not
+/// finite, repeated keys of an object, lone surrogates and values nested too deeply; the message is
+/// the end of a sentence.
 Json parse_json(std::string_view text);
 
 }  // namespace vaexprs::artifact
