@@ -53,6 +53,17 @@ def test_every_benchmark_is_listed() -> None:
     }
 
 
+@pytest.mark.skipif(not (ROOT / "benchmarks").exists(), reason="benchmarks are not in the sdist")
+def test_every_benchmark_that_a_page_names_is_there() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
+    text_of_all = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = set(re.findall(r"\bbenchmarks/[\w/]+\.\w+", text_of_all))
+    modules = re.findall(r"-m (benchmarks(?:\.\w+)+)", text_of_all)
+    named |= {f"{module.replace('.', '/')}.py" for module in modules}
+    assert len(named) > 5
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_links_and_pictures_lead_somewhere(name: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", text(name)):
