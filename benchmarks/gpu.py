@@ -73,7 +73,8 @@ def fits(options: argparse.Namespace, path: Path) -> bool:
     cells = read(options.cells, keys) if options.cells else datasets.load("pbmc_small")
     train, test = split(cells, keys)
     losses = []
-    print(f"\n{'fit of ' + format(train.n_obs, ',') + ' cells':28} {'seconds':>8} {'epochs':>7} loss")
+    title = f"fit of {train.n_obs:,} cells"
+    print(f"\n{title:28} {'seconds':>8} {'epochs':>7} loss")
     for device in (options.device, "cpu"):
         started = time.perf_counter()
         try:
