@@ -22,10 +22,11 @@ ERRORS = [name for name in errors.__all__ if name.endswith("Error")]
 
 
 def write_pages(source: Path) -> None:
-    """Write the pages of commands, messages and shipped artifacts."""
+    """Write the pages of commands, messages, JavaScript and shipped artifacts."""
     for name, text in (
         ("reference/cli.md", commands()),
         ("reference/messages.md", messages()),
+        ("reference/javascript.md", javascript()),
         ("gallery.md", gallery()),
     ):
         (source / name).write_text(text, encoding="utf-8")
@@ -106,6 +107,13 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _text(node.left) + _text(node.right)
     return "{...}"
+
+
+def javascript() -> str:
+    """Return the page of the ES module, in the words of its types."""
+    types = (PACKAGE / "web" / "page" / "vaexprs.d.ts").read_text(encoding="utf-8")
+    head = "`vaexprs.mjs`, which [`vaexprs web`](../tutorials/browser.md) writes."
+    return f"# JavaScript\n\n{head}\n\n```ts\n{types}```\n"
 
 
 def gallery() -> str:

@@ -17,7 +17,7 @@ PACKAGE = Path(vaexprs.__file__).parent
 ROOMS = (
     "_version", "errors", "interrupts", "files", "checks", "cmake", "spec", "data", "datasets",
     "artifact", "latent", "export", "training", "generation", "sinks", "scale", "exprs", "style",
-    "embeddings", "evaluation", "plotting", "cli", "__main__",
+    "web", "embeddings", "evaluation", "plotting", "cli", "__main__",
 )  # fmt: skip
 #: Training and generation meet at the artifact and nowhere else; no room needs these.
 NEVER = {

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_history, plot_vae
     from vaexprs.spec import GeneratorSpec
     from vaexprs.training import VAEFit, fit_vae
+    from vaexprs.web import write_site
 
 _HOMES = {
     "vaexprs.artifact": ("Artifact", "load_artifact"),
@@ -54,6 +55,7 @@ _HOMES = {
     "vaexprs.plotting": ("plot_aug", "plot_heatmap", "plot_history", "plot_vae"),
     "vaexprs.spec": ("GeneratorSpec",),
     "vaexprs.training": ("VAEFit", "fit_vae"),
+    "vaexprs.web": ("write_site",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -83,6 +85,7 @@ __all__ = [
     "plot_history",
     "plot_vae",
     "write_exprs",
+    "write_site",
 ]
 
 

@@ -23,13 +23,18 @@ from typing import Literal, TypeAlias
 from vaexprs.errors import OutputError
 from vaexprs.interrupts import at_signal, remembered_interrupts
 
-#: A regular file, a folder that is a zarr store, or a folder that is a part store.
-Kind: TypeAlias = Literal["file", "zarr", "parts"]
+#: A regular file, or a folder that is a zarr store, a part store or a page for browsers.
+Kind: TypeAlias = Literal["file", "zarr", "parts", "site"]
 
 #: Beside a partial output: from where it can be gone on with.
 JOURNAL = "journal"
 _LOCK, _OLD = "lock", "old"
-_WORDS = {"file": "a file", "zarr": "a zarr store", "parts": "a part store"}
+_WORDS = {"file": "a file", "zarr": "a zarr store", "parts": "a part store", "site": "a page"}
+#: Files by which a folder is known.
+_MARKS = (
+    ("parts", "manifest.json"), ("zarr", "zarr.json"), ("zarr", ".zgroup"),
+    ("site", "vaexprs.wasm.gz"),
+)  # fmt: skip
 #: Bytes of the longest name of a file on common file systems.
 _LONGEST_NAME = 255
 #: Files whose bytes are awaited at once: a disk takes many in about the time of one.
@@ -54,7 +59,7 @@ def check_output(
     suffixes
         Suffixes of which it must have one, such as ``[".png", ".pdf"]``; any if empty.
     kind
-        What it may replace: a regular file, or a zarr store.
+        What it may replace: a regular file, a zarr store, or a page.
     overwrite
         Whether it may replace that.
 
@@ -366,7 +371,7 @@ def _what_is(path: Path) -> str | None:
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):
-        for word, name in (("parts", "manifest.json"), ("zarr", "zarr.json"), ("zarr", ".zgroup")):
+        for word, name in _MARKS:
             if (path / name).is_file():
                 return word
         return "a folder"

@@ -47,6 +47,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Any) -> dic
     run("inspect", model)
     run("inspect", "pbmc_ifnb")
     run("models")
+    run("web", model, "-o", folder / "site")
     pytest.importorskip("matplotlib")
     run("plot", model, "-o", folder / "figure.svg")
     pytest.importorskip("sklearn")

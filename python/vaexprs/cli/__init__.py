@@ -1,4 +1,4 @@
-"""The command line: ``vaexprs fit | generate | inspect | evaluate | plot | demo``.
+"""The command line: ``vaexprs fit | generate | inspect | evaluate | plot | web | demo``.
 
 Facts go to standard output, progress and messages to standard error. Exit codes:
 

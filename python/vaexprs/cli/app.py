@@ -15,6 +15,7 @@ from vaexprs.cli.generate import generate, merge
 from vaexprs.cli.inspect import inspect, models
 from vaexprs.cli.plot import plot
 from vaexprs.cli.split import split
+from vaexprs.cli.web import web
 
 EXAMPLES: dict[Callable[..., object], str] = {
     split: "vaexprs split pbmc_small --test 0.3 --by cell_type",
@@ -24,6 +25,7 @@ EXAMPLES: dict[Callable[..., object], str] = {
     inspect: "vaexprs inspect pbmc_ifnb",
     evaluate: "vaexprs evaluate train.h5ad made.h5ad --test test.h5ad -o page.html",
     plot: "vaexprs plot made.h5ad --real train.h5ad --method UMAP -o umap.png",
+    web: "vaexprs web pbmc_ifnb -o site",
     models: "vaexprs models --json",
     demo: "vaexprs demo demo-folder",
 }

@@ -1,0 +1,153 @@
+"""The WebAssembly module beside the native portable runtime: cells a second of one worker.
+
+    python -m benchmarks.speed.browser
+
+Rounds in turn, each of the same cells: Python's portable runtime with one thread, the ES module in
+Node.js, and the page's worker in Chromium, which also looks at the cells along two components.
+Prints the share of the native speed that each has, and the bytes of the page without its model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.synthetic import synthetic_artifact
+from benchmarks.timing import machine
+from vaexprs import Generator, write_site
+
+N_GENES, HIDDEN, N_CELLS = 2000, 128, 8192
+#: Least share of the native speed.
+BAR = 0.25
+#: Both print or return seconds; a first run compiles.
+NODE = """
+import { load } from SITE;
+import { createInterface } from "node:readline";
+const model = await load(MODEL);
+for await (const line of createInterface({ input: process.stdin })) {
+  const started = performance.now();
+  for (const block of model.blocks(model.plan(), { nCells: Number(line) })) block.nCells;
+  console.log((performance.now() - started) / 1000);
+}
+"""
+CHROMIUM = """async (nCells) => {
+  const { load } = await import("./vaexprs.mjs");
+  const model = window.model ??= await load("model.onnx");
+  const worker = window.worker ??= new Worker("worker.mjs", { type: "module" });
+  const message = { bytes: model.bytes, wasm: model.wasm, axes: window.axes, plan: model.plan() };
+  return new Promise((resolve, reject) => {
+    let started;
+    worker.onmessage = ({ data }) => {
+      if (data.axes) { window.axes = data.axes; started = performance.now(); }
+      if (data.done) resolve((performance.now() - started) / 1000);
+      if (data.error) reject(new Error(data.error));
+    };
+    worker.postMessage({ ...message, options: { nCells } });
+  });
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without a word."""
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine; give its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+
+
+def native(generator: Generator, n_cells: int) -> float:
+    """Return the seconds of the portable runtime."""
+    started = time.perf_counter()
+    for _ in generator.blocks(n_cells=n_cells):
+        pass
+    return time.perf_counter() - started
+
+
+def by_node(process: subprocess.Popen[str], n_cells: int) -> float:
+    """Return the seconds of the ES module in Node.js."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(n_cells, file=process.stdin, flush=True)
+    return float(process.stdout.readline())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    with contextlib.ExitStack() as stack:
+        site = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "site"
+        artifact = synthetic_artifact(N_GENES, HIDDEN)
+        write_site(artifact, site)
+        script = site.parent / "run.mjs"
+        names = {"SITE": site / "vaexprs.mjs", "MODEL": site / "model.onnx"}
+        text = NODE
+        for name, path in names.items():
+            text = text.replace(name, json.dumps(str(path)))
+        script.write_text(text, encoding="utf-8")
+        process = stack.enter_context(
+            subprocess.Popen(
+                ["node", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        )
+        stack.callback(process.terminate)
+        playwright = stack.enter_context(sync_playwright())
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        stack.callback(chromium.close)
+        page = chromium.new_page()
+        page.goto(stack.enter_context(served(site)))
+        generator = Generator(artifact, runtime="portable", n_threads=1)
+        tasks: dict[str, Callable[[int], float]] = {
+            "native": partial(native, generator),
+            "Node.js": partial(by_node, process),
+            "Chromium": lambda n_cells: float(page.evaluate(CHROMIUM, n_cells)),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in tasks}
+        for _ in range(options.rounds + 1):
+            for name, task in tasks.items():
+                seconds[name].append(task(N_CELLS))
+        node = subprocess.check_output(["node", "--version"], text=True).strip()
+        versions = {"Node.js": node, "Chromium": chromium.version}
+        for name, value in (machine() | versions).items():
+            print(f"{name:16} {value}")
+        size = sum(p.stat().st_size for p in site.iterdir() if p.name != "model.onnx")
+        print(f"\n{'page without its model':24} {size / 1000:8.0f} kB   bar 400")
+        print(f"{N_GENES} genes, {HIDDEN} hidden units, {N_CELLS} cells")
+        for name, all_times in seconds.items():
+            times = all_times[1:]
+            speed = N_CELLS / statistics.median(times)
+            shares = [n / t for n, t in zip(seconds["native"][1:], times, strict=True)]
+            share = statistics.median(shares)
+            verdict = f"{share:5.2f}   bar {BAR}: {'holds' if share >= BAR else 'MISSED'}"
+            print(f"{name:24} {speed:8,.0f} cells/s   {'' if name == 'native' else verdict}")
+
+
+if __name__ == "__main__":
+    main()
