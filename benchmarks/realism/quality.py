@@ -34,9 +34,9 @@ from vaexprs.evaluation import evaluate
 
 #: Scores that the tables show, by their key in the report.
 SPLIT_SCORES = (
-    "forest_auc_components", "forest_auc_genes", "logistic_auc_genes", "zero_fraction_error",
-    "library_ks", "genes_detected_ks", "correlation_difference", "condition_agreement",
-    "transfer_f1",
+    "forest_auc_components", "forest_auc_genes", "boosting_auc", "logistic_auc_genes",
+    "correlation_difference", "within_correlation_kept", "span_auc", "zero_fraction_error",
+    "library_ks", "genes_detected_ks", "condition_agreement", "transfer_f1", "exact_copies",
 )  # fmt: skip
 WHOLE_SCORES = (
     "nearest_real_agreement", "whole_zero_fraction_error", "whole_variance_ratio", "exact_copies",
@@ -72,12 +72,22 @@ def scvi_cells(
 
 
 def measure(
-    path: Path, keys: list[str], seed: int, *, rare: bool, scvi_python: str | None
+    path: Path,
+    keys: list[str],
+    seed: int,
+    *,
+    rare: bool = False,
+    scvi_python: str | None = None,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Return the scores of one set with one seed: a flat report for each kind of cells."""
     cells = read(path, keys)
     train, test = (cells, None) if cells.n_obs < LEAST_TO_SPLIT else split(cells, keys, seed=seed)
     made, seconds = fitted(train, keys, seed)
+    if kept is not None and test is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        for name, side in (("train", train), ("test", test), ("generated", made)):
+            side.write_h5ad(kept / f"{name}.h5ad")
 
     def refit(kept: anndata.AnnData) -> Any:
         fit = fit_vae(kept, condition_keys=keys, seed=seed, progress=False)
@@ -93,7 +103,8 @@ def measure(
     if scvi_python and test is not None:
         for kind, others in scvi_cells(scvi_python, train, keys, seed).items():
             found[kind] = scores(others)
-    return {"scores": found, "seconds": seconds, "cells": train.n_obs, "genes": train.n_vars}
+    of = {"seed": seed, "seconds": seconds, "cells": train.n_obs, "genes": train.n_vars}
+    return {"scores": found, **of}
 
 
 def table(name: str, runs: list[dict[str, Any]]) -> str:
@@ -135,23 +146,29 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--rare", action="store_true", help="score rare classes, too")
     parser.add_argument("--scvi-python", help="interpreter of an environment with scvi-tools")
-    parser.add_argument("--json", type=Path, help="write every figure here, too")
+    parser.add_argument(
+        "--json", type=Path, help="write every figure here as it comes; seeds it has are not rerun"
+    )
+    parser.add_argument("--cells", type=Path, help="write the cells of the last fit to this folder")
     options = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
+    if options.json and options.json.exists():
+        found |= json.loads(options.json.read_text())
     print(", ".join(f"{key} {value}" for key, value in found["machine"].items()), "\n")
     for file in options.files:
         path, _, keys = file.rpartition(":")
-        runs = [
-            measure(
-                Path(path), keys.split(","), seed,
-                rare=options.rare, scvi_python=options.scvi_python,
-            )
-            for seed in options.seeds
-        ]  # fmt: skip
-        found[Path(path).stem] = runs
+        runs = found.setdefault(Path(path).stem, [])
+        for seed in options.seeds:
+            if seed not in {run["seed"] for run in runs}:
+                runs += [
+                    measure(
+                        Path(path), keys.split(","), seed, rare=options.rare,
+                        scvi_python=options.scvi_python, kept=options.cells,
+                    )
+                ]  # fmt: skip
+            if options.json:
+                options.json.write_text(json.dumps(found, indent=1))
         print(table(Path(path).stem, runs), "\n", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
