@@ -50,7 +50,7 @@ def sources() -> list[Path]:
 def hash_of_sources() -> str:
     """Return the hash of the compiled files, their headers, and the flags."""
     headers = [path for part in ("include", "src") for path in (CPP / part).rglob("*.h*")]
-    made = hashlib.sha256(" ".join([*WASM, *FAST, *LINK]).encode())
+    made = hashlib.sha256(" ".join(sorted([*WASM, *FAST, *LINK])).encode())
     for path in sorted([*sources(), *headers]):
         made.update(f"\n{path.relative_to(ROOT).as_posix()}\n".encode() + path.read_bytes())
     return made.hexdigest()

@@ -5,20 +5,25 @@ const N_CELLS = 512;
 /** Genes of the largest variance that they are taken from. */
 const N_GENES = 500;
 /** Steps of the power method: what is left of other components falls with each. */
-const N_STEPS = 60;
+const N_STEPS = 30;
 /** Counts per cell after normalisation. */
 const PER_CELL = 1e4;
+/** Most counts are below this: of each, the logarithm is taken once in a cell. */
+const SMALL = 16;
 
 /** Values on the scale that is drawn: log1p of counts per 10,000, or of values >= 0, or as made. */
-export function scaled(block, scale) {
-  if (scale === "linear") return block.data;
-  const made = new Float32Array(block.data.length);
-  for (let i = 0; i < block.nCells; ++i) {
-    const [start, stop] = [block.indptr[i], block.indptr[i + 1]];
+export function scaled({ nCells, data, indptr }, scale) {
+  if (scale === "linear") return data;
+  const made = new Float32Array(data.length), known = new Float32Array(SMALL);
+  for (let i = 0; i < nCells; ++i) {
     let total = 0;
-    for (let j = start; j < stop; ++j) total += block.data[j];
+    for (let j = indptr[i]; j < indptr[i + 1]; ++j) total += data[j];
     const factor = scale === "counts" && total > 0 ? PER_CELL / total : 1;
-    for (let j = start; j < stop; ++j) made[j] = Math.log1p(factor * block.data[j]);
+    for (let count = 1; count < SMALL; ++count) known[count] = Math.log1p(factor * count);
+    for (let j = indptr[i]; j < indptr[i + 1]; ++j) {
+      const value = data[j], isKnown = value < SMALL && Number.isInteger(value);
+      made[j] = isKnown ? known[value] : Math.log1p(factor * value);
+    }
   }
   return made;
 }
@@ -37,17 +42,17 @@ export function axesOf(model) {
   });
   const variance = squares.map((square, gene) => square / N_CELLS - (sums[gene] / N_CELLS) ** 2);
   const genes = Array.from(variance.keys()).sort((a, b) => variance[b] - variance[a]).slice(0, N_GENES);
-  const slots = new Int32Array(model.nGenes).fill(-1);
+  const slots = new Float64Array(model.nGenes).fill(-1);
   genes.forEach((gene, slot) => (slots[gene] = slot));
   const n = genes.length, matrix = new Float64Array(N_CELLS * n);
   for (let i = 0; i < matrix.length; ++i) matrix[i] = -sums[genes[i % n]] / N_CELLS;
   each(blocks, values, (cell, gene, value) => {
     if (slots[gene] >= 0) matrix[cell * n + slots[gene]] += value;
   });
-  const loadings = components(matrix, n);
-  const offsets = loadings.map((loading) =>
-    -loading.reduce((sum, weight, slot) => sum + (weight * sums[genes[slot]]) / N_CELLS, 0));
-  const axes = { scale, slots, loadings, offsets, valuesPerCell: nValues / N_CELLS };
+  const weights = components(matrix, n).map((loading) =>
+    slots.map((slot) => (slot < 0 ? 0 : loading[slot])));
+  const offsets = weights.map((one) => -dot(one, sums) / N_CELLS);
+  const axes = { scale, weights, offsets, valuesPerCell: nValues / N_CELLS };
   const points = blocks.map((block, i) => project(block, values[i], axes));
   axes.extent = [0, 1].map((side) => {
     const along = points.flatMap((part) => Array.from(part).filter((_, i) => i % 2 === side));
@@ -59,17 +64,16 @@ export function axesOf(model) {
 }
 
 /** Return x and y of each cell of a block, in turn. */
-export function project(block, values, { slots, loadings, offsets }) {
-  const points = new Float32Array(2 * block.nCells);
-  for (let i = 0; i < block.nCells; ++i) {
-    let [x, y] = offsets;
-    for (let j = block.indptr[i]; j < block.indptr[i + 1]; ++j) {
-      const slot = slots[block.indices[j]];
-      if (slot < 0) continue;
-      x += loadings[0][slot] * values[j];
-      y += loadings[1][slot] * values[j];
+export function project({ nCells, indices, indptr }, values, { weights: [along, across], offsets }) {
+  const points = new Float32Array(2 * nCells);
+  for (let i = 0; i < nCells; ++i) {
+    let x = offsets[0], y = offsets[1];
+    for (let j = indptr[i]; j < indptr[i + 1]; ++j) {
+      x += along[indices[j]] * values[j];
+      y += across[indices[j]] * values[j];
     }
-    points.set([x, y], 2 * i);
+    points[2 * i] = x;
+    points[2 * i + 1] = y;
   }
   return points;
 }
