@@ -1,7 +1,7 @@
 // A hash of cells, as tests/web/conftest.py computes it from Python's; runs in Node.js and in a page.
 export default async ({ module, model, conditions, options }) => {
   const { load } = await import(module);
-  const opened = await load(model);
+  const opened = await load(Array.isArray(model) ? new Uint8Array(model) : model);
   const names = ["codes", "unseen", "z", "library", "lengths", "indices", "data"];
   const parts = Object.fromEntries(names.map((name) => [name, []]));
   for (const block of opened.blocks(opened.plan(conditions), options)) {

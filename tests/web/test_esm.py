@@ -47,9 +47,9 @@ def _same(
     assert made == digest(model, conditions, **options)
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*GOLDEN, Path(PBMC)], ids=lambda path: path.stem)
 def test_cells_of_every_golden_artifact(same: Callable[..., None], path: Path) -> None:
-    same(path, None, n_cells=2000, seed=5)
+    same(path, None, n_cells=10_000, seed=5)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_runs_side_by_side_and_runs_that_end_early(script: Script) -> None:
     const sum = (block) => block.data.reduce((all, value) => all + value, 0);
     const sums = [];
     for (const block of a) sums.push([sum(block), sum(b.next().value)]);
-    for (let i = 0; i < 200; ++i) for (const block of model.blocks(model.plan(), options)) break;
+    for (let i = 0; i < 20; ++i) for (const block of model.blocks(model.plan(), options)) break;
     for await (const block of model.blocks(model.plan(), options)) sums.push([sum(block), 0]);
     return sums;
     """

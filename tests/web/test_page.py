@@ -20,6 +20,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 DIGEST = Path(__file__).with_name("digest.mjs").read_text(encoding="utf-8")
+HASH = DIGEST[DIGEST.index("async") :].rstrip().removesuffix(";")
+GOLDEN = sorted((Path(__file__).resolve().parents[1] / "artifact" / "golden").glob("*.onnx"))
 AXE = "axe-core@4.11.0"
 
 
@@ -65,8 +67,8 @@ class Tab:
 def tab(browser: Any, address: str) -> Iterator[Callable[..., Tab]]:
     opened: list[Tab] = []
 
-    def open_tab(**options: Any) -> Tab:
-        opened.append(Tab(browser, address, **options))
+    def open_tab(at: str = address, **options: Any) -> Tab:
+        opened.append(Tab(browser, at, **options))
         return opened[-1]
 
     yield open_tab
@@ -88,8 +90,55 @@ def test_the_cells_are_those_of_the_portable_runtime(
         "conditions": {"cell_type": {"NK": 100, "B": 200}, "condition": "STIM"},
         "options": {"seed": 11},
     }
-    made = here.page.evaluate(DIGEST[DIGEST.index("async") :].rstrip().removesuffix(";"), request)
+    made = here.page.evaluate(HASH, request)
     assert made == portable_digest("pbmc_ifnb", request["conditions"], seed=11)
+    assert here.problems == []
+
+
+def test_ten_thousand_cells_of_every_golden_artifact(
+    tab: Callable[..., Tab], portable_digest: Callable[..., str]
+) -> None:
+    here = tab()
+    for path in [*GOLDEN, Path(str(vaexprs.load_artifact("pbmc_ifnb").path))]:
+        bundle = "model.onnx" if path.stem == "pbmc_ifnb" else list(path.read_bytes())
+        request = {"module": "./vaexprs.mjs", "model": bundle, "conditions": {}}
+        made = here.page.evaluate(HASH, request | {"options": {"nCells": 10_000, "seed": 5}})
+        assert made == portable_digest(path, n_cells=10_000, seed=5), path.stem
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "zigamma", "lognormal-library"])
+def test_models_of_every_kind(
+    tab: Callable[..., Tab], serve: Callable[..., str], likelihood: str
+) -> None:
+    here = tab(serve(GOLDEN[0].with_name(f"format-1-{likelihood}.onnx")))
+    here.generate(n_cells="300")
+    assert here.page.locator("#means tbody tr").count() > 0
+    assert "First two principal components" in here.page.inner_text("#caption")
+    assert array(here.download("#npz"), "shape")[0] == 300
+    assert here.problems == []
+
+
+def test_names_are_text_and_nothing_else(
+    tab: Callable[..., Tab], serve: Callable[..., str], tiny_artifact: Any
+) -> None:
+    keys = {"__proto__": ["<img src=x onerror=alert(1)>", "toString"], "constructor": ["a", "b"]}
+    here = tab(serve(tiny_artifact(keys=keys)))
+    here.page.click("text=numbers per category")
+    here.page.locator("#by-category input").nth(1).fill("0")
+    here.page.select_option("#key-1", label="b")
+    here.generate()
+    rows = here.page.locator("#legend tbody tr").all_inner_texts()
+    assert [row.split("\t")[:2] for row in rows] == [["<img src=x onerror=alert(1)>", "100"]]
+    archive = here.download("#npz")
+    assert array(archive, "obs/constructor").tolist() == [1] * 100
+    assert array(archive, "categories/__proto__").tolist() == keys["__proto__"]
+    here.page.click("text=by training frequencies")
+    here.page.select_option("#key-0", label="toString")
+    here.generate(n_cells="70")
+    assert here.page.locator("#legend tbody tr").all_inner_texts()[0].split("\t")[:2] == [
+        "toString",
+        "70",
+    ]
     assert here.problems == []
 
 

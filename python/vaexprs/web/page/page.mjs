@@ -2,6 +2,7 @@
 
 import { load } from "./vaexprs.mjs";
 import { Means } from "./means.mjs";
+import { scaled } from "./projection.mjs";
 import { Scatter } from "./scatter.mjs";
 import * as files from "./files.mjs";
 import { site } from "./site.mjs";
@@ -63,7 +64,7 @@ function showMode() {
 
 /** The plan and the options that the form asks for. */
 function request() {
-  const conditions = {}, numbers = !at("numbers").hidden;
+  const conditions = Object.create(null), numbers = !at("numbers").hidden;
   model.keys.forEach((key, place) => {
     const select = at(`key-${place}`);
     if (select.value !== "" && !select.parentElement.hidden) conditions[key.name] = key.categories[select.value];
@@ -89,7 +90,7 @@ function start() {
   const mine = (worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" }));
   worker.onmessage = ({ data }) => mine === worker && receive(data); // none that a cancelled one sent
   worker.onerror = (event) => fail(event.message || "The worker cannot start.");
-  run = { n, blocks: [], values: [], nCells: 0, started: 0, seed: options.seed, drawn: 0, quarter: 0 };
+  run = { n, blocks: [], nCells: 0, started: 0, seed: options.seed, drawn: 0, quarter: 0 };
   scatter.clear(axes?.extent);
   group();
   busy(true);
@@ -108,7 +109,6 @@ function receive({ axes: made, block, values, points, done, error }) {
   }
   if (block !== undefined) {
     run.blocks.push(block);
-    run.values.push(values);
     run.nCells += block.nCells;
     const codes = codesOf(block);
     scatter.add(points, codes);
@@ -130,7 +130,7 @@ const categories = () => model.keys[at("by").value]?.categories ?? ["all cells"]
 /** Sum up by the chosen key, from the beginning. */
 function group() {
   run.means = new Means(categories().length, model.nGenes);
-  run.blocks.forEach((block, i) => run.means.add(block, run.values[i], codesOf(block)));
+  run.blocks.forEach((block) => run.means.add(block, scaled(block, axes.scale), codesOf(block)));
   showTables();
 }
 

@@ -40,7 +40,8 @@ async function bytesOf(source) {
   if (typeof source !== "string" && !(source instanceof URL))
     return new Uint8Array(await source.arrayBuffer());
   if (globalThis.process?.versions?.node && !/^(https?|data|blob):/.test(source)) {
-    const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ "node:fs/promises");
+    const files = "node:fs/promises"; // of a name that bundlers for browsers do not look up
+    const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ files);
     return readFile(/^file:/.test(source) ? new URL(source) : source);
   }
   const response = await fetch(source);

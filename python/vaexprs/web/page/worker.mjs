@@ -3,8 +3,8 @@
 import { load } from "./vaexprs.mjs";
 import { axesOf, project, scaled } from "./projection.mjs";
 
-/** Values (of 8 bytes) that a page may hold, so that no tab runs out of memory. */
-const MOST_VALUES = 80e6;
+/** Values, of 8 bytes with their genes, that a page may hold: half a gigabyte, as tabs can. */
+const MOST_VALUES = 60e6;
 
 onmessage = async ({ data: { bytes, wasm, axes, plan, options } }) => {
   try {
