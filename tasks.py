@@ -12,15 +12,17 @@
     Format, lint, spelling and types, in that environment.
 ``python tasks.py sanitize``
     The C++ core under AddressSanitizer and UBSan, its threads under ThreadSanitizer, with the tests
-    of the core, generation and sinks, in that environment; Linux with GCC.
+    of the core, generation and sinks, and mutants of artifacts through its C interface, in that
+    environment; Linux with GCC.
 ``python tasks.py fuzz [--minutes N]``
     Damaged and hostile files against the checks, in that environment; by default a short run.
 ``python tasks.py docs``
     Run every example of the book in ``docs/`` and compare its output, then build the book in
     ``build/html``; in that environment, or in a fresh one where there is none.
 ``python tasks.py portable``
-    One hash of generated cells, the same by every set of kernels and in WebAssembly; in an
-    environment of its own, with a compiler for WebAssembly. The first run builds its C++ library.
+    Hashes of generated cells, the same by every set of kernels, in WebAssembly, on 64-bit ARM (by
+    qemu) and static with musl; in an environment of its own, with a compiler for all of them. The
+    first run builds its C++ libraries.
 ``python tasks.py wheel [PYTHON]``
     Build a wheel and run the torch-free part of the suite against it, where torch never was.
 
@@ -126,6 +128,8 @@ def sanitize() -> None:
             "-DVAEXPRS_WERROR=OFF",  # code for sanitizers brings warnings of its own
         ]
         cpp_tests(python, folder / name, *options, tests="generator|inputs|kernels|random")
+    program = folder / "address" / "cpp" / "tests" / "read_mutants"
+    run(python, "-m", "fuzz.reader", program, cwd=ROOT)
     package = folder / "python" / "vaexprs"
     shutil.copytree(ROOT / "python" / "vaexprs", package, ignore=shutil.ignore_patterns("*.so"))
     shutil.copytree(ROOT / "models", folder / "models")
@@ -163,7 +167,7 @@ def sanitize() -> None:
 
 
 def portable() -> None:
-    """Compare cells over instruction sets and WebAssembly."""
+    """Compare cells over instruction sets, WebAssembly and 64-bit ARM."""
     python, build = fresh_environment("portable"), ENVIRONMENTS / "portable" / "build"
     pip(python, "install", "-c", CONSTRAINTS, "cmake", "ziglang", "wasmtime")
     cpp_tests(python, build, tests="generator")

@@ -1,7 +1,9 @@
-// Prints a hash of 10,000 cells of each artifact that is named: the same on every machine.
+// Prints a hash of 10,000 cells of each artifact that is named, or of the number of cells that
+// stands behind its path: model.onnx@1000000. It is the same on every machine.
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "vaexprs.h"
@@ -20,13 +22,13 @@ struct Hash {
     }
 };
 
-/// The last part of a path, without its suffix.
-void print_name(const char* path) {
+/// The last part of a path, without its suffix, and the number of cells where one is given.
+void print_name(const char* path, const char* number) {
     const char* slash = std::strrchr(path, '/');
     const char* name = slash == nullptr ? path : slash + 1;
     const char* dot = std::strrchr(name, '.');
     const auto length = dot == nullptr ? std::strlen(name) : static_cast<std::size_t>(dot - name);
-    std::printf("%.*s ", static_cast<int>(length), name);
+    std::printf("%.*s%s ", static_cast<int>(length), name, number);
 }
 
 int fail(const char* path, const vaexprs_error& error) {
@@ -38,6 +40,15 @@ int fail(const char* path, const vaexprs_error& error) {
 
 int main(int n_words, char** words) {
     for (int i = 1; i < n_words; ++i) {
+        char* path = words[i];
+        char* at = std::strrchr(path, '@');
+        const unsigned long long n_cells =
+            at == nullptr ? 10'000 : std::strtoull(at + 1, nullptr, 10);
+        char number[32] = "";
+        if (at != nullptr) {
+            std::snprintf(number, sizeof number, "@%llu", n_cells);
+            *at = '\0';
+        }
         vaexprs_artifact* artifact = nullptr;
         vaexprs_run* run = nullptr;
         vaexprs_error error;
@@ -45,10 +56,10 @@ int main(int n_words, char** words) {
         vaexprs_block block;
         vaexprs_default_options(&options);
         options.seed = 5;
-        options.n_cells = 10'000;
-        if (vaexprs_open(words[i], &artifact, &error) != VAEXPRS_OK ||
+        options.n_cells = n_cells;
+        if (vaexprs_open(path, &artifact, &error) != VAEXPRS_OK ||
             vaexprs_start(artifact, &options, &run, &error) != VAEXPRS_OK)
-            return fail(words[i], error);
+            return fail(path, error);
         Hash hash;
         vaexprs_status status;
         while ((status = vaexprs_next(run, &block, &error)) == VAEXPRS_OK) {
@@ -59,8 +70,8 @@ int main(int n_words, char** words) {
             hash.add(block.indices, block.n_values);
             hash.add(block.data, block.n_values);
         }
-        if (status != VAEXPRS_END) return fail(words[i], error);
-        print_name(words[i]);
+        if (status != VAEXPRS_END) return fail(path, error);
+        print_name(path, number);
         std::printf("%016llx\n", static_cast<unsigned long long>(hash.value));
         vaexprs_stop(run);
         vaexprs_close(artifact);

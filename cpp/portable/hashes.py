@@ -1,31 +1,44 @@
-"""Compare one hash of cells over instruction sets and WebAssembly: ``hashes.py PROGRAM``.
+"""Compare hashes of cells over machines: ``hashes.py PROGRAM``.
 
 PROGRAM is ``hash_cells`` of a CMake build; it runs with every set of kernels that this machine has,
-the scalar reference among them. The same source is then built for WebAssembly by ``ziglang`` and
-run by ``wasmtime``, and by Node.js where it is installed. All must print what
-``tests/artifact/golden/cells.txt`` says, which ``--write`` makes anew.
+the scalar reference among them. The same source is then built by ``ziglang`` for WebAssembly, for
+64-bit ARM and for static x86-64 with musl, and run by ``wasmtime``, Node.js and ``qemu-aarch64``,
+as far as they are installed. All must print what ``tests/artifact/golden/cells.txt`` says, which
+``--write`` makes anew: 10,000 cells of each golden artifact and of the shipped one, 1,000,000 of
+two.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = ROOT / "tests" / "artifact" / "golden" / "cells.txt"
 INSTRUCTION_SETS = ("reference", "x86-64-v2", "x86-64-v3", "x86-64-v4", "baseline")
-#: The options of CMakeLists.txt that decide bits, and what WebAssembly lacks.
-WASM = [
-    "-target", "wasm32-wasi", "-std=c++20", "-O2", "-ffp-contract=off", "-fno-math-errno",
-    "-fno-trapping-math", "-DVAEXPRS_NO_THREADS", "-DVAEXPRS_STATIC", '-DVAEXPRS_VERSION="0.1.0"',
-    "-msimd128", "-DVAEXPRS_BASELINE_KERNELS", "-DVAEXPRS_ISA=baseline",
-    '-DVAEXPRS_ISA_NAME="baseline"',
+VERSION = re.findall(r'"(.*)"', (ROOT / "python/vaexprs/_version.py").read_text())[0]
+#: The options of CMakeLists.txt that decide bits, with vectors of four numbers on every machine.
+COMMON = [
+    "-std=c++20", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-DVAEXPRS_STATIC", f'-DVAEXPRS_VERSION="{VERSION}"', "-DVAEXPRS_BASELINE_KERNELS",
+    "-DVAEXPRS_ISA=baseline", '-DVAEXPRS_ISA_NAME="baseline"',
 ]  # fmt: skip
+#: WebAssembly has neither threads nor exceptions here.
+WASM = ["-target", "wasm32-wasi", *COMMON, "-msimd128", "-DVAEXPRS_NO_THREADS"]
+#: Static programs, and what runs them on another machine.
+STATIC = {"aarch64": "qemu-aarch64", "x86_64": ""}
+#: Artifacts whose first million cells are compared too: counts of molecules, and other values.
+MANY = ("format-1-two-keys", "format-1-zigamma")
 NODE = """
 import { WASI } from "node:wasi";
 import { readFile } from "node:fs/promises";
@@ -38,23 +51,16 @@ wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
 
 
 def main() -> None:
-    """Run all, compare, and end with 1 where a hash differs."""
+    """Run all, two at once; compare, and end with 1 where a hash differs."""
     program = Path(sys.argv[1]).resolve()
-    files = [*sorted((ROOT / "tests" / "artifact" / "golden").glob("*.onnx"))]
-    files.append(ROOT / "models" / "pbmc_ifnb.onnx")
-    names = [str(path.relative_to(ROOT)) for path in files]
-    made = {name: output for name in INSTRUCTION_SETS if (output := native(program, name, names))}
-    missing = [name for name in ("ziglang", "wasmtime") if find_spec(name) is None]
-    if missing:
-        print(f"WebAssembly is left out: {' and '.join(missing)} not installed.")
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            wasm = build_wasm(Path(folder))
-            made["wasm by wasmtime"] = by_wasmtime(wasm, names)
-            if shutil.which("node"):
-                made["wasm by Node.js"] = by_node(wasm, names)
-            else:
-                print("Node.js is not installed: WebAssembly runs by wasmtime alone.")
+    files = sorted((ROOT / "tests" / "artifact" / "golden").glob("*.onnx"))
+    names = [str(path.relative_to(ROOT)) for path in [*files, ROOT / "models" / "pbmc_ifnb.onnx"]]
+    names += [f"tests/artifact/golden/{name}.onnx@1000000" for name in MANY]
+    runs = {name: partial(native, program, name, names) for name in INSTRUCTION_SETS}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        runs |= cross_builds(Path(folder), names)
+        outputs = dict(zip(runs, pool.map(lambda run: run(), runs.values()), strict=True))
+    made = {name: output for name, output in outputs.items() if output}
     if "--write" in sys.argv:
         EXPECTED.write_text(made["reference"], encoding="utf-8")
     expected = EXPECTED.read_text(encoding="utf-8")
@@ -65,32 +71,72 @@ def main() -> None:
     sys.exit(any(output != expected for output in made.values()))
 
 
+def cross_builds(folder: Path, names: list[str]) -> dict[str, Callable[[], str]]:
+    """Build for other machines; return what runs each build, and say what is left out."""
+    if find_spec("ziglang") is None:
+        print("WebAssembly, 64-bit ARM and musl are left out: ziglang is not installed.")
+        return {}
+    runs: dict[str, Callable[[], str]] = {}
+    for machine, emulator in STATIC.items():
+        command = [emulator] if emulator and platform.machine() != machine else []
+        if command and not shutil.which(emulator):
+            print(f"{machine} is left out: {emulator} is not installed.")
+        elif not command and platform.machine() not in (machine, ""):
+            print(f"{machine} is left out: this machine does not run it.")
+        else:
+            options = ["-target", f"{machine}-linux-musl", "-static", *COMMON]
+            built = build(folder / machine, options)
+            runs[f"{machine}, musl"] = partial(output_of, [*command, built, *names])
+    wasm = build(folder / "hash_cells.wasm", WASM)
+    if find_spec("wasmtime") is None:
+        print("wasmtime is not installed.")
+    else:
+        runs["wasm by wasmtime"] = partial(by_wasmtime, wasm, names)
+    if shutil.which("node") is None:
+        print("Node.js is not installed.")
+    else:
+        script = wasm.with_suffix(".mjs")
+        script.write_text(NODE, encoding="utf-8")
+        command = ["node", "--no-warnings", script, wasm, ROOT, *(f"/{name}" for name in names)]
+        runs["wasm by Node.js"] = partial(output_of, command)
+    return runs
+
+
 def native(program: Path, instruction_set: str, names: list[str]) -> str:
     """Return the output of the program with one instruction set; empty if this machine lacks it."""
-    done = subprocess.run(
-        [program, *names],
-        cwd=ROOT,
-        env=os.environ | {"VAEXPRS_INSTRUCTION_SET": instruction_set},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode and "instruction_set: expected one of" in done.stderr:
+    try:
+        return output_of([program, *names], VAEXPRS_INSTRUCTION_SET=instruction_set)
+    except ChildProcessError as error:
+        if "instruction_set: expected one of" not in str(error):
+            raise
         print(f"{instruction_set}: this machine does not run it.")
         return ""
+
+
+def output_of(command: Sequence[object], **environment: str) -> str:
+    """Return what a command prints, run at the top of the checkout.
+
+    Raises
+    ------
+    ChildProcessError
+        With what it says, if it fails.
+    """
+    words, settings = list(map(str, command)), os.environ | environment
+    done = subprocess.run(words, cwd=ROOT, env=settings, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(done.stderr)
+        raise ChildProcessError(f"{words[0]} ended with {done.returncode}: {done.stderr}")
     return done.stdout
 
 
-def build_wasm(folder: Path) -> Path:
-    """Build the program for WebAssembly; the first time, the C++ library with it."""
+def build(program: Path, options: Sequence[str]) -> Path:
+    """Build the program by ziglang; the first time for a machine, the C++ library with it."""
     cpp = ROOT / "cpp"
     sources = [*cpp.glob("portable/*.cpp"), cpp / "c" / "vaexprs.cpp", *cpp.glob("src/*.cpp")]
     sources += cpp.glob("src/*/*.cpp")
-    program = folder / "hash_cells.wasm"
-    compiler = [sys.executable, "-m", "ziglang", "c++"]
-    command = [*compiler, *WASM, "-I", cpp / "include", *sorted(sources), "-o", program]
-    subprocess.run(list(map(str, command)), check=True)
+    if "-DVAEXPRS_NO_THREADS" not in options:
+        sources.remove(cpp / "portable" / "no_exceptions.cpp")
+    command = [sys.executable, "-m", "ziglang", "c++", *options, "-I", cpp / "include"]
+    subprocess.run([*map(str, [*command, *sorted(sources), "-o", program])], check=True)
     return program
 
 
@@ -110,15 +156,6 @@ def by_wasmtime(program: Path, names: list[str]) -> str:
     instance = linker.instantiate(store, Module.from_file(engine, str(program)))
     instance.exports(store)["_start"](store)
     return output.read_text(encoding="utf-8")
-
-
-def by_node(program: Path, names: list[str]) -> str:
-    """Return the output of the program run by Node.js."""
-    script = program.with_suffix(".mjs")
-    script.write_text(NODE, encoding="utf-8")
-    command = ["node", "--no-warnings", script, program, ROOT, *(f"/{name}" for name in names)]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 else done.stderr
 
 
 if __name__ == "__main__":

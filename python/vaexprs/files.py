@@ -183,6 +183,19 @@ def partial_of(target: Path) -> Path:
     return target.with_name(name)
 
 
+def remove_leftover(target: Path) -> None:
+    """Remove the folder of a target's partial if nothing is written there any more.
+
+    A power cut can bring it back after the partial was moved to its name. A folder with a partial
+    in it, or of another process, stays.
+    """
+    folder = partial_of(target)
+    if not folder.is_dir() or os.path.lexists(folder / target.name):
+        return
+    with contextlib.suppress(OSError):
+        _drop(folder, _take(folder, target))
+
+
 @contextlib.contextmanager
 def _claimed(target: Path, unfinished: Callable[[Path], bool] | None) -> Iterator[Path]:
     """Make the folder of a target's partial, or take over an abandoned one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from scale.compare import contents, in_folder
 from vaexprs import Generator, OutputError, write_exprs
 from vaexprs.cli import main
 from vaexprs.files import partial_of
-from vaexprs.sinks import h5ad, zarr_store
+from vaexprs.sinks import h5ad, journal, zarr_store
 from vaexprs.sinks.journal import Journal
 
 pytest.importorskip("zarr")
@@ -163,6 +164,53 @@ def test_an_unfinished_run_whose_file_is_gone_starts_anew(
     shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
     write_exprs(generator, target, 200, resume=True)
     assert same(target, write_exprs(generator, tmp_path / f"whole{suffix}", 200))
+
+
+@pytest.mark.usefixtures("kept_always")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("safe", [True, False])
+def test_after_another_start_of_the_machine_only_what_was_on_the_disk_counts(
+    generator: Generator, tmp_path: Path, suffix: str, safe: bool, killed: Any, monkeypatch: Any
+) -> None:
+    target, first = tmp_path / f"cells{suffix}", []
+    assert killed(generator, target, 200, 5)
+    monkeypatch.setattr(journal, "_start", lambda: "another")
+    if not safe:
+        (partial_of(target) / "journal.safe").unlink()
+        with pytest.raises(OutputError, match=r"0 of 200 cells .* add --resume or --overwrite"):
+            write_exprs(generator, target, 200)
+    write_exprs(generator, target, 200, resume=True, progress=first.append)
+    assert first[0] == (160 if safe else 32)
+    assert same(target, write_exprs(generator, tmp_path / f"whole{suffix}", 200))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_a_power_cut_brings_back_beside_a_whole_file_is_removed(
+    generator: Generator, tmp_path: Path, suffix: str
+) -> None:
+    target = tmp_path / f"cells{suffix}"
+    write_exprs(generator, target, 200)
+    folder = partial_of(target)
+
+    def bring_back(*names: str) -> None:
+        folder.mkdir()
+        for name in ("lock", "journal", *names):
+            (folder / name).write_bytes(b"")
+
+    bring_back()
+    write_exprs(generator, target, 200, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    # Not so where something is written there, or by another process.
+    bring_back(target.name)
+    before = in_folder(tmp_path)
+    write_exprs(generator, target, 200, resume=True)
+    assert in_folder(tmp_path) == before
+    shutil.rmtree(folder)
+    bring_back()
+    with open(folder / "lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_exprs(generator, target, 200, resume=True)
+        assert folder.exists()
 
 
 CODE = """

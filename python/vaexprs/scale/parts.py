@@ -97,7 +97,8 @@ class PartStore:
         n_done = sum(self.cells(k)[1] for k in self.there())
         for journal in self.path.glob(f".part-*.partial/{JOURNAL}"):
             with contextlib.suppress(OutputError):
-                n_done += int(read_journal(journal)[1]["n_done"])
+                _, state = read_journal(journal)
+                n_done += int(state["n_done"]) if state else 0
         return n_done
 
     def manifest(self) -> str:

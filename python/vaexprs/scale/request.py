@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vaexprs.errors import ArgumentError
+from vaexprs.files import remove_leftover
 from vaexprs.generation.generator import Block, Generator, check_range
 from vaexprs.generation.plan import Plan
 from vaexprs.generation.request import ConditionsLike
@@ -111,7 +112,8 @@ class Request:
         With `resume` a file that holds the cells already stays as it is.
         """
         run = self.run()
-        if resume and not overwrite and _holds(path, run):
+        if resume and not overwrite and (whole := _holds(path, run)):
+            remove_leftover(whole)
             progress(run.n_cells)
             return
         with self.blocks() as blocks:
@@ -131,14 +133,15 @@ class Request:
         )
 
 
-def _holds(path: Target, run: Run) -> bool:
-    """Return whether a file holds the cells of a run."""
-    if not isinstance(path, str | os.PathLike) or Path(path).suffix not in (".h5ad", ".zarr"):
-        return False
-    if not Path(path).exists():
-        return False
-    with open_stored(Path(path)) as root:
-        return identity(facts_of(root)) == identity(run.uns)
+def _holds(path: Target, run: Run) -> Path | None:
+    """Return the path of a file if it holds the cells of a run."""
+    if not isinstance(path, str | os.PathLike):
+        return None
+    file = Path(path)
+    if file.suffix not in (".h5ad", ".zarr") or not file.exists():
+        return None
+    with open_stored(file) as root:
+        return file if identity(facts_of(root)) == identity(run.uns) else None
 
 
 def make_request(

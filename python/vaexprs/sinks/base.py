@@ -163,8 +163,10 @@ def write_blocks(
     def unfinished(place: Path) -> bool:
         if (overwrite and not resume) or not place.with_name(target.name).exists():
             return False
-        journal.start_at(_state_of(place, target, run, resume=resume))
-        return True
+        state = _state_of(place, target, run, resume=resume)
+        if state is not None:
+            journal.start_at(state)
+        return state is not None
 
     with (
         whole_files(targets, kind=kind, overwrite=overwrite, unfinished=unfinished) as partials,
@@ -173,8 +175,11 @@ def write_blocks(
         fill(sink(*partials, journal), run, blocks(journal.n_done), progress, journal.n_done)
 
 
-def _state_of(place: Path, target: Path, run: Run, *, resume: bool) -> State:
-    """Return the state of an unfinished run, if it is of this request and may be gone on with."""
+def _state_of(place: Path, target: Path, run: Run, *, resume: bool) -> State | None:
+    """Return the state of an unfinished run of this request, which may be gone on with.
+
+    None if nothing of it is known to be on the disk.
+    """
     there, state = read_journal(place)
     if other := differences(there, identity(run.uns)):
         raise OutputError(
@@ -183,10 +188,10 @@ def _state_of(place: Path, target: Path, run: Run, *, resume: bool) -> State:
             "(--overwrite)."
         )
     if not resume:
+        n_done = int(state["n_done"]) if state else 0
         raise OutputError(
-            f"an unfinished run of the same request is there: {int(state['n_done']):,} of "
-            f"{run.n_cells:,} cells of {target}; add --resume or --overwrite (resume=True, "
-            "overwrite=True)."
+            f"an unfinished run of the same request is there: {n_done:,} of {run.n_cells:,} cells "
+            f"of {target}; add --resume or --overwrite (resume=True, overwrite=True)."
         )
     return state
 

@@ -176,25 +176,30 @@ def _start() -> str:
         return ""
 
 
-def read_journal(path: Path) -> tuple[dict[str, Any], State]:
+def read_journal(path: Path) -> tuple[dict[str, Any], State | None]:
     """Return the request of an unfinished run, and its last state.
+
+    The state is None where none had come to the disk before the machine was started again.
 
     Raises
     ------
     OutputError
         If the journal cannot be read.
     """
-    reason: object = "it was not on the disk when the machine was started again"
+    reason: object = None
+    request: dict[str, Any] | None = None
     for place in (path, path.with_name(_SAFE)):
         try:
             head, state = _read(place)
-            request: dict[str, Any] = dict(head["request"])
+            request = dict(head["request"])
             int(state["n_done"])
         except Exception as error:
-            reason = error
+            reason = reason or error
             continue
         if place != path or (head["start"] == _start() != ""):
             return request, state
+    if request is not None:
+        return request, None
     raise OutputError(
         f"{path} does not tell how to go on with an unfinished run ({reason}): start it again "
         "with overwrite=True (--overwrite)."
