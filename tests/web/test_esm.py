@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
@@ -147,6 +149,34 @@ def test_wrong_requests_are_refused_and_the_model_goes_on(script: Script) -> Non
 )
 def test_what_is_no_artifact_is_refused(script: Script, data: str, expected: str) -> None:
     assert expected in script(f"return refusal(() => vaexprs.load({data}));")
+
+
+def test_hostile_files_are_refused_in_the_same_words(
+    script: Script, tiny_builder: ModuleType, tmp_path: Path
+) -> None:
+    """All of the table that holds both other readers, in one process that goes on."""
+    pytest.importorskip("onnx")
+    path = Path(__file__).resolve().parents[1] / "artifact" / "test_refusals.py"
+    spec = importlib.util.spec_from_file_location("vaexprs_tests_refusals", path)
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    for name, (_, change) in table.REFUSALS.items():
+        model = tiny_builder.tiny_model()
+        change(model)
+        (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
+    names = list(table.REFUSALS)
+    code = """
+    const messages = [];
+    for (const path of args[0]) messages.push(await refusal(() => vaexprs.load(path)));
+    return messages;
+    """
+    messages = script(code, [str(tmp_path / f"{name}.onnx") for name in names])
+    for name, message in zip(names, messages, strict=True):
+        assert message.startswith("artifact: "), name
+        expected = table.REFUSALS[name][0].partition(" for likelihood")[0]
+        assert re.search(expected, message), (name, message)
 
 
 def test_runs_side_by_side_and_runs_that_end_early(script: Script) -> None:

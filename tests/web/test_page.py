@@ -242,6 +242,7 @@ def test_by_keyboard_alone(tab: Callable[..., Tab]) -> None:
             break
     here.page.keyboard.press("Enter")
     here.page.wait_for_selector('#status:has-text("60 cells were made")')
+    assert here.page.evaluate("document.activeElement.id") == "generate"
 
 
 @pytest.fixture(scope="module")

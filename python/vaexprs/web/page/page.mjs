@@ -175,10 +175,14 @@ function showTables() {
 
 const say = (text) => (at("status").textContent = text);
 
+/** Let the form wait, or wait for the form; the focus never falls on what is disabled. */
 function busy(isBusy) {
+  const returns = [at("cancel"), document.body].includes(document.activeElement);
   at("controls").disabled = at("generate").disabled = isBusy || model === undefined;
   at("cancel").disabled = !isBusy;
   for (const id of ["mtx", "npz"]) at(id).disabled = isBusy || !run?.blocks.length;
+  if (isBusy) at("cancel").focus({ preventScroll: true });
+  else if (returns && run !== undefined) at("generate").focus({ preventScroll: true });
 }
 
 function finish(text) {
@@ -196,17 +200,16 @@ function fail(message) {
 
 async function download(kind) {
   say("Writing the file ...");
-  busy(true);
-  at("cancel").disabled = true;
   try {
     const cellName = (i) => `${site.title}-seed${run.seed}_${i}`;
     const blob = await files[kind](model, run.blocks, cellName);
     const href = URL.createObjectURL(blob), suffix = kind === "npz" ? "npz" : "zip";
     make("a", { href, download: `${site.title}-seed${run.seed}.${suffix}` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 60_000);
-    finish("The file is written.");
+    say("The file is written.");
   } catch (error) {
-    fail(`The file was not written: ${error.message}`);
+    say("");
+    at("problem").textContent = `The file was not written: ${error.message}`;
   }
 }
 

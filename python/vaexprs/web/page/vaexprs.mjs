@@ -54,7 +54,7 @@ class Core {
   constructor(module, bytes) {
     const fail = (message) => {
       this.failed = true;
-      throw new VaexprsError(this.string(message));
+      throw new VaexprsError((this.artifact === undefined ? "artifact: " : "") + this.string(message));
     };
     const wasi_snapshot_preview1 = { fd_close: () => 52 }; // ENOSYS: there are no files
     const instance = new WebAssembly.Instance(module, { host: { fail }, wasi_snapshot_preview1 });
