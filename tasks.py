@@ -19,10 +19,12 @@
 ``python tasks.py docs``
     Run every example of the book in ``docs/`` and compare its output, then build the book in
     ``build/html``; in that environment, or in a fresh one where there is none.
-``python tasks.py portable``
+``python tasks.py portable [--write]``
     Hashes of generated cells, the same by every set of kernels, in WebAssembly, on 64-bit ARM (by
     qemu) and static with musl; in an environment of its own, with a compiler for all of them. The
     first run builds its C++ libraries.
+    Then the WebAssembly module of the browser page, which must be the one in git; ``--write`` puts
+    it there.
 ``python tasks.py wheel [PYTHON]``
     Build a wheel and run the torch-free part of the suite against it, where torch never was.
 
@@ -166,12 +168,13 @@ def sanitize() -> None:
     )  # fmt: skip
 
 
-def portable() -> None:
-    """Compare cells over instruction sets, WebAssembly and 64-bit ARM."""
+def portable(how: str = "--check") -> None:
+    """Compare cells over instruction sets, WebAssembly and 64-bit ARM; build the page's module."""
     python, build = fresh_environment("portable"), ENVIRONMENTS / "portable" / "build"
     pip(python, "install", "-c", CONSTRAINTS, "cmake", "ziglang", "wasmtime")
     cpp_tests(python, build, tests="generator")
     run(python, ROOT / "cpp" / "portable" / "hashes.py", build / "cpp" / "tests" / "hash_cells")
+    run(python, ROOT / "cpp" / "wasm" / "build.py", how)
 
 
 def wheel(base: str = sys.executable) -> None:

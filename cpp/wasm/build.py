@@ -15,6 +15,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,11 @@ sys.path.insert(0, str(CPP / "portable"))
 
 from hashes import WASM  # noqa: E402 - the flags that decide bits stand there
 
+VERSION = re.findall(
+    r'^__version__ = "(.*)"', (ROOT / "python" / "vaexprs" / "_version.py").read_text(), re.M
+)[0]
+FLAGS = [flag for flag in WASM if "VAEXPRS_VERSION" not in flag]
+FLAGS += [f'-DVAEXPRS_VERSION="{VERSION}"', "-fvisibility=hidden"]
 MODULE = ROOT / "python" / "vaexprs" / "web" / "page" / "vaexprs.wasm.gz"
 RECORD = CPP / "wasm" / "built.json"
 EXPORTS = [
@@ -36,7 +42,7 @@ EXPORTS = [
         "key", "n_categories", "category", "default_options", "start", "next", "stop",
     )),
 ]  # fmt: skip
-#: What takes the time is compiled for speed (WASM says so), all else for size.
+#: What takes the time is compiled for speed (FLAGS say so), all else for size.
 FAST = ("kernels", "run.cpp", "variates.cpp")
 LINK = ["-mexec-model=reactor", "-s", *(f"-Wl,--export={name}" for name in EXPORTS)]
 
@@ -50,7 +56,7 @@ def sources() -> list[Path]:
 def hash_of_sources() -> str:
     """Return the hash of the compiled files, their headers, and the flags."""
     headers = [path for part in ("include", "src") for path in (CPP / part).rglob("*.h*")]
-    made = hashlib.sha256(" ".join(sorted([*WASM, *FAST, *LINK])).encode())
+    made = hashlib.sha256(" ".join(sorted([*FLAGS, *FAST, *LINK])).encode())
     for path in sorted([*sources(), *headers]):
         made.update(f"\n{path.relative_to(ROOT).as_posix()}\n".encode() + path.read_bytes())
     return made.hexdigest()
@@ -58,7 +64,7 @@ def hash_of_sources() -> str:
 
 def build() -> bytes:
     """Return the module; the first time, the C++ library is built with it."""
-    compiler = [sys.executable, "-m", "ziglang", "c++", *WASM, "-fvisibility=hidden"]
+    compiler = [sys.executable, "-m", "ziglang", "c++", *FLAGS]
     with tempfile.TemporaryDirectory() as folder:
         objects = []
         for i, path in enumerate(sources()):

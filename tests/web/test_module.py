@@ -41,7 +41,7 @@ def test_it_was_made_from_these_sources(build: ModuleType) -> None:
 
 def test_a_changed_source_is_noticed(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     before = build.hash_of_sources()
-    monkeypatch.setattr(build, "WASM", [*build.WASM, "-DCHANGED"])
+    monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-DCHANGED"])
     assert build.hash_of_sources() != before
 
 

@@ -29,8 +29,8 @@ constexpr CompactionTable make_compaction_table() {
 
 alignas(64) static constexpr CompactionTable kCompactionTable = make_compaction_table();
 
-#elif !defined(VAEXPRS_AVX512) && defined(__SSSE3__)
-#define VAEXPRS_SSSE3 1
+#elif !defined(VAEXPRS_AVX512) && (defined(__SSSE3__) || defined(__wasm_simd128__))
+#define VAEXPRS_SHUFFLE 1
 
 /// For each mask of 4 lanes the bytes of its lanes, moved together.
 struct CompactionTable {
@@ -63,8 +63,8 @@ class Compaction {
 #if defined(VAEXPRS_AVX2)
         order_ = _mm256_cvtepu8_epi32(
             _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kCompactionTable.lanes[bits])));
-#elif defined(VAEXPRS_SSSE3)
-        order_ = _mm_load_si128(reinterpret_cast<const __m128i*>(kCompactionTable.bytes[bits]));
+#elif defined(VAEXPRS_SHUFFLE)
+        std::memcpy(&order_, kCompactionTable.bytes[bits], sizeof order_);
 #endif
     }
 
@@ -81,8 +81,10 @@ class Compaction {
 #elif defined(VAEXPRS_AVX2)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
                             _mm256_permutevar8x32_epi32((__m256i)vector, order_));
-#elif defined(VAEXPRS_SSSE3)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi8((__m128i)vector, order_));
+#elif defined(VAEXPRS_SHUFFLE) && defined(__SSSE3__)
+        VAEXPRS_ISA::store(to, (I32)_mm_shuffle_epi8((__m128i)vector, (__m128i)order_));
+#elif defined(VAEXPRS_SHUFFLE)
+        VAEXPRS_ISA::store(to, (I32)wasm_i8x16_swizzle((v128_t)vector, (v128_t)order_));
 #else
         // Every lane is stored, and overwritten by the next unless it is kept.
         std::uint32_t n = 0;
@@ -98,8 +100,8 @@ class Compaction {
     std::uint32_t bits_;
 #if defined(VAEXPRS_AVX2)
     __m256i order_;
-#elif defined(VAEXPRS_SSSE3)
-    __m128i order_;
+#elif defined(VAEXPRS_SHUFFLE)
+    I32 order_;
 #endif
 };
 

@@ -16,6 +16,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
 #endif
 
 #include "vaexprs/float_math.hpp"
@@ -152,6 +154,9 @@ VAEXPRS_INLINE U32 widen_bytes(const std::uint8_t* from) {
     return (U32)_mm512_maskz_cvtepu8_epi32(kEveryLane, bytes);
 #elif defined(VAEXPRS_AVX2)
     return (U32)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+#elif defined(__wasm_simd128__)
+    const v128_t bytes = wasm_v128_load32_zero(from);
+    return (U32)wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(bytes));
 #else
     U32 values;
     for (std::uint32_t lane = 0; lane < kLanes; ++lane)
@@ -168,6 +173,8 @@ VAEXPRS_INLINE std::uint32_t bits_of(I32 mask) {
     return static_cast<std::uint32_t>(_mm256_movemask_ps((__m256)mask));
 #elif defined(__SSE2__)
     return static_cast<std::uint32_t>(_mm_movemask_ps((__m128)mask));
+#elif defined(__wasm_simd128__)
+    return wasm_i32x4_bitmask((v128_t)mask);
 #else
     std::uint32_t bits = 0;
     for (std::uint32_t lane = 0; lane < kLanes; ++lane)
@@ -186,6 +193,8 @@ VAEXPRS_INLINE F32 smaller(F32 x, float bound) {
     return (F32)_mm256_min_ps((__m256)x, (__m256)broadcast(bound));
 #elif defined(__SSE2__)
     return (F32)_mm_min_ps((__m128)x, (__m128)broadcast(bound));
+#elif defined(__wasm_simd128__)
+    return (F32)wasm_f32x4_pmin((v128_t)broadcast(bound), (v128_t)x);
 #else
     return x < bound ? x : broadcast(bound);
 #endif
@@ -198,6 +207,8 @@ VAEXPRS_INLINE F32 larger(F32 x, float bound) {
     return (F32)_mm256_max_ps((__m256)x, (__m256)broadcast(bound));
 #elif defined(__SSE2__)
     return (F32)_mm_max_ps((__m128)x, (__m128)broadcast(bound));
+#elif defined(__wasm_simd128__)
+    return (F32)wasm_f32x4_pmax((v128_t)broadcast(bound), (v128_t)x);
 #else
     return x > bound ? x : broadcast(bound);
 #endif
