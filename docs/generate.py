@@ -117,13 +117,13 @@ def javascript() -> str:
 
 
 def gallery() -> str:
-    """Return the cards of the shipped artifacts, from their own metadata."""
+    """Return the cards of the shipped artifacts, with facts and scores from their metadata."""
     parts = [
         "# Shipped artifacts\n",
         "These come with the package: their names stand wherever a path may. Every figure is in "
         "the file itself (`vaexprs inspect NAME`).\n",
     ]
-    for name in shipped_artifacts():
+    for name, path in shipped_artifacts().items():
         spec = load_artifact(name).spec
         n_cells = spec.conditions.n_cells
         facts = [
@@ -132,7 +132,9 @@ def gallery() -> str:
             ("likelihood", f"`{spec.likelihood}`"),
             *((f"`{key.name}`", ", ".join(key.categories)) for key in spec.conditions.keys),
         ]
-        parts += [f"## {name}\n", table(("", ""), facts)]
+        card = path.with_suffix(".md").read_text(encoding="utf-8").partition("\n")[2]
+        picture = f"![Cells of {name}, real and generated](pictures/{name}.png)\n"
+        parts += [f"## {name}\n", picture, card, table(("", ""), facts)]
         scores = dict(spec.quality or {}).get("scores", {})
         rows = [(_title(key), *map(_number, _values(score))) for key, score in scores.items()]
         if rows:

@@ -15,37 +15,16 @@ import sys
 from pathlib import Path
 
 import anndata
-import numpy as np
-
-from vaexprs import fit_vae, gen_exprs
-from vaexprs.artifact import attach_quality
-from vaexprs.evaluation import evaluate
-
-N_GENES = 2000
-KEYS = ["cell_type", "condition"]
+from recipe import make, variable_genes
 
 
 def main() -> None:
-    """Train, export, score, attach."""
+    """Make the artifact."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     target = Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parent / "pbmc_ifnb.onnx")
-    cells = anndata.read_h5ad(sys.argv[1])
-    library = np.asarray(cells.X.sum(axis=1))
-    logged = cells.X.multiply(1e4 / library).tocsr().log1p()
-    mean = np.asarray(logged.mean(axis=0)).ravel()
-    variance = np.asarray(logged.multiply(logged).mean(axis=0)).ravel() - mean**2
-    keep = np.sort(np.argsort(-variance)[:N_GENES])
-    cells = cells[:, keep].copy()
-    # Every fifth cell of each combination, in the order of the file, is a test cell.
-    order = cells.obs.groupby(KEYS, observed=True).cumcount().to_numpy()
-    train, test = cells[order % 5 != 4].copy(), cells[order % 5 == 4].copy()
-    vae = fit_vae(train, condition_keys=KEYS, seed=0)
-    vae.export(target, overwrite=True)
-    generated = gen_exprs(target, train.n_obs, seed=1)
-    report = evaluate(train, generated, real_test=test, condition_keys=KEYS, seed=0, n_jobs=2)
-    attach_quality(target, report.quality())
-    print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+    cells = variable_genes(anndata.read_h5ad(sys.argv[1]), 2000)
+    make(cells, ["cell_type", "condition"], target)
 
 
 if __name__ == "__main__":
