@@ -3,38 +3,65 @@
 const utf8 = new TextEncoder();
 
 async function packed(parts, format) {
-  const stream = new Blob(parts).stream().pipeThrough(new CompressionStream(format));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const { readable, writable } = new CompressionStream(format), writer = writable.getWriter();
+  const made = new Response(readable).arrayBuffer();
+  for await (const part of parts) await writer.write(typeof part === "string" ? utf8.encode(part) : part);
+  await writer.close();
+  return new Uint8Array(await made);
 }
+
+/** Lets the page answer between two blocks. */
+const pause = () => new Promise((resolve) => setTimeout(resolve));
 
 const field = (text) => String(text).split(/\s+/).join(" ").trim();
 const number = (value) => (Number.isInteger(value) ? value : Number(value.toPrecision(9)));
 
 /** matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz of 10x, with obs.tsv.gz beside them. */
 export async function mtx(model, blocks, cellName) {
+  const texts = {
+    "matrix.mtx": entries(model, blocks),
+    "barcodes.tsv": rows(model, blocks, cellName, (name) => name),
+    "features.tsv": model.genes.map((gene) => `${field(gene)}\t${field(gene)}\tGene Expression\n`),
+    "obs.tsv": rows(model, blocks, cellName, (name, labels, library) => [name, ...labels, library].join("\t"),
+      ["cell", ...model.keys.map((key) => field(key.name)), "library"].join("\t")),
+  };
+  const made = [];
+  for (const [name, parts] of Object.entries(texts)) made.push([`${name}.gz`, await packed(parts, "gzip"), false]);
+  return zip(made);
+}
+
+/** The text of a matrix of genes x cells, block by block. */
+async function* entries(model, blocks) {
   const nCells = blocks.reduce((sum, block) => sum + block.nCells, 0);
   const nValues = blocks.reduce((sum, block) => sum + block.data.length, 0);
   const whole = blocks.every((block) => block.data.every(Number.isInteger));
-  const matrix = [`%%MatrixMarket matrix coordinate ${whole ? "integer" : "real"} general\n`,
-    `${model.nGenes} ${nCells} ${nValues}\n`];
-  const names = [], obs = [["cell", ...model.keys.map((key) => field(key.name)), "library"].join("\t") + "\n"];
-  for (const block of blocks) {
+  yield `%%MatrixMarket matrix coordinate ${whole ? "integer" : "real"} general\n`;
+  yield `${model.nGenes} ${nCells} ${nValues}\n`;
+  let cell = 0;
+  for (const { nCells: n, data, indices, indptr } of blocks) {
     const lines = [];
-    for (let i = 0; i < block.nCells; ++i) {
-      const cell = names.length + 1;
-      for (let j = block.indptr[i]; j < block.indptr[i + 1]; ++j)
-        lines.push(`${block.indices[j] + 1} ${cell} ${number(block.data[j])}\n`);
-      names.push(cellName(cell - 1));
-      const labels = model.keys.map((key, k) => field(key.categories[block.codes[i * model.keys.length + k]]));
-      obs.push([names.at(-1), ...labels, block.library === null ? "" : number(block.library[i])].join("\t") + "\n");
+    for (let i = 0; i < n; ++i) {
+      cell += 1;
+      for (let j = indptr[i]; j < indptr[i + 1]; ++j) lines.push(`${indices[j] + 1} ${cell} ${number(data[j])}\n`);
     }
-    matrix.push(lines.join(""));
+    yield lines.join("");
+    await pause();
   }
-  const features = model.genes.map((gene) => `${field(gene)}\t${field(gene)}\tGene Expression\n`);
-  const files = { "matrix.mtx": matrix, "barcodes.tsv": names.map((name) => name + "\n"), "features.tsv": features, "obs.tsv": obs };
-  const made = [];
-  for (const [name, parts] of Object.entries(files)) made.push([`${name}.gz`, await packed(parts, "gzip"), false]);
-  return zip(made);
+}
+
+/** A line for each cell, block by block. */
+async function* rows(model, blocks, cellName, line, head) {
+  if (head !== undefined) yield head + "\n";
+  let cell = 0;
+  for (const { nCells, codes, library } of blocks) {
+    const lines = [];
+    for (let i = 0; i < nCells; ++i) {
+      const labels = model.keys.map((key, k) => field(key.categories[codes[i * model.keys.length + k]]));
+      lines.push(line(cellName(cell++), labels, library === null ? "" : number(library[i])) + "\n");
+    }
+    yield lines.join("");
+    await pause();
+  }
 }
 
 /** What scipy.sparse.load_npz reads, with the names and columns that vaexprs puts beside it. */

@@ -19,7 +19,7 @@ const FIRST_NUMBER = 100;
 
 document.title = document.querySelector("h1").textContent = `Generate cells: ${site.title}`;
 const scatter = new Scatter(at("scatter"), site.colours);
-let model, axes, worker, run; // run: what is made by the present request
+let model, axes, worker, run, writing = false; // run: what is made by the present request
 
 const make = (tag, properties, ...children) => {
   const made = Object.assign(document.createElement(tag), properties);
@@ -199,18 +199,21 @@ function fail(message) {
 }
 
 async function download(kind) {
+  if (writing) return;
+  writing = true;
   say("Writing the file ...");
   try {
-    const cellName = (i) => `${site.title}-seed${run.seed}_${i}`;
-    const blob = await files[kind](model, run.blocks, cellName);
+    const { seed, blocks } = run, name = `${site.title}-seed${seed}`;
+    const blob = await files[kind](model, blocks, (i) => `${name}_${i}`);
     const href = URL.createObjectURL(blob), suffix = kind === "npz" ? "npz" : "zip";
-    make("a", { href, download: `${site.title}-seed${run.seed}.${suffix}` }).click();
+    make("a", { href, download: `${name}.${suffix}` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 60_000);
     say("The file is written.");
   } catch (error) {
     say("");
     at("problem").textContent = `The file was not written: ${error.message}`;
   }
+  writing = false;
 }
 
 at("request").addEventListener("submit", (event) => {
