@@ -26,7 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = ROOT / "tests" / "artifact" / "golden" / "cells.txt"
 INSTRUCTION_SETS = ("reference", "x86-64-v2", "x86-64-v3", "x86-64-v4", "baseline")
-VERSION = re.findall(r'"(.*)"', (ROOT / "python/vaexprs/_version.py").read_text())[0]
+VERSION = re.findall(
+    r'^__version__ = "(.*)"', (ROOT / "python/vaexprs/_version.py").read_text(), re.M
+)[0]
 #: The options of CMakeLists.txt that decide bits, with vectors of four numbers on every machine.
 COMMON = [
     "-std=c++20", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",

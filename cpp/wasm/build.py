@@ -15,7 +15,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -28,11 +27,7 @@ sys.path.insert(0, str(CPP / "portable"))
 
 from hashes import WASM  # noqa: E402 - the flags that decide bits stand there
 
-VERSION = re.findall(
-    r'^__version__ = "(.*)"', (ROOT / "python" / "vaexprs" / "_version.py").read_text(), re.M
-)[0]
-FLAGS = [flag for flag in WASM if "VAEXPRS_VERSION" not in flag]
-FLAGS += [f'-DVAEXPRS_VERSION="{VERSION}"', "-fvisibility=hidden"]
+FLAGS = [*WASM, "-fvisibility=hidden"]
 MODULE = ROOT / "python" / "vaexprs" / "web" / "page" / "vaexprs.wasm.gz"
 RECORD = CPP / "wasm" / "built.json"
 EXPORTS = [
