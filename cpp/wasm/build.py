@@ -15,9 +15,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +40,7 @@ EXPORTS = [
     )),
 ]  # fmt: skip
 #: What takes the time is compiled for speed (FLAGS say so), all else for size.
-FAST = ("kernels", "run.cpp", "variates.cpp")
+FAST = {"kernels", "run.cpp", "variates.cpp"}
 LINK = ["-mexec-model=reactor", "-s", *(f"-Wl,--export={name}" for name in EXPORTS)]
 
 
@@ -61,16 +63,22 @@ def build() -> bytes:
     """Return the module; the first time, the C++ library is built with it."""
     compiler = [sys.executable, "-m", "ziglang", "c++", *FLAGS]
     with tempfile.TemporaryDirectory() as folder:
-        objects = []
-        for i, path in enumerate(sources()):
-            objects.append(Path(folder) / f"{i}.o")
-            fast = any(name in (path.name, path.parent.name) for name in FAST)
-            size = [] if fast else ["-Oz"]
-            command = [*compiler, *size, "-I", CPP / "include", "-c", path, "-o", objects[-1]]
-            subprocess.run(list(map(str, command)), check=True)
+        objects = {path: Path(folder) / f"{i}.o" for i, path in enumerate(sources())}
+
+        def compile_one(path: Path) -> None:
+            size = [] if {path.name, path.parent.name} & FAST else ["-Oz"]
+            run(*compiler, *size, "-I", CPP / "include", "-c", path, "-o", objects[path])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(compile_one, objects))
         module = Path(folder) / "vaexprs.wasm"
-        subprocess.run(list(map(str, [*compiler, *LINK, *objects, "-o", module])), check=True)
+        run(*compiler, *LINK, *objects.values(), "-o", module)
         return module.read_bytes()
+
+
+def run(*command: object) -> None:
+    """Run a command that must succeed."""
+    subprocess.run(list(map(str, command)), check=True)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -39,10 +40,19 @@ def test_it_was_made_from_these_sources(build: ModuleType) -> None:
     assert record["module"] == hashlib.sha256(module).hexdigest()
 
 
-def test_a_changed_source_is_noticed(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_source_or_flag_is_noticed(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     before = build.hash_of_sources()
+    shutil.copytree(ROOT / "cpp", tmp_path / "cpp")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "CPP", tmp_path / "cpp")
+    assert build.hash_of_sources() == before
+    header = tmp_path / "cpp" / "src" / "kernels" / "product.hpp"
+    header.write_text(header.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    changed = build.hash_of_sources()
     monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-DCHANGED"])
-    assert build.hash_of_sources() != before
+    assert len({before, changed, build.hash_of_sources()}) == 3
 
 
 def test_it_asks_for_no_file_and_no_network(script: Script) -> None:
