@@ -89,6 +89,20 @@ def test_the_lines_of_the_tutorial(node: str, tmp_path: Path) -> None:
     assert made == shown
 
 
+def test_a_module_that_the_server_has_unpacked(script: Script) -> None:
+    code = """
+    const [{ gunzipSync }, { readFileSync }] = [await import("node:zlib"), await import("node:fs")];
+    const packed = readFileSync(module.replace("vaexprs.mjs", "vaexprs.wasm.gz"));
+    const first = await vaexprs.load(args[0], { wasm: gunzipSync(packed) });
+    const second = await vaexprs.load(first.bytes, { wasm: first.wasm }); // as in a worker
+    const counts = [first, second].map((model) => [...model.blocks(model.plan(), { nCells: 9 })]);
+    return counts.map(([block]) => Array.from(block.data));
+    """
+    first, second = script(code, PBMC)
+    assert len(first) > 9
+    assert first == second
+
+
 def test_what_a_model_says(script: Script) -> None:
     code = """
     const model = await vaexprs.load(args[0]);
