@@ -12,8 +12,7 @@
 namespace vaexprs::VAEXPRS_ISA {
 
 #if defined(__wasm__)
-/// Compilers for WebAssembly keep some of 16 registers for themselves. (Measured in V8: 12 %
-/// faster.)
+/// Compilers for WebAssembly keep some of 16 registers for themselves.
 inline constexpr std::size_t kPanelVectors = 2;
 #else
 inline constexpr std::size_t kPanelVectors = 3;
