@@ -63,6 +63,12 @@ def told(basis: Any, centre: Any, train: Any, new: Any) -> float:
     return mann_whitney_auc(*shares)
 
 
+def span_of(fit: VAEFit) -> Any:
+    """Return an orthonormal basis of the linear path, ``(n_genes, n_latent)``."""
+    path = fit.vae.decoder.head("logits").weight["z"].detach().numpy().astype(np.float64)
+    return np.linalg.qr(path.T)[0]
+
+
 @torch.no_grad()
 def loss(fit: VAEFit, cells: anndata.AnnData) -> float:
     """Return the loss of cells in nats per cell."""
@@ -92,8 +98,7 @@ def measure(path: Path, keys: list[str], n: int, seed: int, n_genes: int | None)
     n_components = min(COMPONENTS, len(real) - 1)
     pca = PCA(n_components, random_state=0).fit(real[:, genes])
     spread = [pca.transform(x[:, genes])[:, 10:].var(axis=0).sum() for x in (drawn, other)]
-    path_of = fit.vae.decoder.head("logits").weight["z"].detach().numpy().astype(np.float64)
-    artifact = told(np.linalg.qr(path_of.T)[0], real.mean(axis=0), real, other)
+    artifact = told(span_of(fit), real.mean(axis=0), real, other)
     span = PCA(n_components, random_state=0).fit(drawn).components_.T
     generated = told(span, drawn.mean(axis=0), real, other)
     return (

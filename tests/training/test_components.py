@@ -53,8 +53,8 @@ def test_genes_in_which_none_were_sought_have_loadings_too(form, monkeypatch):
     truth = (LOADINGS[:, weak].T @ LOADINGS[:, weak] * 0.09).ravel()
     told = (found.loadings[weak] @ found.loadings[weak].T).ravel()
     assert np.corrcoef(truth, told)[0, 1] > 0.9
-    # loadings are shrunk by their errors: a twelfth here, and their products by a sixth
-    assert (truth @ told) / (truth @ truth) == pytest.approx(0.85, abs=0.1)
+    # loadings are shrunk by what the largest of so many noises may be, and their products by 0.3
+    assert (truth @ told) / (truth @ truth) == pytest.approx(0.7, abs=0.1)
 
 
 def test_components_of_few_cells_are_kept_as_far_as_new_cells_show_them():
@@ -66,12 +66,12 @@ def test_components_of_few_cells_are_kept_as_far_as_new_cells_show_them():
 
 
 def test_genes_of_noise_have_no_loadings():
-    """A loading of noise exceeds two standard errors in 5 % of genes, one of ten errors always."""
+    """A loading of noise exceeds 3.5 standard errors in 0.05 % of genes, one of ten always."""
     values = cells(400, 7)
     values[:, GENES // 2 :] = np.random.default_rng(8).normal(size=(400, GENES // 2))
     found = cross_fit(values, FACTORS, seed=0).loadings != 0
-    assert found[: GENES // 2].mean() > 0.7
-    assert found[GENES // 2 :].mean() < 0.1
+    assert found[: GENES // 2].mean() > 0.6
+    assert found[GENES // 2 :].mean() < 0.005
 
 
 def test_first_components_take_all_with_them():

@@ -22,9 +22,6 @@ _LEAST_SIGNAL = 0.35
 #: Share of a component's variance in its own cells that new cells show, from which it is kept: the
 #: tenth component of 130 cells shows a tenth, and is mostly noise of these cells.
 _LEAST_SHOWN = 0.2
-#: A loading is told from noise by its square, in squared standard errors: one of this size is left
-#: out, and larger ones are shrunk by the ratio (the non-negative garrote of Breiman 1995).
-_GARROTE = 4.0
 #: Square of a number that is zero but for rounding.
 _TINY = 1e-300
 #: Numbers of folds, and the cells fitted in all folds together, which bounds the time.
@@ -163,7 +160,10 @@ def _components(
     loadings = cross / np.sqrt(signal)
     loadings[used] = found * np.sqrt(signal)
     error = left[:, None] * total / len(scores)  # squared standard error of `cross`
-    loadings *= np.maximum(1 - _GARROTE * error / np.maximum(cross**2, _TINY), 0)
+    # a loading no larger than the largest of so many noises is left out (Donoho and Johnstone
+    # 1994), and larger ones are shrunk by the ratio (the non-negative garrote of Breiman 1995)
+    noise_of_all = 2 * np.log(len(cross)) * error
+    loadings *= np.maximum(1 - noise_of_all / np.maximum(cross**2, _TINY), 0)
     vectors = np.zeros((len(centre), found.shape[1]))
     vectors[used] = found
     shown = total / np.maximum(own, _TINY)

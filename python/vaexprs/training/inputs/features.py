@@ -90,7 +90,7 @@ def features_of(
     """Return the features of a fit, with components and scores of the training cells.
 
     With ``at_most``, more than ``n_components`` are taken, up to that, while the last is still
-    signal, and fewer where new cells do not show them.
+    signal, and fewer where the last are noise, or new cells do not show them.
     """
     shift = np.zeros(data.n_genes, np.float32)
     scale = np.ones(data.n_genes, np.float32)
@@ -103,9 +103,8 @@ def features_of(
     components = cross_fit(scaled, most, seed)
     if at_most is not None and at_most > most and components.n_signal() == most:
         components = cross_fit(scaled, at_most, seed)
-        components = components.first(max(most, components.n_signal()))
     if at_most is not None:
-        components = components.first(components.n_shown())
+        components = components.first(max(1, min(components.n_signal(), components.n_shown())))
     features = Features(
         kind, reads_genes, shift, scale, components.vectors.astype(np.float32),
         offset=(components.centre @ components.vectors).astype(np.float32),

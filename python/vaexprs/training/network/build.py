@@ -75,16 +75,23 @@ def build(
 
 
 def _start_linear_path(vae: VAE, components: Components, start: Start) -> None:
-    """Start z as the signal in the scores, and move the genes by the loadings."""
+    """Start z as the signal in the scores, and move the genes by the loadings.
+
+    Genes without a loading stay off the path: training would fill in the noise of its cells.
+    """
     share = components.signal / components.total
     weight = components.loadings / start.slope[:, None] * start.trust[:, None]
     skip = vae.encoder.skip
     assert skip is not None
     skip.zero_()
+    path = vae.decoder.head("logits").weight["z"]
+    told = torch.ones_like(path)
     for j in range(min(vae.shape.n_latent, weight.shape[1])):
         skip[j, j] = float(np.sqrt(share[j]))
         vae.encoder.log_variance.bias[j] = float(np.log(1 - share[j]))
-        vae.decoder.head("logits").weight["z"][j] = _float32(weight[:, j]).to(skip.device)
+        path[j] = _float32(weight[:, j]).to(skip.device)
+        told[j] = path[j] != 0
+    path.register_hook(lambda gradient: gradient * told)
 
 
 def _float32(values: NDArray[np.float64]) -> torch.Tensor:
