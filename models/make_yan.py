@@ -4,8 +4,8 @@ Usage: ``python models/make_yan.py YAN.h5ad [OUT.onnx]``
 
 The data: 90 cells of Yan et al. 2013 (GSE36552), RPKM, with ``obs["cell_type"]``: six stages from
 the zygote to the blast. The 2,000 genes with the largest variance in log1p of values per 10,000 are
-kept. Trained with the defaults on four fifths of the cells and scored on the last fifth: 18 cells,
-so that the scores are rough.
+kept. Trained with the defaults on four fifths of the cells and scored on the others: 17 cells, so
+that the scores are rough.
 """
 
 from __future__ import annotations

@@ -110,4 +110,4 @@ def near_matches(name: object, known: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(repr(folded[match]) for match in close) + "?"
     shown = ", ".join(repr(candidate) for candidate in known[:12])
-    return f"known: {shown}{', ...' if len(known) > 12 else ''}." if known else "none is known."
+    return f"known: {shown}{', ...' if len(known) > 12 else ''}." if known else "there are none."

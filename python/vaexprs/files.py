@@ -35,6 +35,10 @@ _MARKS = (
     ("parts", "manifest.json"), ("zarr", "zarr.json"), ("zarr", ".zgroup"),
     ("site", "vaexprs.wasm.gz"),
 )  # fmt: skip
+_KEPT = (
+    "what was made so far is kept: go on with resume=True (--resume), or start anew and drop it "
+    "with overwrite=True (--overwrite)."
+)
 #: Bytes of the longest name of a file on common file systems.
 _LONGEST_NAME = 255
 #: Files whose bytes are awaited at once: a disk takes many in about the time of one.
@@ -70,6 +74,10 @@ def check_output(
         replaced; if the folder does not exist or cannot be written to.
     """
     target, suffixes = Path(path), list(suffixes)
+    if suffixes and not target.suffix and os.path.isdir(target):
+        raise OutputError(
+            f"{target} is a folder: name a file in it that ends in {' or '.join(suffixes)}."
+        )
     if suffixes and not {target.suffix, "".join(target.suffixes[-2:])} & set(suffixes):
         raise OutputError(
             f"{target}: the suffix must be {' or '.join(suffixes)}, not {target.suffix!r}."
@@ -206,11 +214,12 @@ def _claimed(target: Path, unfinished: Callable[[Path], bool] | None) -> Iterato
             try:
                 lock = _take(folder, target)
 
-                def let_go() -> None:
+                def let_go() -> str:
                     if unfinished is not None and journal.exists():
                         os.close(lock)
-                    else:
-                        _drop(folder, lock)
+                        return f"{target}: {_KEPT}"
+                    _drop(folder, lock)
+                    return ""
 
                 stack.callback(let_go)
                 stack.enter_context(at_signal(let_go))
@@ -405,5 +414,5 @@ def _explained(
         else " ".join(str(error).split())
     )
     there = f" ({', '.join(map(str, done))}: written)" if done else ""
-    then = " What was made so far is kept: go on with resume=True (--resume)." if kept else ""
+    then = f" {_KEPT[0].upper()}{_KEPT[1:]}" if kept else ""
     return OutputError(f"{target} was not written: {reason}{there}.{then}")

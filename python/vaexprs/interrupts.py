@@ -62,7 +62,10 @@ def signal_that_came() -> int | None:
 
 @contextlib.contextmanager
 def at_signal(cleanup: Callable[[], object]) -> Iterator[None]:
-    """Call `cleanup` when a signal ends the process within the block."""
+    """Call `cleanup` when a signal ends the process within the block.
+
+    A text that it returns is added to the last words of the process.
+    """
     _cleanups.append(cleanup)
     try:
         yield
@@ -137,12 +140,14 @@ def _end_process(number: int, frame: FrameType | None) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     ignore_signals()
+    more = ""
     for cleanup in reversed(_cleanups):
         with contextlib.suppress(Exception):
-            cleanup()
+            said = cleanup()
+            more += f" {said}" if isinstance(said, str) else ""
     # A progress bar hides the cursor of a terminal.
     clear = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""
     how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     with contextlib.suppress(OSError):
-        os.write(2, f"{clear}vaexprs: {how}.\n".encode())
+        os.write(2, f"{clear}vaexprs: {how}.{more}\n".encode())
     os._exit(128 + number)

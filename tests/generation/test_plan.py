@@ -162,7 +162,10 @@ def test_a_model_without_conditions() -> None:
         ({"cell_type": set()}, "empty set"),
         ({"cell_type": ["B"], "state": ["STIM", "CTRL"]}, "differ in length"),
         ({"cell_type": {"B": 1}, "state": ["STIM"]}, "not both"),
-        ([{"cell_type": "B", "state": "STIM", "cells": 1}], "no column 'n_cells': did you mean"),
+        (
+            [{"cell_type": "B", "state": "STIM", "cells": 1}],
+            "its columns are 'cell_type', 'state', 'cells'",
+        ),
         ([{"cell_type": "B", "n_cells": "many"}], "must be an integer, not 'many'"),
         ([{"cell_type": "B", "n_cells": ""}], "must be an integer"),
         (["B"], "expected a mapping"),

@@ -245,6 +245,8 @@ def test_signals_leave_a_run_to_go_on_with(
     ended = subprocess.run(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == (-number if number == signal.SIGKILL else 128 + number)
     assert "Traceback" not in ended.stderr
+    if number != signal.SIGKILL:
+        assert f"cells{suffix}: what was made so far is kept: go on with" in ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == [f".cells{suffix}.partial"]
     target = tmp_path / f"cells{suffix}"
     with pytest.raises(OutputError, match="add --resume or --overwrite"):

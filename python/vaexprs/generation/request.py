@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import ConditionError, near_matches
+from vaexprs.errors import ConditionError
 from vaexprs.generation.plan import (
     Plan,
     allowed_combinations,
@@ -149,8 +149,8 @@ def _plan_of_table(conditions: Conditions, table: Sequence[Any]) -> Plan:
             )
         if N_CELLS not in row:
             raise ConditionError(
-                f"row {number} of the design has no column {N_CELLS!r}: "
-                + near_matches(N_CELLS, map(str, row))
+                f"row {number} of the design has no column {N_CELLS!r}, which says how many: its "
+                f"columns are {', '.join(repr(str(name)) for name in row) or 'none'}."
             )
         allowed = {}
         for name, category in row.items():

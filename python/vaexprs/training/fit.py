@@ -256,8 +256,8 @@ def fit_vae(
             if leak > _LEAK:
                 _log.warning(
                     "the artifact tells training cells from the %d validation cells with an area "
-                    "under the ROC curve of %.2f: too few cells for its directions; take a smaller "
-                    "n_latent, or do not publish it where membership is a secret.",
+                    "under the ROC curve of %.2f (0.5 tells nothing): where nobody may know whose "
+                    "cells it was trained on, do not publish it, or fit with a smaller n_latent.",
                     len(others or ()), leak,
                 )  # fmt: skip
     return VAEFit(spec, trained.history, trained.interrupted, vae, *given, where)
