@@ -20,9 +20,9 @@
     Run every example of the book in ``docs/`` and compare its output, then build the book in
     ``build/html``; in that environment, or in a fresh one where there is none.
 ``python tasks.py portable [--write]``
-    Hashes of generated cells, the same by every set of kernels, in WebAssembly, on 64-bit ARM (by
-    qemu) and static with musl; in an environment of its own, with a compiler for all of them. The
-    first run builds its C++ libraries.
+    Hashes of generated cells, the same by every set of kernels, in WebAssembly and on 64-bit ARM
+    (by qemu); in an environment of its own, with a compiler for all of them. The first run builds
+    its C++ libraries.
     Then the WebAssembly module of the browser page, which must be the one in git; ``--write`` puts
     it there.
 ``python tasks.py wheel [PYTHON]``
