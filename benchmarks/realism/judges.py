@@ -1,4 +1,4 @@
-"""Judges from outside: generated cells beside as many training cells, both against test cells.
+"""Score generated cells with other packages, beside equally many training cells.
 
     python -m benchmarks.realism.quality ../shared/data/pbmc_ifnb.h5ad:cell_type,condition \
         --cells judged
@@ -65,7 +65,7 @@ def logged(cells: anndata.AnnData) -> sp.csr_matrix:
 
 
 def like(cells: anndata.AnnData, labels: Any, wanted: Any, seed: int) -> anndata.AnnData:
-    """Return random cells, as many of each label as wanted, or all where there are fewer."""
+    """Return a random sample with a given number of cells per label, or all of a smaller label."""
     rng = np.random.default_rng(seed)
     rows = [
         rng.permutation(np.flatnonzero(labels == name))[:n]

@@ -49,7 +49,7 @@ LEAST_TO_SPLIT = 300
 def fitted(
     train: anndata.AnnData, test: anndata.AnnData | None, keys: list[str], seed: int
 ) -> tuple[anndata.AnnData, dict[str, Any]]:
-    """Fit, export, and generate as many cells from the artifact; return them and facts of the fit.
+    """Fit, export, generate one cell per training cell; return the cells and facts of the fit.
 
     The facts are its CPU seconds, and the success of the span attack with the artifact against the
     test cells (see `few_cells.py`).

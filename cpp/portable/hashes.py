@@ -125,7 +125,7 @@ def native(program: Path, instruction_set: str, names: list[str]) -> str:
 
 
 def output_of(command: Sequence[object], **environment: str) -> str:
-    """Return what a command prints, run at the top of the checkout.
+    """Run a command at the top of the checkout and return its output.
 
     Raises
     ------
