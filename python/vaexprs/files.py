@@ -35,6 +35,7 @@ _MARKS = (
     ("parts", "manifest.json"), ("zarr", "zarr.json"), ("zarr", ".zgroup"),
     ("site", "vaexprs.wasm.gz"),
 )  # fmt: skip
+#: Last words about a partial output with a journal.
 _KEPT = (
     "what was made so far is kept: go on with resume=True (--resume), or start anew and drop it "
     "with overwrite=True (--overwrite)."

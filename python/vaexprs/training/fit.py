@@ -256,7 +256,7 @@ def fit_vae(
             if leak > _LEAK:
                 _log.warning(
                     "the artifact tells training cells from the %d validation cells with an area "
-                    "under the ROC curve of %.2f (0.5 tells nothing): where nobody may know whose "
+                    "under the ROC curve of %.2f (0.5 is chance): where nobody may know whose "
                     "cells it was trained on, do not publish it, or fit with a smaller n_latent.",
                     len(others or ()), leak,
                 )  # fmt: skip

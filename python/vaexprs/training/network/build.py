@@ -85,13 +85,13 @@ def _start_linear_path(vae: VAE, components: Components, start: Start) -> None:
     assert skip is not None
     skip.zero_()
     path = vae.decoder.head("logits").weight["z"]
-    told = torch.ones_like(path)
+    kept = torch.ones_like(path)
     for j in range(min(vae.shape.n_latent, weight.shape[1])):
         skip[j, j] = float(np.sqrt(share[j]))
         vae.encoder.log_variance.bias[j] = float(np.log(1 - share[j]))
         path[j] = _float32(weight[:, j]).to(skip.device)
-        told[j] = path[j] != 0
-    path.register_hook(lambda gradient: gradient * told)
+        kept[j] = path[j] != 0
+    path.register_hook(lambda gradient: gradient * kept)
 
 
 def _float32(values: NDArray[np.float64]) -> torch.Tensor:
