@@ -88,6 +88,16 @@ def test_nb(dtype, rtol):
     assert_equal(got, nb(x, mean, theta), size(x, mean, theta), rtol)
 
 
+@pytest.mark.parametrize("n_shapes", [1, 4])
+def test_gradients_of_nb_are_those_of_its_values(n_shapes):
+    """Finite differences, with one inverse dispersion a gene and with one a cell."""
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.poisson(3.0, (4, 6)).astype(np.float64))
+    log_mean = torch.tensor(rng.normal(0.5, 1.5, (4, 6)), requires_grad=True)
+    log_theta = torch.tensor(rng.normal(0.0, 2.0, (n_shapes, 6)), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda m, t: nb_log_prob(x, m, t), (log_mean, log_theta))
+
+
 @pytest.mark.parametrize(("dtype", "rtol"), PRECISIONS)
 def test_zinb(dtype, rtol):
     (x, mean, theta, logits), (tx, tmean, ttheta, tlogits) = grid(

@@ -21,7 +21,7 @@ from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.detected_genes import SizeLaw, detected
 from vaexprs.training.calibration.draws import Draws
 from vaexprs.training.calibration.following import follow
-from vaexprs.training.calibration.groups import partitions
+from vaexprs.training.calibration.groups import Grouping, partitions
 from vaexprs.training.calibration.scores import match_scores
 from vaexprs.training.inputs.features import Features
 from vaexprs.training.inputs.scaling import Scaling
@@ -30,7 +30,7 @@ from vaexprs.training.network.model import Decoder
 from vaexprs.training.progress import Report
 
 #: Corrections of the finest partition, each on what the last one left.
-_ROUNDS = 3
+_ROUNDS = 2
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.
 _COVARIANCE_ROUNDS, _SIZE_ROUNDS = 3, 3
 #: Most draws of a combination for quantiles of size: 75 for each of the 20 levels.
@@ -63,7 +63,7 @@ def steps_for(state: State) -> list[Step]:
     """Return the steps that a fit goes through, in order."""
     if state.spec.is_counts:
         return [
-            correct_decoder, match_covariance, correct_decoder, match_sizes, correct_decoder,
+            correct_decoder, match_covariance, correct_means, match_sizes, correct_decoder,
             match_spread,
         ]  # fmt: skip
     return [correct_decoder, match_covariance, correct_decoder]
@@ -83,9 +83,7 @@ def correct_decoder(state: State) -> State:
     """Correct the decoder's means, then its dispersions, gene by gene and group by group."""
     draws = state.draws()
     groupings = partitions(state.data, draws)
-    for grouping in groupings:
-        for _ in range(_ROUNDS if grouping is groupings[-1] else 1):
-            state.law.correct_means(state.data, draws, grouping)
+    _correct_means(state, draws, groupings, _ROUNDS)
     some = state.data.sample()  # the shape of a law takes no million cells
     if some is not state.data:
         groupings = partitions(some, draws)
@@ -95,6 +93,20 @@ def correct_decoder(state: State) -> State:
     return (
         state if residual is None else replace(state, spec=replace(state.spec, residual=residual))
     )
+
+
+def correct_means(state: State) -> State:
+    """Correct the decoder's means alone, where dispersions are fitted again later."""
+    draws = state.draws()
+    _correct_means(state, draws, partitions(state.data, draws), 1)
+    return state
+
+
+def _correct_means(state: State, draws: Draws, groupings: list[Grouping], rounds: int) -> None:
+    """Correct means by each partition once, and so many times by the finest."""
+    for grouping in groupings:
+        for _ in range(rounds if grouping is groupings[-1] else 1):
+            state.law.correct_means(state.data, draws, grouping)
 
 
 def match_covariance(state: State) -> State:

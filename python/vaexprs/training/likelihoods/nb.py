@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,8 @@ class NegativeBinomial(CountLaw):
                   - \theta \log(1 + \mu / \theta) + x \log \frac{\mu}{\theta + \mu}
         """
         log_theta = heads["log_inverse_dispersion"]
-        return dense_terms(x, log_mean, log_theta).sum(-1) + gamma_terms(x, log_theta)
+        total: Tensor = _DenseTerms.apply(x, log_mean, log_theta)  # type: ignore[no-untyped-call]
+        return total + gamma_terms(x, log_theta)
 
     def shape_terms(self, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
         """Return the log-probability of each count, up to a constant."""
@@ -87,6 +89,35 @@ class NegativeBinomial(CountLaw):
     def match_spread(self, features: Features, data: ExpressionData, draws: Draws) -> None:
         """Correct the variance of log counts; see `vaexprs.training.calibration.spread`."""
         match_spread(features, data, draws)
+
+
+class _DenseTerms(torch.autograd.Function):
+    r"""The sum of `dense_terms` over genes, with its derivatives in closed form.
+
+    They are :math:`x - (x + \theta) p` by the log mean, with :math:`p = \mu / (\theta + \mu)`, and
+    less this and :math:`\theta \log(1 + \mu / \theta)` by :math:`\log \theta`. A third of the
+    passes over ``(n_cells, n_genes)`` values that automatic differentiation makes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
+        """Return the sums, ``(n_cells,)``."""
+        theta = log_theta.exp()
+        log_ratio = log_mean - log_theta
+        excess = F.softplus(log_ratio)
+        slope = torch.addcmul(x, x + theta, torch.sigmoid(log_ratio), value=-1)
+        ctx.save_for_backward(slope, theta, excess)
+        return (x * (log_ratio - excess)).sum(-1) - (theta * excess).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[None, Tensor, Tensor]:
+        """Return the gradients of the log mean and of the log inverse dispersion."""
+        (of_cell,) = grads
+        slope, theta, excess = ctx.saved_tensors
+        by_mean = slope * of_cell[:, None]
+        if theta.shape[0] > 1:
+            return None, by_mean, -by_mean - of_cell[:, None] * theta * excess
+        return None, by_mean, -(of_cell @ slope + theta[0] * (of_cell @ excess))[None]
 
 
 def dense_terms(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:

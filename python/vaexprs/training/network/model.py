@@ -214,13 +214,14 @@ class Decoder(nn.Module):
         """Return all heads, or some by name: ``(n, G)``, or ``(1, G)`` if gene-wise."""
         features = self.features(z, condition, log_library)
         wanted = list(names or self.heads)
+        heads: dict[str, Tensor] = {}
         if any(FOLLOWED in self.head(name).weight for name in wanted):
-            logits = self.head("logits")
-            features[FOLLOWED] = logits(features) - logits.bias  # (n, G)
-        heads = {name: self.heads[name](features) for name in wanted}
-        if "logits" in heads:
+            heads["logits"] = self.heads["logits"](features)
+            features[FOLLOWED] = heads["logits"] - self.head("logits").bias  # (n, G)
+        heads |= {name: self.heads[name](features) for name in wanted if name not in heads}
+        if "logits" in wanted:
             heads["logits"] = torch.minimum(heads["logits"], self.ceiling)
-        return heads
+        return {name: heads[name] for name in wanted}
 
 
 class VAE(nn.Module):
