@@ -22,6 +22,7 @@ from vaexprs.artifact.shipped import shipped_artifacts
 from vaexprs.cli import main
 from vaexprs.cli.app import EXAMPLES, app
 from vaexprs.cli.design import read_design
+from vaexprs.cli.options import whole_number
 from vaexprs.errors import ConditionError
 from vaexprs.spec import write_metadata
 
@@ -290,11 +291,18 @@ def test_plot_of_generated_beside_real(
     assert "PCA" in message
 
 
+@pytest.mark.parametrize(("text", "n"), [("30", 30), ("3e1", 30), ("1_000", 1000), ("0.3e2", 30)])
+def test_numbers_of_cells_may_have_an_exponent(text, n):
+    assert whole_number(text) == n
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("generate {model} -n -1 -o {out}", "must not be negative"),
-        ("generate {model} -n x -o {out}", "not a valid int"),
+        ("generate {model} -n x -o {out}", "a whole number, such as 1000000 or 1e6, got 'x'"),
+        ("generate {model} -n 1.5 -o {out}", "got '1.5'"),
+        ("generate {model} -n 1e400 -o {out}", "got '1e400'"),
         ("generate {model} -n 1", "Missing option '-o'"),
         ("generate {model} -o {out}", "number of cells is missing"),
         ("generate -n 1 -o {out}", "give one model"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vaexprs.cli.console import facts, note
-from vaexprs.cli.options import AsJson, Overwrite, Seed
+from vaexprs.cli.options import AsJson, Overwrite, Seed, whole_number
 from vaexprs.files import check_output, whole_file
 
 
@@ -26,7 +26,16 @@ def demo(
             "train where torch is installed.",
         ),
     ] = None,
-    n_cells: Annotated[int, typer.Option("-n", "--n-cells", help="Cells to generate.")] = 1000,
+    n_cells: Annotated[
+        int,
+        typer.Option(
+            "-n",
+            "--n-cells",
+            parser=whole_number,
+            metavar="NUMBER",
+            help="Cells to generate, such as 1000 or 1e6.",
+        ),
+    ] = 1000,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -22,6 +22,7 @@ from vaexprs.cli.options import (
     Seed,
     complete_category,
     complete_model,
+    whole_number,
 )
 
 
@@ -45,7 +46,13 @@ def generate(
     ] = None,
     n_cells: Annotated[
         int | None,
-        typer.Option("-n", "--n-cells", help="Number of cells. May be left out with --design."),
+        typer.Option(
+            "-n",
+            "--n-cells",
+            parser=whole_number,
+            metavar="NUMBER",
+            help="Number of cells, such as 1000 or 1e6. May be left out with --design.",
+        ),
     ] = None,
     named: Annotated[
         str | None,

@@ -50,6 +50,22 @@ def _words() -> list[str]:
         return line.split()
 
 
+def whole_number(text: str) -> int:
+    """Return a whole number, which may be written as 1_000_000 or 1e6.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the text is none.
+    """
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if (number := float(text)).is_integer():
+            return int(number)
+    raise typer.BadParameter(f"expected a whole number, such as 1000000 or 1e6, got {text!r}.")
+
+
 MODEL = "Artifact (.onnx), or the name of a shipped one."
 AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 ConditionKeys = Annotated[
