@@ -32,7 +32,7 @@ from vaexprs.training.progress import Report
 #: Corrections of the finest partition, each on what the last one left.
 _ROUNDS = 2
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.
-_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 3, 3
+_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 2, 3
 #: Most draws of a combination for quantiles of size: 75 for each of the 20 levels.
 _SIZE_DRAWS = 1500
 
