@@ -273,6 +273,19 @@ def test_an_interrupt_while_outputs_appear_comes_after(
     assert sorted(tmp_path.iterdir()) == targets
 
 
+def test_what_a_thread_wrote_after_its_run_let_go_is_taken_over(tmp_path: Path) -> None:
+    target = tmp_path / "out.zarr"
+    left = tmp_path / ".out.zarr.partial" / "out.zarr" / "X"
+    left.mkdir(parents=True)
+    (left / "chunk").write_text("half")
+    with whole_file(target, kind="zarr") as partial:
+        assert not partial.exists()
+        partial.mkdir()
+        (partial / "zarr.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+    assert [path.name for path in target.iterdir()] == ["zarr.json"]
+
+
 def test_a_killed_run_leaves_a_partial_that_the_next_one_removes(tmp_path: Path) -> None:
     target = tmp_path / "out"
     for number in (signal.SIGKILL, signal.SIGTERM):

@@ -244,9 +244,11 @@ def _take(folder: Path, target: Path) -> int:
         except FileExistsError:
             with contextlib.suppress(FileNotFoundError):
                 # A file in place of a folder raises NotADirectoryError. An owner makes the lock
-                # first and removes it last.
-                there = os.listdir(folder)
-                if folder.is_symlink() or (there and _LOCK not in there):
+                # first and removes it last; a thread of one that was interrupted may write some
+                # part of the output after that.
+                there = set(os.listdir(folder))
+                ours = _LOCK in there or there <= {target.name, JOURNAL, _OLD}
+                if folder.is_symlink() or not ours:
                     raise OutputError(
                         f"{target} cannot be written: {folder} is in the way, and was not made by "
                         "vaexprs: move it."
