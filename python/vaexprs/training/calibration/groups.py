@@ -61,15 +61,15 @@ class Grouping:
             found = values(heads, size)
             if not out:
                 out = [np.zeros((self.n_groups, value.shape[1])) for value in found]
-            # one product sums the draws of each combination: they are few in a step
-            present, place = np.unique(draws.group[rows], return_inverse=True)
-            belongs = np.zeros((len(present), len(library)), np.float32)
-            belongs[place, np.arange(len(library))] = 1
-            member = torch.from_numpy(belongs).to(size.device)
-            weight, group = self.weight[present], self.draws[present]
-            for sums, value in zip(out, found, strict=True):
-                np.add.at(sums, group, weight[:, None] * wide(member @ value).cpu().numpy())
-            np.add.at(total, group, weight * belongs.sum(axis=1))
+            # draws are sorted: those of one combination lie side by side
+            present, starts = np.unique(draws.group[rows], return_index=True)
+            for combination, start, stop in zip(
+                present, starts, [*starts[1:], len(library)], strict=True
+            ):
+                group, weight = self.draws[combination], self.weight[combination]
+                for sums, value in zip(out, found, strict=True):
+                    sums[group] += weight * wide(value[start:stop]).sum(0).cpu().numpy()
+                total[group] += weight * (stop - start)
         return [value / total[:, None] for value in out]
 
 
