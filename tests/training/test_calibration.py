@@ -38,6 +38,22 @@ def test_a_decoder_asked_for_one_head_gives_that_head(fit):
             assert torch.equal(one[name], every[name])
 
 
+def test_an_overflow_in_one_combination_stays_there(fit, simulated):
+    data = read_expression(simulated, condition_keys=["cell_type", "batch"])
+    draws = Draws.of(fit.vae.decoder, fit.scaling, fit.spec, seed=3)
+    grouping = partitions(data, draws)[-1]
+    first = int((draws.group == 0).sum())
+
+    def values(heads, library):
+        out = torch.ones_like(heads["logits"])
+        if len(out) >= first:  # draws are sorted by combination
+            out[:first] = torch.inf
+        return [out]
+
+    (found,) = grouping.moments(draws, ("logits",), values)
+    assert not np.isnan(found).any()
+
+
 def test_moments_are_means_over_the_cells_that_draws_stand_for(fit, simulated):
     """Whatever steps of rows the draws are decoded in, and whichever combinations those cut."""
     draws = Draws.of(fit.vae.decoder, fit.scaling, fit.spec, seed=1, most=3000)
