@@ -247,7 +247,7 @@ def _take(folder: Path, target: Path) -> int:
                 # first and removes it last; a thread of one that was interrupted may write some
                 # part of the output after that.
                 there = set(os.listdir(folder))
-                ours = _LOCK in there or there <= {target.name, JOURNAL, _OLD}
+                ours = _LOCK in there or there <= {target.name}
                 if folder.is_symlink() or not ours:
                     raise OutputError(
                         f"{target} cannot be written: {folder} is in the way, and was not made by "
