@@ -1,11 +1,11 @@
 """Compare hashes of cells over machines: ``hashes.py PROGRAM``.
 
 PROGRAM is ``hash_cells`` of a CMake build; it runs with every set of kernels that this machine has,
-the scalar reference among them. The same source is then built by ``ziglang`` for WebAssembly, for
-64-bit ARM and for static x86-64 with musl, and run by ``wasmtime``, Node.js and ``qemu-aarch64``,
-as far as they are installed. All must print what ``tests/artifact/golden/cells.txt`` says, which
-``--write`` makes anew: 10,000 cells of each golden artifact and of the shipped one, and a million
-of one.
+the scalar reference among them. The same source is then built by ``ziglang`` for WebAssembly and
+for 64-bit ARM, with ``--all`` for static x86-64 with musl too, and run by ``wasmtime``, Node.js and
+``qemu-aarch64``, as far as they are installed. All must print what
+``tests/artifact/golden/cells.txt`` says, which ``--write`` makes anew: 10,000 cells of each golden
+artifact and of the shipped one, and a million of one.
 """
 
 from __future__ import annotations
