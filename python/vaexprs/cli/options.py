@@ -56,7 +56,7 @@ def whole_number(text: str) -> int:
     Raises
     ------
     typer.BadParameter
-        If the text is none.
+        If the text is not a whole number.
     """
     with contextlib.suppress(ValueError):
         return int(text)

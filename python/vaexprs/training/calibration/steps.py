@@ -103,7 +103,7 @@ def correct_means(state: State) -> State:
 
 
 def _correct_means(state: State, draws: Draws, groupings: list[Grouping], rounds: int) -> None:
-    """Correct means by each partition once, and so many times by the finest."""
+    """Correct the means within each partition, and within the finest one `rounds` times."""
     for grouping in groupings:
         for _ in range(rounds if grouping is groupings[-1] else 1):
             state.law.correct_means(state.data, draws, grouping)

@@ -94,9 +94,10 @@ class NegativeBinomial(CountLaw):
 class _DenseTerms(torch.autograd.Function):
     r"""The sum of `dense_terms` over genes, with its derivatives in closed form.
 
-    They are :math:`x - (x + \theta) p` by the log mean, with :math:`p = \mu / (\theta + \mu)`, and
-    less this and :math:`\theta \log(1 + \mu / \theta)` by :math:`\log \theta`. A third of the
-    passes over ``(n_cells, n_genes)`` values that automatic differentiation makes.
+    With :math:`p = \mu / (\theta + \mu)`, the derivative by the log mean is
+    :math:`d = x - (x + \theta) p`, and that by :math:`\log \theta` is
+    :math:`-d - \theta \log(1 + \mu / \theta)`. Automatic differentiation would pass over the
+    ``(n_cells, n_genes)`` values more often.
     """
 
     @staticmethod
@@ -111,7 +112,7 @@ class _DenseTerms(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, Tensor, Tensor]:
-        """Return the gradients of the log mean and of the log inverse dispersion."""
+        """Return the gradients, shaped as the log mean and the log inverse dispersion are."""
         (of_cell,) = grads
         slope, theta, excess = ctx.saved_tensors
         by_mean = slope * of_cell[:, None]
