@@ -66,6 +66,12 @@ def is_guarded(process: subprocess.Popen[str]) -> bool:
     return not caught or bool(int(caught[0].split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
+def heed_signals() -> None:
+    """Undo what a process inherits from nohup (SIGHUP) or a shell's background job (SIGINT)."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run(
     command: Command, folder: Path, *more: str, number: int | None = None, moment: float = 0.0
 ) -> End:
@@ -77,7 +83,7 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
+        preexec_fn=heed_signals,
     )
     while process.poll() is None and not is_guarded(process):
         time.sleep(0.001)
@@ -200,27 +206,40 @@ def test_a_kill(prepare: Any, tmp_path: Path, name: str) -> None:
     signalled(prepare(name), tmp_path / "run", signal.SIGKILL, 1.0, old=False)
 
 
-#: Moments of each command; 50 take an hour on two quiet cores.
-MOMENTS = int(os.environ.get("VAEXPRS_SIGNAL_MOMENTS", "5"))
+#: Moments of each signal in each command; 50 take two hours of a core.
+MOMENTS = int(os.environ.get("VAEXPRS_SIGNAL_MOMENTS", "2"))
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepare: Callable[[str], Command]) -> Callable[[str], Command]:
+    """Return a function that runs a command once to its end, and tells its time."""
+
+    @functools.cache
+    def ended(name: str) -> Command:
+        command = prepare(name)
+        end = run(command, command.whole)
+        assert end.code == 0, end.errors
+        check_whole(command, command.whole)
+        command.seconds = end.seconds
+        return command
+
+    return ended
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_many_moments(prepare: Any, tmp_path: Path, name: str) -> None:
-    """Signals in turn at moments spread over the whole run, on new and on existing outputs."""
-    command, random_part = prepare(name), random.Random(0)
-    undisturbed = run(command, command.whole)
-    assert undisturbed.code == 0, undisturbed.errors
-    check_whole(command, command.whole)
-    command.seconds = undisturbed.seconds
-    ends: dict[str, dict[int, int]] = {}
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT]
+@pytest.mark.parametrize("number", NUMBERS, ids=[number.name for number in NUMBERS])
+def test_many_moments(
+    undisturbed: Callable[[str], Command], tmp_path: Path, number: signal.Signals, name: str
+) -> None:
+    """A signal at moments spread over the whole run, on new and on existing outputs."""
+    command, random_part = undisturbed(name), random.Random(int(number))
+    ends: dict[int, int] = {}
     for i in range(MOMENTS):
-        number = numbers[i % len(numbers)]
         moment = (i + random_part.random()) / MOMENTS * command.seconds
         end = signalled(command, tmp_path / str(i), number, moment, old=i % 2 == 0)
         shutil.rmtree(tmp_path / str(i))
-        codes = ends.setdefault(number.name, {})
-        codes[end.code] = codes.get(end.code, 0) + 1
-    print(f"\n{name}, {command.seconds:.1f} s: {ends}")
+        ends[end.code] = ends.get(end.code, 0) + 1
+    print(f"\n{name}, {command.seconds:.1f} s: {MOMENTS} {number.name}, ended with {ends}")
