@@ -20,9 +20,9 @@
     Run every example of the book in ``docs/`` and compare its output, then build the book in
     ``build/html``; in that environment, or in a fresh one where there is none.
 ``python tasks.py portable [--write]``
-    Hashes of generated cells, the same by every set of kernels, in WebAssembly and on 64-bit ARM
-    (by qemu); in an environment of its own, with a compiler for all of them. The first run builds
-    its C++ libraries.
+    Hashes of generated cells, the same by every set of kernels, on 64-bit ARM (by qemu), with musl
+    and in WebAssembly; in an environment of its own, with a compiler for all of them. The first run
+    builds its C++ libraries.
     Then the WebAssembly module of the browser page, which must be the one in git; ``--write`` puts
     it there.
 ``python tasks.py wheel [PYTHON]``
@@ -169,7 +169,7 @@ def sanitize() -> None:
 
 
 def portable(how: str = "--check") -> None:
-    """Compare cells over instruction sets, WebAssembly and 64-bit ARM; build the page's module."""
+    """Compare cells over instruction sets, 64-bit ARM, musl and WebAssembly; check the module."""
     python, build = fresh_environment("portable"), ENVIRONMENTS / "portable" / "build"
     pip(python, "install", "-c", CONSTRAINTS, "cmake", "ziglang", "wasmtime")
     cpp_tests(python, build, target="hash_cells", tests="cells")

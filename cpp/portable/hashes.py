@@ -1,9 +1,9 @@
 """Compare hashes of cells over machines: ``hashes.py PROGRAM``.
 
 PROGRAM is ``hash_cells`` of a CMake build; it runs with every set of kernels that this machine has,
-the scalar reference among them. The same source is then built by ``ziglang`` for WebAssembly and
-for 64-bit ARM, with ``--all`` for static x86-64 with musl too, and run by ``wasmtime``, Node.js and
-``qemu-aarch64``, as far as they are installed. All must print what
+the scalar reference among them. The same source is then built by ``ziglang`` for 64-bit ARM, for
+static x86-64 with musl and for WebAssembly, and run by ``qemu-aarch64``, ``wasmtime`` and Node.js,
+as far as they are installed. All must print what
 ``tests/artifact/golden/cells.txt`` says, which ``--write`` makes anew: 10,000 cells of each golden
 artifact and of the shipped one, and a million of one.
 """
@@ -37,8 +37,10 @@ COMMON = [
 ]  # fmt: skip
 #: WebAssembly has neither threads nor exceptions here.
 WASM = ["-target", "wasm32-wasi", *COMMON, "-msimd128", "-DVAEXPRS_NO_THREADS"]
-#: Static programs, and what runs them on another machine. x86-64 with musl, whose kernels CMake's
-#: builds have too, is compared with ``--all`` alone: zig builds a C++ library for it first.
+#: Options of the linker. For each machine zig first builds a C++ library, another one with symbols:
+#: without them, the page's module has the same one.
+LINK = ["-s"]
+#: Static programs, and what runs them on another machine; the emulator takes longest, so first.
 STATIC = {"aarch64": "qemu-aarch64", "x86_64": ""}
 #: The artifact whose first million cells are compared too; two minutes for an emulator.
 MANY = "format-1-two-keys"
@@ -61,7 +63,6 @@ def main() -> None:
     names.append(f"tests/artifact/golden/{MANY}.onnx@1000000")
     runs: dict[str, list[Future[str]]] = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        # the emulator takes longest: it starts first
         for name, parts in cross_builds(Path(folder), names):
             runs[name] = [pool.submit(part) for part in parts]
         for name in INSTRUCTION_SETS:
@@ -87,8 +88,6 @@ def cross_builds(folder: Path, names: list[str]) -> Iterator[tuple[str, list[Cal
         print("WebAssembly, 64-bit ARM and musl are left out: ziglang is not installed.")
         return
     for machine, emulator in STATIC.items():
-        if not emulator and "--all" not in sys.argv:
-            continue
         command = [emulator] if emulator and platform.machine() != machine else []
         if command and not shutil.which(emulator):
             print(f"{machine} is left out: {emulator} is not installed.")
@@ -155,7 +154,7 @@ def build(program: Path, options: Sequence[str]) -> Path:
         return made
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        output_of([*compiler, *pool.map(compile_one, sorted(sources)), "-o", program])
+        output_of([*compiler, *LINK, *pool.map(compile_one, sorted(sources)), "-o", program])
     return program
 
 

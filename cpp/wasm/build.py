@@ -27,9 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CPP = ROOT / "cpp"
 sys.path.insert(0, str(CPP / "portable"))
 
-from hashes import WASM  # noqa: E402 - the flags that decide bits stand there
+import hashes  # noqa: E402 - the flags that decide bits stand there
 
-FLAGS = [*WASM, "-fvisibility=hidden"]
+FLAGS = [*hashes.WASM, "-fvisibility=hidden"]
 MODULE = ROOT / "python" / "vaexprs" / "web" / "page" / "vaexprs.wasm.gz"
 RECORD = CPP / "wasm" / "built.json"
 EXPORTS = [
@@ -41,7 +41,7 @@ EXPORTS = [
 ]  # fmt: skip
 #: What takes the time is compiled for speed (FLAGS say so), all else for size.
 FAST = {"kernels", "run.cpp", "variates.cpp"}
-LINK = ["-mexec-model=reactor", "-s", *(f"-Wl,--export={name}" for name in EXPORTS)]
+LINK = ["-mexec-model=reactor", *hashes.LINK, *(f"-Wl,--export={name}" for name in EXPORTS)]
 
 
 def sources() -> list[Path]:

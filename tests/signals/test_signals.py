@@ -54,6 +54,7 @@ class End:
     code: int
     errors: str
     seconds: float
+    sent: float | None = None  # when a signal was sent, on the clock of files
 
 
 def is_guarded(process: subprocess.Popen[str]) -> bool:
@@ -87,14 +88,15 @@ def run(
     )
     while process.poll() is None and not is_guarded(process):
         time.sleep(0.001)
-    started = time.perf_counter()
+    started, sent = time.perf_counter(), None
     if number is not None:
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
+            sent = time.time()
             process.send_signal(number)
     _, errors = process.communicate(timeout=900)
-    return End(process.returncode, errors, time.perf_counter() - started)
+    return End(process.returncode, errors, time.perf_counter() - started, sent)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +180,10 @@ def signalled(command: Command, folder: Path, number: int, moment: float, *, old
     assert "Traceback" not in end.errors, told
     assert "Error" not in end.errors, told
     assert end.code in (0, -number if number == signal.SIGKILL else 128 + number), told
+    if end.code == 0 and end.sent is not None:
+        # Not lost: the outputs stood there by then, and the process was about to end.
+        made = max((folder / output).stat().st_ctime for output in command.outputs)
+        assert made < end.sent + _MOVING, told
     # A run of cells can be gone on with after any end; of others only a kill leaves something.
     resumes = command.arguments[0] == "generate" and end.code != 0
     if number == signal.SIGKILL or resumes:
@@ -193,6 +199,10 @@ def signalled(command: Command, folder: Path, number: int, moment: float, *, old
         # A command that was ended made nothing; training keeps its best weights.
         assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}, told
     return end
+
+
+#: Seconds that outputs may take to move into place once they are complete.
+_MOVING = 0.5
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -237,9 +247,14 @@ def test_many_moments(
     """A signal at moments spread over the whole run, on new and on existing outputs."""
     command, random_part = undisturbed(name), random.Random(int(number))
     ends: dict[int, int] = {}
+    late = 0
     for i in range(MOMENTS):
         moment = (i + random_part.random()) / MOMENTS * command.seconds
         end = signalled(command, tmp_path / str(i), number, moment, old=i % 2 == 0)
         shutil.rmtree(tmp_path / str(i))
         ends[end.code] = ends.get(end.code, 0) + 1
-    print(f"\n{name}, {command.seconds:.1f} s: {MOMENTS} {number.name}, ended with {ends}")
+        late += end.sent is None
+    print(
+        f"\n{name}, {command.seconds:.1f} s: {MOMENTS} {number.name}, ended with {ends}; "
+        f"{late} of them would have come after the end"
+    )
