@@ -21,7 +21,7 @@ from vaexprs.spec import GeneratorSpec
 from vaexprs.training.calibration.detected_genes import SizeLaw, detected
 from vaexprs.training.calibration.draws import Draws
 from vaexprs.training.calibration.following import follow
-from vaexprs.training.calibration.groups import Grouping, partitions
+from vaexprs.training.calibration.groups import partitions
 from vaexprs.training.calibration.scores import match_scores
 from vaexprs.training.inputs.features import Features
 from vaexprs.training.inputs.scaling import Scaling
@@ -29,7 +29,7 @@ from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.network.model import Decoder
 from vaexprs.training.progress import Report
 
-#: Corrections of the finest partition, each on what the last one left.
+#: Corrections of the means: of all partitions, then of the finest on what that left.
 _ROUNDS = 2
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.
 _COVARIANCE_ROUNDS, _SIZE_ROUNDS = 2, 3
@@ -83,7 +83,8 @@ def correct_decoder(state: State) -> State:
     """Correct the decoder's means, then its dispersions, gene by gene and group by group."""
     draws = state.draws()
     groupings = partitions(state.data, draws)
-    _correct_means(state, draws, groupings, _ROUNDS)
+    for round_ in range(_ROUNDS):
+        state.law.correct_means(state.data, draws, groupings[-1:] if round_ else groupings)
     some = state.data.sample()  # the shape of a law takes no million cells
     if some is not state.data:
         groupings = partitions(some, draws)
@@ -98,15 +99,8 @@ def correct_decoder(state: State) -> State:
 def correct_means(state: State) -> State:
     """Correct the decoder's means alone, where dispersions are fitted again later."""
     draws = state.draws()
-    _correct_means(state, draws, partitions(state.data, draws), 1)
+    state.law.correct_means(state.data, draws, partitions(state.data, draws))
     return state
-
-
-def _correct_means(state: State, draws: Draws, groupings: list[Grouping], rounds: int) -> None:
-    """Correct the means within each partition, and within the finest one `rounds` times."""
-    for grouping in groupings:
-        for _ in range(rounds if grouping is groupings[-1] else 1):
-            state.law.correct_means(state.data, draws, grouping)
 
 
 def match_covariance(state: State) -> State:

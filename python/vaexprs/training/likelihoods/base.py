@@ -126,9 +126,12 @@ class TrainingLaw(ABC):
 
     # Hooks that a law may leave empty.
     def correct_means(  # noqa: B027
-        self, data: ExpressionData, draws: Draws, grouping: Grouping
+        self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
     ) -> None:
-        """Correct the decoder so that draws have the cells' mean in each group of a partition."""
+        """Correct the decoder so that draws have the cells' mean in each group.
+
+        Partitions come from the coarsest to the finest; each is corrected in turn.
+        """
 
     def correct_dispersions(  # noqa: B027
         self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from vaexprs.training.inputs.features import FeatureKind, Features
 from vaexprs.training.inputs.moments import group_sums, largest_values, square
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS, Array, Start, TrainingLaw
+from vaexprs.training.likelihoods.shares import Shares
 
 #: Log share of genes that were never seen: one count in 1e13.
 _NEVER = -30.0
@@ -36,8 +37,6 @@ _FEW_ZEROS = -3.0
 #: Genes are pooled by expression into at most 20 levels of at least 50 genes. The variance of a
 #: level's log ratio of real to simulated counts: about 20 % either way.
 _LEVELS, _GENES_OF_LEVEL, _LEVEL_VARIANCE = 20, 50, 0.05
-#: Largest squared coefficient of variation that draws are taken to have: more is one outlier.
-_MOST_VARIATION = 50.0
 #: Inverse dispersion of a law without one: that of Poisson's, nearly.
 _POISSON_LIKE = 1e3
 _TINY = 1e-12
@@ -98,22 +97,34 @@ class CountLaw(TrainingLaw):
         means = (group_sums(data.X, data.group) / np.maximum(library, 1)[:, None]).max(axis=0)
         return np.maximum(np.maximum(top, _ABOVE_LARGEST * means), np.exp(_NEVER))
 
-    def correct_means(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
+    def correct_means(
+        self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
+    ) -> None:
         """Correct each gene's share in each group, shrunk towards genes of like level."""
-        made, variation = simulated_shares(draws, grouping)
-        library = np.bincount(grouping.cells, data.library, minlength=grouping.n_groups)
-        expected = made * library[:, None]
-        real = group_sums(data.X, grouping.cells, grouping.n_groups)
         theta: Any = _POISSON_LIKE
         if "log_inverse_dispersion" in draws.decoder.heads:
             theta = np.exp(gene_wise(draws.decoder, "log_inverse_dispersion"))
-        scatter = (1 / theta + variation) / grouping.n_cells
-        common = _level_ratio(real, expected, scatter)
-        expected = expected * np.exp(common)
-        ratio = np.log((real + 0.5) / (expected + 0.5))
-        step = common + ratio * shrinkage(ratio, 1 / (expected + 0.5) + scatter)
-        step = np.where(real.sum(0) > 0, limited(step), 0)
-        add_to_groups(draws.decoder, "logits", grouping, step)
+        finest = groupings[-1]
+        shares = Shares.of(draws, finest) if finest.block == "membership" else None
+        for grouping in groupings:
+            made = Shares.of(draws, grouping) if shares is None else shares.over(grouping)
+            step = _step(data, grouping, made, theta)
+            add_to_groups(draws.decoder, "logits", grouping, step)
+            if shares is not None and grouping is not finest:
+                shares = shares.moved(grouping, step)
+
+
+def _step(data: ExpressionData, grouping: Grouping, made: Shares, theta: Any) -> Array:
+    """Return a correction of the logits of each group, ``(n_groups, n_genes)``."""
+    library = np.bincount(grouping.cells, data.library, minlength=grouping.n_groups)
+    expected = made.by_library * library[:, None]
+    real = group_sums(data.X, grouping.cells, grouping.n_groups)
+    scatter = (1 / theta + made.variation) / grouping.n_cells
+    common = _level_ratio(real, expected, scatter)
+    expected = expected * np.exp(common)
+    ratio = np.log((real + 0.5) / (expected + 0.5))
+    step = common + ratio * shrinkage(ratio, 1 / (expected + 0.5) + scatter)
+    return np.where(real.sum(0) > 0, limited(step), 0)
 
 
 def _shares(X: Any) -> Any:
@@ -122,22 +133,6 @@ def _shares(X: Any) -> Any:
     total = np.asarray(shares.sum(axis=1)).ravel()
     shares.data /= np.repeat(total, np.diff(shares.indptr))
     return shares
-
-
-def simulated_shares(draws: Draws, grouping: Grouping) -> tuple[Array, Array]:
-    """Return the mean share of each gene in the draws, and its squared coefficient of variation."""
-    inflated = "zero_logits" in draws.decoder.heads
-
-    def values(heads: dict[str, Tensor], library: Tensor) -> list[Tensor]:
-        share = torch.softmax(heads["logits"], -1)
-        if inflated:
-            share = share * torch.sigmoid(-heads["zero_logits"])
-        return [library, share * library, share, share.square()]
-
-    names = ("logits", "zero_logits") if inflated else ("logits",)
-    size, weighted, first, second = grouping.moments(draws, names, values)
-    variation = second / np.maximum(first**2, _TINY**2) - 1
-    return weighted / size, np.clip(variation, 0, _MOST_VARIATION)
 
 
 def add_up(terms: Tensor, row: Tensor, x: Tensor) -> Tensor:

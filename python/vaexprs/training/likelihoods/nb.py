@@ -23,7 +23,8 @@ from vaexprs.training.calibration.groups import (
 from vaexprs.training.calibration.spread import match_spread
 from vaexprs.training.inputs.features import Features
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
-from vaexprs.training.likelihoods.counts import CountLaw, add_up, simulated_shares
+from vaexprs.training.likelihoods.counts import CountLaw, add_up
+from vaexprs.training.likelihoods.shares import Shares
 from vaexprs.training.network.model import wide
 
 #: Smallest share of a gene.
@@ -63,7 +64,7 @@ class NegativeBinomial(CountLaw):
         finest, keys = groupings[-1], [each for each in groupings if each.block == "condition"]
         if finest.block == "condition":  # likelihoods are of combinations, corrected or not
             finest = combinations(data, draws, finest.weight)
-        made, variation = simulated_shares(draws, finest)
+        shares = Shares.of(draws, finest)
         categories = np.zeros((finest.n_groups, len(keys)), np.int64)
         for column, key in enumerate(keys):
             categories[:, column] = key.draws
@@ -71,8 +72,8 @@ class NegativeBinomial(CountLaw):
             sparse.csr_matrix(data.X),
             data.library,
             finest.cells,
-            np.maximum(made, _TINY),
-            variation,
+            np.maximum(shares.by_library, _TINY),
+            shares.variation,
             decoder.shape.typical_library,
             categories,
             (finest.rows >= 0) & (len(keys) > 1),
