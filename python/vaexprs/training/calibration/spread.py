@@ -57,24 +57,33 @@ def match_spread(features: Features, data: ExpressionData, draws: Draws) -> None
     def made(seed: int) -> Array:
         return _variance(features.transform(draws.observe(seed)), draws.group, n_cells)
 
+    now = made(0)
+    with _moved(head, _TRIAL):
+        tried = made(0)
+    responses = [_response(now[genes], tried[genes]) for genes in bins]
     for seed in range(_ROUNDS):
-        now = made(seed)
-        with _moved(head, _TRIAL):
-            tried = made(seed)
+        now = made(seed) if seed else now
         step = np.zeros(len(level))
-        for genes in bins:
-            step[genes] = _step(real[genes], now[genes], tried[genes], data.n_cells)
+        for genes, response in zip(bins, responses, strict=True):
+            step[genes] = _step(real[genes], now[genes], response, data.n_cells)
         with torch.no_grad():
             head.bias.add_(torch.from_numpy(step.astype(np.float32)).to(head.bias.device))
             head.bias.clamp_(*np.log(DISPERSION_BOUNDS))
 
 
-def _step(real: Array, now: Array, tried: Array, n_cells: int) -> Array:
-    """Return the corrections of the log inverse dispersions of genes of like level."""
+def _response(now: Array, tried: Array) -> float:
+    """Return the change of log variances by a change of log inverse dispersions."""
     known = (now > 0) & (tried > 0)
     if not known.any():
+        return 0.0
+    return float(np.median(np.log(tried[known] / now[known]))) / _TRIAL
+
+
+def _step(real: Array, now: Array, response: float, n_cells: int) -> Array:
+    """Return the corrections of the log inverse dispersions of genes of like level."""
+    known = now > 0
+    if not known.any():
         return np.zeros(len(real))
-    response = float(np.median(np.log(tried[known] / now[known]))) / _TRIAL
     lack = np.where(known, np.log(real / np.where(known, now, 1)), 0)
     common = float(np.median(lack[known]))
     # two log variances of n values: 2 / n each if normal, about twice that with long tails

@@ -29,10 +29,8 @@ from vaexprs.training.likelihoods.base import TrainingLaw
 from vaexprs.training.network.model import Decoder
 from vaexprs.training.progress import Report
 
-#: Corrections of the means: of all partitions, then of the finest on what that left.
-_ROUNDS = 2
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.
-_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 2, 3
+_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 2, 2
 #: Most draws of a combination for quantiles of size: 75 for each of the 20 levels.
 _SIZE_DRAWS = 1500
 
@@ -61,12 +59,14 @@ Step = Callable[[State], State]
 
 def steps_for(state: State) -> list[Step]:
     """Return the steps that a fit goes through, in order."""
+    # A second correction of the means mends what the first one leaves.
     if state.spec.is_counts:
         return [
-            correct_decoder, match_covariance, correct_means, match_sizes, correct_decoder,
-            match_spread,
+            correct_means, correct_dispersions, match_covariance, correct_means, match_sizes,
+            correct_means, correct_means, correct_dispersions, match_spread,
         ]  # fmt: skip
-    return [correct_decoder, match_covariance, correct_decoder]
+    both = [correct_means, correct_means, correct_dispersions]
+    return [*both, match_covariance, *both]
 
 
 def calibrated(state: State, report: Report) -> State:
@@ -79,28 +79,24 @@ def calibrated(state: State, report: Report) -> State:
     return state
 
 
-def correct_decoder(state: State) -> State:
-    """Correct the decoder's means, then its dispersions, gene by gene and group by group."""
+def correct_means(state: State) -> State:
+    """Correct the decoder's means, gene by gene, in each partition from the coarsest on."""
     draws = state.draws()
-    groupings = partitions(state.data, draws)
-    for round_ in range(_ROUNDS):
-        state.law.correct_means(state.data, draws, groupings[-1:] if round_ else groupings)
+    state.law.correct_means(state.data, draws, partitions(state.data, draws))
+    return state
+
+
+def correct_dispersions(state: State) -> State:
+    """Correct the decoder's dispersions, and let shapes follow the mean again."""
+    draws = state.draws()
     some = state.data.sample()  # the shape of a law takes no million cells
-    if some is not state.data:
-        groupings = partitions(some, draws)
+    groupings = partitions(some, draws)
     residual = state.law.correct_dispersions(some, draws, groupings)
     if state.slope is not None:
         follow(draws, state.slope, groupings[-1])
     return (
         state if residual is None else replace(state, spec=replace(state.spec, residual=residual))
     )
-
-
-def correct_means(state: State) -> State:
-    """Correct the decoder's means alone, where dispersions are fitted again later."""
-    draws = state.draws()
-    state.law.correct_means(state.data, draws, partitions(state.data, draws))
-    return state
 
 
 def match_covariance(state: State) -> State:
