@@ -15,6 +15,7 @@ from vaexprs import fit_vae  # noqa: E402
 from vaexprs.data import read_expression  # noqa: E402
 from vaexprs.training.calibration.draws import Draws  # noqa: E402
 from vaexprs.training.calibration.groups import add_to_groups, partitions  # noqa: E402
+from vaexprs.training.calibration.shrinkage import shrinkage  # noqa: E402
 from vaexprs.training.likelihoods.shares import Shares  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -134,3 +135,22 @@ def test_equal_steps_of_all_genes_move_no_share(fit, simulated):
     after = before.moved(by_type, np.full((by_type.n_groups, draws.spec.n_genes), 1.5))
     np.testing.assert_allclose(after.by_library, before.by_library)
     np.testing.assert_allclose(after.variation, before.variation, rtol=1e-6)
+
+
+def test_differences_of_few_cells_are_believed_less():
+    """Noise alone: of many cells a floor is believed, of few cells a part of it."""
+    error = np.full((2, 5000), 0.04)
+    noise = 0.19 * np.random.default_rng(0).normal(size=error.shape)  # no more than the error
+    believed = {
+        n: shrinkage(noise, error, np.array([[n // 2], [n // 2]])) for n in (200, 2000, 20_000)
+    }
+    np.testing.assert_allclose(believed[2000], 0.005 / 0.045)
+    np.testing.assert_allclose(believed[20_000], believed[2000])
+    np.testing.assert_allclose(believed[200], 0.0005 / 0.0405)
+
+
+def test_true_differences_of_few_cells_are_believed():
+    error = np.full((1, 5000), 0.04)
+    rng = np.random.default_rng(0)
+    difference = rng.normal(size=error.shape) * np.sqrt(error + 0.16)
+    np.testing.assert_allclose(shrinkage(difference, error, np.array([[50]])), 0.8, atol=0.02)

@@ -123,7 +123,7 @@ def _step(data: ExpressionData, grouping: Grouping, made: Shares, theta: Any) ->
     common = _level_ratio(real, expected, scatter)
     expected = expected * np.exp(common)
     ratio = np.log((real + 0.5) / (expected + 0.5))
-    step = common + ratio * shrinkage(ratio, 1 / (expected + 0.5) + scatter)
+    step = common + ratio * shrinkage(ratio, 1 / (expected + 0.5) + scatter, grouping.n_cells)
     return np.where(real.sum(0) > 0, limited(step), 0)
 
 
