@@ -141,9 +141,7 @@ def test_differences_of_few_cells_are_believed_less():
     """Noise alone: of many cells a floor is believed, of few cells a part of it."""
     error = np.full((2, 5000), 0.04)
     noise = 0.19 * np.random.default_rng(0).normal(size=error.shape)  # no more than the error
-    believed = {
-        n: shrinkage(noise, error, np.array([[n // 2], [n // 2]])) for n in (200, 2000, 20_000)
-    }
+    believed = {n: shrinkage(noise, error, n) for n in (200, 2000, 20_000)}
     np.testing.assert_allclose(believed[2000], 0.005 / 0.045)
     np.testing.assert_allclose(believed[20_000], believed[2000])
     np.testing.assert_allclose(believed[200], 0.0005 / 0.0405)
@@ -153,4 +151,4 @@ def test_true_differences_of_few_cells_are_believed():
     error = np.full((1, 5000), 0.04)
     rng = np.random.default_rng(0)
     difference = rng.normal(size=error.shape) * np.sqrt(error + 0.16)
-    np.testing.assert_allclose(shrinkage(difference, error, np.array([[50]])), 0.8, atol=0.02)
+    np.testing.assert_allclose(shrinkage(difference, error, 50), 0.8, atol=0.02)

@@ -13,19 +13,19 @@ _LARGEST = 3.0
 #: genes it takes, and the spread where there are fewer.
 _KNOWN, _FEWEST_GENES, _USUAL_SPREAD = 0.5, 20, 0.05
 #: Bounds of the spread: true differences of 7 % and of a factor of e. The lower one falls with the
-#: cells of a fit below so many: what few cells have by chance would tell them from others.
-_SPREADS, _MANY_CELLS = (0.005, 1.0), 2000
+#: cells of a fit below so many, where a caller says how many there are.
+_SPREADS, MANY_CELLS = (0.005, 1.0), 2000
 
 
-def shrinkage(difference: Array, error: Array, n_cells: NDArray[np.int64]) -> Array:
+def shrinkage(difference: Array, error: Array, n_cells: int = MANY_CELLS) -> Array:
     """Return the share of each difference to believe, from 0 to 1, ``(n_groups, n_genes)``.
 
-    `error` holds squared standard errors, and `n_cells` the cells of each group, ``(n_groups, 1)``.
-    True differences of a group have one variance over all genes, estimated from the genes that are
-    known well.
+    `error` holds squared standard errors. True differences of a group have one variance over all
+    genes, estimated from the genes that are known well. Of a fit of few cells, `n_cells`, less is
+    believed: what they have by chance tells them from others.
     """
     spread = np.full((len(difference), 1), _USUAL_SPREAD)
-    least = _SPREADS[0] * min(1.0, n_cells.sum() / _MANY_CELLS)
+    least = _SPREADS[0] * min(1.0, n_cells / MANY_CELLS)
     for g in range(len(difference)):
         known = error[g] < _KNOWN
         if known.sum() >= _FEWEST_GENES:

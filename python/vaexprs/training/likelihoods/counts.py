@@ -16,7 +16,7 @@ from vaexprs.data import ExpressionData
 from vaexprs.data.matrices.chunked import by_chunk
 from vaexprs.training.calibration.draws import Draws
 from vaexprs.training.calibration.groups import Grouping, add_to_groups, gene_wise
-from vaexprs.training.calibration.shrinkage import limited, shrinkage
+from vaexprs.training.calibration.shrinkage import MANY_CELLS, limited, shrinkage
 from vaexprs.training.inputs.features import FeatureKind, Features
 from vaexprs.training.inputs.moments import group_sums, largest_values, square
 from vaexprs.training.inputs.scaling import Scaling
@@ -104,17 +104,21 @@ class CountLaw(TrainingLaw):
         theta: Any = _POISSON_LIKE
         if "log_inverse_dispersion" in draws.decoder.heads:
             theta = np.exp(gene_wise(draws.decoder, "log_inverse_dispersion"))
+        # Given layers learn means less well than the linear path: their errors are to be corrected.
+        n_cells = data.n_cells if draws.decoder.shape.linear_path else MANY_CELLS
         finest = groupings[-1]
         shares = Shares.of(draws, finest) if finest.block == "membership" else None
         for grouping in groupings:
             made = Shares.of(draws, grouping) if shares is None else shares.over(grouping)
-            step = _step(data, grouping, made, theta)
+            step = _step(data, grouping, made, theta, n_cells)
             add_to_groups(draws.decoder, "logits", grouping, step)
             if shares is not None and grouping is not finest:
                 shares = shares.moved(grouping, step)
 
 
-def _step(data: ExpressionData, grouping: Grouping, made: Shares, theta: Any) -> Array:
+def _step(
+    data: ExpressionData, grouping: Grouping, made: Shares, theta: Any, n_cells: int
+) -> Array:
     """Return a correction of the logits of each group, ``(n_groups, n_genes)``."""
     library = np.bincount(grouping.cells, data.library, minlength=grouping.n_groups)
     expected = made.by_library * library[:, None]
@@ -123,7 +127,7 @@ def _step(data: ExpressionData, grouping: Grouping, made: Shares, theta: Any) ->
     common = _level_ratio(real, expected, scatter)
     expected = expected * np.exp(common)
     ratio = np.log((real + 0.5) / (expected + 0.5))
-    step = common + ratio * shrinkage(ratio, 1 / (expected + 0.5) + scatter, grouping.n_cells)
+    step = common + ratio * shrinkage(ratio, 1 / (expected + 0.5) + scatter, n_cells)
     return np.where(real.sum(0) > 0, limited(step), 0)
 
 

@@ -83,7 +83,7 @@ class Gaussian(TrainingLaw):
         real = (real - draws.scaling.shift) / draws.scaling.divisor
         difference = np.where(draws.scaling.varies, real - expected, 0)
         noise = second - expected**2
-        believed = difference * shrinkage(difference, noise / grouping.n_cells, grouping.n_cells)
+        believed = difference * shrinkage(difference, noise / grouping.n_cells)
         step = limited(believed / np.maximum(slope, _LEAST_SLOPE))
         add_to_groups(draws.decoder, "logits", grouping, step)
 

@@ -50,12 +50,14 @@ class Shares:
         names = ("logits", "zero_logits") if inflated else ("logits",)
         found = grouping.moments(draws, names, values)
         weight = grouping.weight * np.bincount(draws.group, minlength=draws.n_groups)
-        cells = np.bincount(grouping.draws, weight, minlength=grouping.n_groups)
+        cells = np.bincount(grouping.draws, weight, minlength=grouping.n_groups).astype(np.float64)
         return cls(cells, *found)
 
     def over(self, grouping: Grouping) -> Shares:
         """Return the moments over coarser groups; those of `self` are combinations."""
-        cells = np.bincount(grouping.draws, self.cells, minlength=grouping.n_groups)
+        cells = np.bincount(grouping.draws, self.cells, minlength=grouping.n_groups).astype(
+            np.float64
+        )
 
         def mean(values: Array) -> Array:
             out = np.zeros((grouping.n_groups, values.shape[1]))

@@ -137,7 +137,7 @@ class ZeroInflatedGamma(TrainingLaw):
         ratio = np.where(positive > 0, ratio, 0)
         theta = np.exp(gene_wise(draws.decoder, "log_inverse_dispersion"))
         scatter = 1 / theta + np.clip(variation, 0, _MOST_VARIATION)
-        step = limited(ratio * shrinkage(ratio, scatter / np.maximum(positive, 0.1), n_cells))
+        step = limited(ratio * shrinkage(ratio, scatter / np.maximum(positive, 0.1)))
         add_to_groups(draws.decoder, "logits", grouping, step)
 
     def correct_dispersions(
