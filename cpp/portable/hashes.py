@@ -22,6 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = ROOT / "tests" / "artifact" / "golden" / "cells.txt"
@@ -42,6 +43,9 @@ WASM = ["-target", "wasm32-wasi", *COMMON, "-msimd128", "-DVAEXPRS_NO_THREADS"]
 LINK = ["-s"]
 #: Static programs, and what runs them on another machine; the emulator takes longest, so first.
 STATIC = {"aarch64": "qemu-aarch64", "x86_64": ""}
+#: Builds a program; runs one for artifacts and returns what it prints.
+Make: TypeAlias = Callable[[], Path]
+Run: TypeAlias = Callable[[Path, list[str]], str]
 #: The artifact whose first million cells are compared too; two minutes for an emulator.
 MANY = "format-1-two-keys"
 NODE = """
@@ -62,9 +66,18 @@ def main() -> None:
     names = [str(path.relative_to(ROOT)) for path in [*files, ROOT / "models" / "pbmc_ifnb.onnx"]]
     names.append(f"tests/artifact/golden/{MANY}.onnx@1000000")
     runs: dict[str, list[Future[str]]] = {}
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        for name, parts in cross_builds(Path(folder), names):
-            runs[name] = [pool.submit(part) for part in parts]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(2) as pool,
+        ThreadPoolExecutor(2) as builders,  # one build leaves a core idle for most of its time
+    ):
+        builds = [(builders.submit(make), parts) for make, parts in cross_builds(Path(folder))]
+        for built, parts in builds:
+            for name, run in parts:
+                # an emulator is slow: its run comes in two parts
+                cut = len(names) - 1 if name.startswith("aarch64") else len(names)
+                each = [part for part in (names[:cut], names[cut:]) if part]
+                runs[name] = [pool.submit(run, built.result(), part) for part in each]
         for name in INSTRUCTION_SETS:
             runs[name] = [pool.submit(native, program, name, names)]
     outputs = {name: "".join(run.result() for run in parts) for name, parts in runs.items()}
@@ -79,11 +92,8 @@ def main() -> None:
     sys.exit(any(output != expected for output in made.values()))
 
 
-def cross_builds(folder: Path, names: list[str]) -> Iterator[tuple[str, list[Callable[[], str]]]]:
-    """Build for other machines; yield what runs each build, and say what is left out.
-
-    An emulator is slow, so that its run comes in two parts.
-    """
+def cross_builds(folder: Path) -> Iterator[tuple[Make, list[tuple[str, Run]]]]:
+    """Yield what builds for another machine, and what runs the build; say what is left out."""
     if find_spec("ziglang") is None:
         print("WebAssembly, 64-bit ARM and musl are left out: ziglang is not installed.")
         return
@@ -95,22 +105,32 @@ def cross_builds(folder: Path, names: list[str]) -> Iterator[tuple[str, list[Cal
             print(f"{machine} is left out: this machine does not run it.")
         else:
             options = ["-target", f"{machine}-linux-musl", "-static", *COMMON]
-            built = build(folder / machine, options)
-            parts = [names[:-1], names[-1:]] if command else [names]
-            runs = [partial(output_of, [*command, built, *part]) for part in parts]
-            yield f"{machine}, musl", runs
-    wasm = build(folder / "hash_cells.wasm", WASM)
+            run = partial(by_command, command)
+            yield partial(build, folder / machine, options), [(f"{machine}, musl", run)]
+    runs: list[tuple[str, Run]] = []
     if find_spec("wasmtime") is None:
         print("wasmtime is not installed.")
     else:
-        yield "wasm by wasmtime", [partial(by_wasmtime, wasm, names)]
+        runs.append(("wasm by wasmtime", by_wasmtime))
     if shutil.which("node") is None:
         print("Node.js is not installed.")
     else:
-        script = wasm.with_suffix(".mjs")
-        script.write_text(NODE, encoding="utf-8")
-        command = ["node", "--no-warnings", script, wasm, ROOT, *(f"/{name}" for name in names)]
-        yield "wasm by Node.js", [partial(output_of, command)]
+        runs.append(("wasm by Node.js", by_node))
+    if runs:
+        yield partial(build, folder / "hash_cells.wasm", WASM), runs
+
+
+def by_command(command: list[str], program: Path, names: list[str]) -> str:
+    """Return the output of the program run by a command, or by itself."""
+    return output_of([*command, program, *names])
+
+
+def by_node(program: Path, names: list[str]) -> str:
+    """Return the output of the program run by Node.js, with the checkout as its root folder."""
+    script = program.with_suffix(".mjs")
+    script.write_text(NODE, encoding="utf-8")
+    files = (f"/{name}" for name in names)
+    return output_of(["node", "--no-warnings", script, program, ROOT, *files])
 
 
 def native(program: Path, instruction_set: str, names: list[str]) -> str:
