@@ -124,14 +124,18 @@ class TrainingLaw(ABC):
         """Return the noise of each gene where `observation` asks for it; see `GeneratorSpec`."""
         return None
 
-    # Hooks that a law may leave empty.
-    def correct_means(  # noqa: B027
+    def correct_means(
         self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
     ) -> None:
-        """Correct the decoder so that draws have the cells' mean in each group.
+        """Correct the means in each partition in turn, from the coarsest to the finest."""
+        for grouping in groupings:
+            self.correct_means_of(data, draws, grouping)
 
-        Partitions come from the coarsest to the finest; each is corrected in turn.
-        """
+    # Hooks that a law may leave empty.
+    def correct_means_of(  # noqa: B027
+        self, data: ExpressionData, draws: Draws, grouping: Grouping
+    ) -> None:
+        """Correct the decoder so that draws have the cells' mean in each group of a partition."""
 
     def correct_dispersions(  # noqa: B027
         self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]

@@ -64,14 +64,8 @@ class Bernoulli(TrainingLaw):
         variance = column_means(square(data.X)) - column_means(data.X) ** 2
         return np.sqrt(np.maximum(variance, 0)).astype(np.float32)
 
-    def correct_means(
-        self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
-    ) -> None:
+    def correct_means_of(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
         """Correct each gene's mean in each group; the model's counts as one cell."""
-        for grouping in groupings:
-            self._correct_means_of(data, draws, grouping)
-
-    def _correct_means_of(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
         scaling, n_cells = draws.scaling, grouping.n_cells
         assert scaling is not None
         p, expected, slope, *_ = _averages(draws, grouping)

@@ -69,14 +69,8 @@ class Gaussian(TrainingLaw):
 
         return grouping.moments(draws, ("logits", "log_scale"), values)
 
-    def correct_means(
-        self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
-    ) -> None:
+    def correct_means_of(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
         """Correct each gene's mean in each group, shrunk by its noise."""
-        for grouping in groupings:
-            self._correct_means_of(data, draws, grouping)
-
-    def _correct_means_of(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
         expected, slope, second, _ = self._averages(draws, grouping)
         assert draws.scaling is not None
         real = group_sums(data.X, grouping.cells, grouping.n_groups) / grouping.n_cells

@@ -107,14 +107,8 @@ class ZeroInflatedGamma(TrainingLaw):
         seen = column_extremes(data.X)[1]
         return _ABOVE_LARGEST * np.where(seen > 0, seen, seen.max()).astype(np.float64)
 
-    def correct_means(
-        self, data: ExpressionData, draws: Draws, groupings: Sequence[Grouping]
-    ) -> None:
+    def correct_means_of(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
         """Correct each gene's share of zeros, then the mean of its positive values."""
-        for grouping in groupings:
-            self._correct_means_of(data, draws, grouping)
-
-    def _correct_means_of(self, data: ExpressionData, draws: Draws, grouping: Grouping) -> None:
         n_groups, n_cells = grouping.n_groups, grouping.n_cells
         positive = group_sums((data.X > 0).astype(np.float64), grouping.cells, n_groups)
         (expected,) = grouping.moments(
