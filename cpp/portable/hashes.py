@@ -3,9 +3,9 @@
 PROGRAM is ``hash_cells`` of a CMake build; it runs with every set of kernels that this machine has,
 the scalar reference among them. The same source is then built by ``ziglang`` for 64-bit ARM, for
 static x86-64 with musl and for WebAssembly, and run by ``qemu-aarch64``, ``wasmtime`` and Node.js,
-as far as they are installed. All must print what
-``tests/artifact/golden/cells.txt`` says, which ``--write`` makes anew: 10,000 cells of each golden
-artifact and of the shipped one, and a million of one.
+as far as they are installed. All must print the hashes in ``tests/artifact/golden/cells.txt``,
+which ``--write`` makes anew: 10,000 cells of each golden artifact and of the shipped one, and a
+million of one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WASM = ["-target", "wasm32-wasi", *COMMON, "-msimd128", "-DVAEXPRS_NO_THREADS"]
 LINK = ["-s"]
 #: Static programs, and what runs them on another machine; the emulator takes longest, so first.
 STATIC = {"aarch64": "qemu-aarch64", "x86_64": ""}
-#: Builds a program; runs one for artifacts and returns what it prints.
+#: Functions: one builds a program, the other runs it on artifacts and returns its output.
 Make: TypeAlias = Callable[[], Path]
 Run: TypeAlias = Callable[[Path, list[str]], str]
 #: The artifact whose first million cells are compared too; two minutes for an emulator.
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def cross_builds(folder: Path) -> Iterator[tuple[Make, list[tuple[str, Run]]]]:
-    """Yield what builds for another machine, and what runs the build; say what is left out."""
+    """Yield the build for each machine and its runs; print which machines are left out."""
     if find_spec("ziglang") is None:
         print("WebAssembly, 64-bit ARM and musl are left out: ziglang is not installed.")
         return

@@ -12,8 +12,8 @@ _LARGEST = 3.0
 #: Squared standard error below which a gene helps to estimate the spread of true differences, the
 #: genes it takes, and the spread where there are fewer.
 _KNOWN, _FEWEST_GENES, _USUAL_SPREAD = 0.5, 20, 0.05
-#: Bounds of the spread: true differences of 7 % and of a factor of e. The lower one falls with the
-#: cells of a fit below so many, where a caller says how many there are.
+#: Bounds of the spread: true differences of 7 % and of a factor of e; and the number of training
+#: cells below which the lower bound is reduced in proportion to them.
 _SPREADS, MANY_CELLS = (0.005, 1.0), 2000
 
 

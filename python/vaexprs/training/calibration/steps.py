@@ -59,7 +59,7 @@ Step = Callable[[State], State]
 
 def steps_for(state: State) -> list[Step]:
     """Return the steps that a fit goes through, in order."""
-    # A second correction of the means mends what the first one leaves.
+    # The response to a correction of the means is not linear: two follow one another.
     if state.spec.is_counts:
         return [
             correct_means, correct_dispersions, match_covariance, correct_means, match_sizes,
