@@ -52,4 +52,10 @@ class GeneratedCells(IterableDataset[tuple[Tensor, Tensor]]):
             own, n = own + n * distributed.get_rank(), n * distributed.get_world_size()
         share = {"dense": True, "shard": (own + 1, n)}
         for x, codes, _ in generator.stream(self._batch_size, **self._options, **share):
-            yield torch.from_numpy(x), torch.from_numpy(codes).long()
+            batch = torch.from_numpy(x), torch.from_numpy(codes).long()
+            if worker is not None:
+                # The thread that sends batches would copy them, and a process that ends while
+                # that thread copies is aborted.
+                for part in batch:
+                    part.share_memory_()  # type: ignore[no-untyped-call]
+            yield batch
