@@ -100,14 +100,16 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
 
 def near_matches(name: object, known: Iterable[str]) -> str:
-    """Return a hint for an unknown name: its near matches, or what is known.
+    """Return a hint for an unknown name: its near matches, longer names, or what is known.
 
     The hint is a clause to stand at the end of a sentence in an error message.
     """
     known = list(known)
     folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.6)
+    start = str(name).casefold()
+    longer = [candidate for candidate in folded if len(start) > 1 and candidate.startswith(start)]
+    close = dict.fromkeys([*difflib.get_close_matches(start, folded, n=3, cutoff=0.6), *longer])
     if close:
-        return "did you mean " + " or ".join(repr(folded[match]) for match in close) + "?"
+        return "did you mean " + " or ".join(repr(folded[match]) for match in list(close)[:3]) + "?"
     shown = ", ".join(repr(candidate) for candidate in known[:12])
     return f"known: {shown}{', ...' if len(known) > 12 else ''}." if known else "there are none."

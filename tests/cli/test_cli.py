@@ -327,7 +327,8 @@ def test_numbers_of_cells_may_have_an_exponent(text, n):
         ("evaluate x.h5ad y.h5ad -o {folder}/r.pdf", "the suffix must be .html"),
         ("evaluate x.h5ad y.h5ad --scores {folder}/r", "the suffix must be .json"),
         ("plot nowhere.onnx -o {folder}/figure.png", "nowhere.onnx"),
-        ("frobnicate", "No such command"),
+        ("frobnicate", "unknown command 'frobnicate': known: 'split', 'fit'"),
+        ("gen", "unknown command 'gen': did you mean 'generate'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from vaexprs._version import __version__
 from vaexprs.cli.demo import demo
@@ -16,6 +17,7 @@ from vaexprs.cli.inspect import inspect, models
 from vaexprs.cli.plot import plot
 from vaexprs.cli.split import split
 from vaexprs.cli.web import web
+from vaexprs.errors import ArgumentError, near_matches
 
 EXAMPLES: dict[Callable[..., object], str] = {
     split: "vaexprs split pbmc_small --test 0.3 --by cell_type",
@@ -30,8 +32,20 @@ EXAMPLES: dict[Callable[..., object], str] = {
     demo: "vaexprs demo demo-folder",
 }
 
+
+class _Commands(TyperGroup):
+    """The commands; one that does not exist is answered with the names that are like it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            hint = near_matches(args[0], self.list_commands(ctx))
+            raise ArgumentError(f"unknown command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="vaexprs",
+    cls=_Commands,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
