@@ -48,7 +48,7 @@ def test_no_two_workers_make_the_same_cell(generator, start):
 def test_workers_end_amid_a_batch(generator, capfd):
     from vaexprs.training import GeneratedCells
 
-    cells = GeneratedCells(generator, 400_000)  # long to copy
+    cells = GeneratedCells(generator, 100_000)  # long to copy
     loader = torch.utils.data.DataLoader(
         cells, batch_size=None, num_workers=2, multiprocessing_context="spawn"
     )
