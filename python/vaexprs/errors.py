@@ -100,16 +100,17 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
 
 def near_matches(name: object, known: Iterable[str]) -> str:
-    """Return a hint for an unknown name: its near matches, longer names, or what is known.
+    """Return a hint for an unknown name: near matches, names that begin with it, or all known ones.
 
     The hint is a clause to stand at the end of a sentence in an error message.
     """
     known = list(known)
     folded = {candidate.casefold(): candidate for candidate in known}
-    start = str(name).casefold()
-    longer = [candidate for candidate in folded if len(start) > 1 and candidate.startswith(start)]
-    close = dict.fromkeys([*difflib.get_close_matches(start, folded, n=3, cutoff=0.6), *longer])
+    given = str(name).casefold()
+    close = difflib.get_close_matches(given, folded, n=3, cutoff=0.6)
+    if len(given) > 1:
+        close += [match for match in folded if match.startswith(given) and match not in close]
     if close:
-        return "did you mean " + " or ".join(repr(folded[match]) for match in list(close)[:3]) + "?"
+        return "did you mean " + " or ".join(repr(folded[match]) for match in close[:3]) + "?"
     shown = ", ".join(repr(candidate) for candidate in known[:12])
     return f"known: {shown}{', ...' if len(known) > 12 else ''}." if known else "there are none."

@@ -34,7 +34,7 @@ EXAMPLES: dict[Callable[..., object], str] = {
 
 
 class _Commands(TyperGroup):
-    """The commands; one that does not exist is answered with the names that are like it."""
+    """The group of commands, which answers an unknown one with near matches."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None:
