@@ -10,8 +10,9 @@ against the 30 %. Beside each score stands that of real cells in the place of ge
 Medians over the seeds; a seed makes the split, the fit, the draws and the scores. Sets of fewer
 than 300 cells are not split.
 
-``--rare`` adds the F1 of rare classes that are topped up by generated cells, which fits again for
-each; ``--scvi-python`` names an interpreter with scvi-tools to compare with (`scvi_quality.py`).
+``--rare N ...`` adds the F1 of rare classes, of which N real cells are kept, that are topped up by
+generated cells. It fits again for each class and draw: 15 times for each N. ``--scvi-python`` names
+an interpreter with scvi-tools to compare with (`scvi_quality.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import anndata
 
@@ -32,6 +34,7 @@ from benchmarks.realism.few_cells import span_of, told
 from benchmarks.timing import machine
 from vaexprs import fit_vae, gen_exprs
 from vaexprs.evaluation import evaluate
+from vaexprs.evaluation.scores import augmentation
 
 #: Scores that the tables show, by their key in the report.
 SPLIT_SCORES = (
@@ -86,7 +89,7 @@ def measure(
     keys: list[str],
     seed: int,
     *,
-    rare: bool = False,
+    rare: tuple[int, ...] = (),
     scvi_python: str | None = None,
     kept: Path | None = None,
 ) -> dict[str, Any]:
@@ -104,9 +107,10 @@ def measure(
         return lambda category, n: gen_exprs(fit, n, conditions={keys[0]: category}, seed=seed)
 
     def scores(generated: anndata.AnnData, **options: Any) -> dict[str, Any]:
-        report = evaluate(
-            train, generated, real_test=test, condition_keys=keys, seed=seed, **options
-        )
+        with patch.object(augmentation, "N_REAL", rare or augmentation.N_REAL):
+            report = evaluate(
+                train, generated, real_test=test, condition_keys=keys, seed=seed, **options
+            )
         return report.to_dict()
 
     found = {"vaexprs": scores(made, refit=refit if rare else None)}
@@ -157,7 +161,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("files", nargs="+", metavar="FILE.h5ad:KEY[,KEY]")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--rare", action="store_true", help="score rare classes, too")
+    parser.add_argument(
+        "--rare", nargs="+", type=int, default=(), metavar="N",
+        help="score rare classes, too, with N real cells of each",
+    )  # fmt: skip
     parser.add_argument("--scvi-python", help="interpreter of an environment with scvi-tools")
     parser.add_argument(
         "--json", type=Path, help="write every figure here as it comes; seeds it has are not rerun"
@@ -175,7 +182,7 @@ def main() -> None:
             if seed not in {run["seed"] for run in runs}:
                 runs += [
                     measure(
-                        Path(path), keys.split(","), seed, rare=options.rare,
+                        Path(path), keys.split(","), seed, rare=tuple(options.rare),
                         scvi_python=options.scvi_python, kept=options.cells,
                     )
                 ]  # fmt: skip
