@@ -93,23 +93,6 @@ def test_moments_are_means_over_the_cells_that_draws_stand_for(fit, simulated):
             np.testing.assert_allclose(second[group], squares, rtol=1e-5)
 
 
-def test_scores_of_draws_are_those_of_their_values(fit):
-    draws = Draws.of(fit.vae.decoder, fit.scaling, fit.spec, seed=1, most=3000)
-    assert len(draws.group) > 512  # more than are decoded together
-    whole = fit.features.scores(draws.observe(4))
-    np.testing.assert_allclose(draws.scores(fit.features, 4), whole, rtol=1e-5, atol=1e-5)
-
-
-def test_more_draws_can_be_asked_for(fit):
-    def sizes(**options):
-        draws = Draws.of(fit.vae.decoder, fit.scaling, fit.spec, seed=1, **options)
-        return np.bincount(draws.group)
-
-    assert sizes(most=4000, in_all=600).sum() <= 600
-    assert sizes(most=4000, in_all=60_000).max() > sizes().max()
-    assert sizes(most=500, in_all=60_000).max() <= 500
-
-
 def test_shares_over_coarser_groups_are_those_of_their_draws(fit, simulated):
     draws = Draws.of(fit.vae.decoder, fit.scaling, fit.spec, seed=2)
     *coarser, finest = partitions(

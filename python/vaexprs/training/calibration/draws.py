@@ -15,7 +15,6 @@ from torch import Tensor
 from vaexprs.latent.draws import draw_inputs, fitting_seed
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.inputs.batches import ROWS_PER_STEP
-from vaexprs.training.inputs.features import Features
 from vaexprs.training.inputs.scaling import Scaling
 from vaexprs.training.network.model import Decoder
 from vaexprs.training.network.outputs import decoder_outputs
@@ -47,18 +46,14 @@ class Draws:
         seed: int,
         *,
         most: int = _MOST,
-        in_all: int = _IN_ALL,
     ) -> Draws:
-        """Draw from the prior of a spec, more for combinations with more cells.
-
-        A combination gets at most `most` draws, and all together at most `in_all`.
-        """
+        """Draw from the prior of a spec, more for combinations with more cells."""
         sizes = spec.conditions.n_cells
         fewest = max(_FEWEST, _FEWEST_IN_ALL // len(sizes))
         wanted = np.clip(
             max(_PER_CELL, _PER_CELL * most // _MOST) * sizes, fewest, max(most, fewest)
         )
-        wanted = np.maximum(np.minimum(wanted, in_all // len(sizes)), _ALWAYS)
+        wanted = np.maximum(np.minimum(wanted, _IN_ALL // len(sizes)), _ALWAYS)
         group = np.repeat(np.arange(len(sizes)), wanted)
         inputs = draw_inputs(spec, group, fitting_seed(seed))
         library = inputs.get("library", np.ones((len(group), 1), np.float32))[:, 0]
@@ -98,9 +93,9 @@ class Draws:
             log_library = torch.from_numpy(np.log(self.library[rows, None])).to(device)
             yield rows, self.decoder(z, condition, log_library, names), self.library[rows]
 
-    def blocks(self, seed: int) -> Iterator[Any]:
-        """Yield drawn values of some draws after the others: CSR for laws with exact zeros."""
-        spec = self.spec
+    def observe(self, seed: int) -> Any:
+        """Return drawn values, ``(n_draws, n_genes)``: CSR for laws with exact zeros."""
+        spec, blocks = self.spec, []
         for start in range(0, len(self.group), ROWS_PER_STEP):
             rows = slice(start, start + ROWS_PER_STEP)
             outputs = decoder_outputs(
@@ -114,16 +109,7 @@ class Draws:
                 rounded=spec.observation == "rounded",
             )
             block = sparse.csr_matrix((data, indices, indptr), shape=outputs["mean"].shape)
-            yield block if spec.value_law.sparse else block.toarray()
-
-    def observe(self, seed: int) -> Any:
-        """Return drawn values, ``(n_draws, n_genes)``: CSR for laws with exact zeros."""
-        blocks = list(self.blocks(seed))
+            blocks.append(block if spec.value_law.sparse else block.toarray())
         if isinstance(blocks[0], np.ndarray):
             return np.concatenate(blocks)
         return sparse.vstack(blocks, format="csr")
-
-    def scores(self, features: Features, seed: int) -> NDArray[np.float64]:
-        """Return principal-component scores of drawn values, ``(n_draws, n_components)``."""
-        parts = [features.scores(block) for block in self.blocks(seed)]
-        return np.concatenate(parts).astype(np.float64)

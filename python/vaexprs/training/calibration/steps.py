@@ -31,10 +31,6 @@ from vaexprs.training.progress import Report
 
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.
 _COVARIANCE_ROUNDS, _SIZE_ROUNDS = 2, 2
-#: Most draws of a combination, and of all, for covariances. Mixtures have components that are rare
-#: and far away: with at most 320 draws of a combination, the variance along the first component was
-#: 13 % too small in one fit.
-_COVARIANCE_DRAWS, _COVARIANCE_DRAWS_IN_ALL = 2000, 30_000
 #: Most draws of a combination for quantiles of size: 75 for each of the 20 levels.
 _SIZE_DRAWS = 1500
 
@@ -110,10 +106,10 @@ def match_covariance(state: State) -> State:
         some = evenly(group, MOST_CELLS)
         scores, group = scores[some], group[some]
     for seed in range(_COVARIANCE_ROUNDS):
-        draws = state.draws(seed, most=_COVARIANCE_DRAWS, in_all=_COVARIANCE_DRAWS_IN_ALL)
+        draws = state.draws(seed)
         views = []
         for view in (2 * seed, 2 * seed + 1):
-            seen = draws.scores(state.features, view)
+            seen = state.features.scores(draws.observe(view)).astype(np.float64)
             counts = state.spec.is_counts
             views.append(np.column_stack([seen, np.log(draws.library)]) if counts else seen)
         prior = match_scores(
