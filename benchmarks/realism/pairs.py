@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     cells = {side: anndata.read_h5ad(options.folder / f"{side}.h5ad") for side in SIDES}
     labels = {
-        side: each.obs[options.keys].astype(str).agg("|".join, axis=1).to_numpy()
+        side: each.obs[options.keys].astype(str).agg(", ".join, axis=1).to_numpy()
         for side, each in cells.items()
     }
     logs = {side: log_normalise(each.X.tocsr()).tocsc() for side, each in cells.items()}
