@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from vaexprs.errors import ArtifactError, DataError
@@ -107,6 +108,15 @@ def test_a_linear_path_is_drawn_past_the_layers():
     shown = words(plot_vae(make_spec(architecture=bare)))
     assert "linear path" not in shown  # there is no layer to go around
     assert not any("not recorded" in word for word in shown)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "nb", "zinb"])
+def test_a_linear_path_ends_at_the_mean(likelihood):
+    architecture = {**PLAIN, "layout": "linear path"}
+    texts = plot_vae(make_spec(likelihood=likelihood, architecture=architecture)).axes[0].texts
+    (mean,) = (text.get_position() for text in texts if text.get_text().startswith("mean μ"))
+    ends = [text.xy for text in texts if isinstance(text, Annotation)]
+    assert any(y == mean[1] and 0 < x - mean[0] < 0.6 for x, y in ends)
 
 
 @pytest.mark.parametrize(

@@ -201,8 +201,10 @@ class _Diagram:
         if self.linear_path:
             ink, x, heads = _INKS["decoder"][1], self.latent.right - 0.3, self.heads
             crest = self.middle + max(column.height for column in self.after[:-1]) / 2 + 0.36
-            self._line([(x, self.middle + 0.53), (x, crest), (heads.x, crest)], ink)
-            self._arrow((heads.x, crest), (heads.x, self.middle + heads.height / 2), ink)
+            beside = heads.right + 0.18  # past the other outputs, to the mean from the right
+            path = [(x, self.middle + 0.53), (x, crest), (beside, crest), (beside, self.mean_at)]
+            self._line(path, ink)
+            self._arrow(path[-1], (heads.right + 0.02, self.mean_at), ink)
             self._text((x + heads.x) / 2, crest + 0.1, "linear path", colour=ink)
         if self.pills:
             self._conditions()
@@ -283,6 +285,7 @@ class _Diagram:
                 label += f"\n{short(self.link, 14)}"
             self._box(column.left, y - 0.46, 1.0, 0.46, "decoder")
             self._text(column.x, y - 0.23, label, colour=INK)
+            self.mean_at = y - 0.23  # of the last one
             y -= 0.6
 
     def _funnel(self, column: _Column, following: _Column) -> None:
