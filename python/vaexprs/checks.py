@@ -37,10 +37,12 @@ def known_arguments(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, T]], 
     return decorate
 
 
-def whole(name: str, value: Any, low: int) -> int:
-    """Return a whole number as Python's own."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ArgumentError(f"{name} must be a whole number >= {low}, got {value!r}.")
+def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return a whole number, from low to high if there is one, as Python's own."""
+    number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not number or value < low or (high is not None and value > high):
+        bounds = f">= {low}" if high is None else f"between {low} and {high}"
+        raise ArgumentError(f"{name} must be a whole number {bounds}, got {value!r}.")
     return int(value)
 
 

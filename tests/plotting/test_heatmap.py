@@ -152,6 +152,8 @@ def test_named_genes_are_shown_in_their_order(groups):
     assert np.array_equal(image(figure), groups[:, ["gene7", "gene2"]].X.T)
     ticks = [label.get_text() for label in panels(figure)[0].get_yticklabels()]
     assert ticks == ["gene7", "gene2"]
+    one = plot_heatmap(groups, groupby="group", genes="gene7")
+    assert np.array_equal(image(one), groups[:, ["gene7"]].X.T)
     with pytest.raises(DataError, match="unknown gene 'gene7x': did you mean 'gene7"):
         plot_heatmap(groups, genes=["gene7x"])
     with pytest.raises(DataError, match="array without gene names"):

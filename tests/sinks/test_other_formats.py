@@ -52,6 +52,26 @@ def test_npz(model: Path, whole: Any, tmp_path: Path) -> None:
         assert json.loads(str(arrays["vaexprs"]))["seed"] == 3
 
 
+def test_condition_keys_named_like_columns_of_ours(tiny_artifact: Any, tmp_path: Path) -> None:
+    ipc = pytest.importorskip("pyarrow.ipc")
+    named = ["cell", "z", "indices", "values", "vaexprs_cell"]
+    model = tiny_artifact(keys={name: ["a", "b"] for name in named})
+    made = gen_exprs(model, 20)
+    with ipc.open_file(str(write_exprs(model, tmp_path / "cells.arrow", 20))) as file:
+        table = file.read_all()
+    assert len(set(table.column_names)) == len(table.column_names)
+    for name in named:
+        assert table[name].to_pylist() == made.obs[name].tolist()
+    assert table["vaexprs_vaexprs_cell"].to_pylist() == made.obs_names.tolist()
+    assert np.array_equal(np.array(table["vaexprs_z"].to_pylist(), np.float32), made.obsm["z"])
+    assert table["vaexprs_values"].combine_chunks().flatten().to_pylist() == made.X.data.tolist()
+    write_exprs(model, tmp_path / "matrix.mtx.gz", 20)
+    with gzip.open(tmp_path / "obs.tsv.gz", "rt") as table:
+        head = table.readline().rstrip("\n").split("\t")
+    assert head[:2] == ["vaexprs_vaexprs_cell", "cell"]
+    assert len(set(head)) == len(head)
+
+
 def test_npz_of_expected_values(model: Path, tmp_path: Path) -> None:
     path = write(model, tmp_path / "cells.npz", return_mean=True)
     with np.load(path) as arrays:

@@ -33,6 +33,12 @@ def fixed_date(monkeypatch):
 # ---- the same seed, the same fit
 
 
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, True])
+def test_a_seed_is_a_whole_number_below_2_to_the_64(simulated, tiny, seed):
+    with pytest.raises(ArgumentError, match="seed must be a whole number between 0 and 18446744"):
+        fit_vae(simulated, **{**tiny, "epochs": 1}, seed=seed)
+
+
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_a_seed_reproduces_a_fit_to_the_byte(values_for, tiny, likelihood):
     adata = values_for(likelihood)

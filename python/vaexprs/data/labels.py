@@ -53,8 +53,8 @@ def encode_labels(
     elif n_missing:
         raise DataError(
             f"{n_missing} of {len(series)} cells have no label under {name!r}: fill them in, as in "
-            f"adata.obs[{name!r}].astype(object).fillna('unknown'), or pass missing='unknown' "
-            "(--missing unknown), or leave these cells out."
+            f"adata.obs[{name!r}].astype(object).fillna('unknown'), or leave these cells out; "
+            "fit_vae fills them in with missing='unknown' (vaexprs fit --missing unknown)."
         )
     if isinstance(series.dtype, pandas.CategoricalDtype):
         categorical = series.cat

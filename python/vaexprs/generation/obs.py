@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,11 +39,16 @@ def obs_columns(spec: GeneratorSpec) -> list[ObsColumn]:
     return list(_columns(spec))
 
 
-def _columns(spec: GeneratorSpec) -> Iterator[ObsColumn]:
-    keys, taken = spec.conditions.keys, set(spec.conditions.names)
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return the name of a column of ours, behind ``vaexprs_`` where another column has it."""
+    while name in taken:
+        name = f"vaexprs_{name}"
+    return name
 
-    def free(name: str) -> str:
-        return f"vaexprs_{name}" if name in taken else name
+
+def _columns(spec: GeneratorSpec) -> Iterator[ObsColumn]:
+    keys = spec.conditions.keys
+    free = partial(free_name, taken=spec.conditions.names)
 
     for place, key in enumerate(keys):
         yield ObsColumn(key.name, _code_dtype(key), _codes(place), key)

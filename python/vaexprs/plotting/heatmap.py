@@ -36,7 +36,7 @@ def plot_heatmap(
     source: CellsLike | Mapping[str, CellsLike] | Sequence[CellsLike],
     *,
     groupby: str | None = "auto",
-    genes: Sequence[str] | None = None,
+    genes: str | Sequence[str] | None = None,
     n_genes: int | None = None,
     layer: str | None = None,
     scale: Scale = "auto",
@@ -60,7 +60,7 @@ def plot_heatmap(
         further panel without that column, such as the cells of a model without conditions, has
         its cells ordered by hierarchical clustering.
     genes
-        Genes to show, in this order.
+        Genes to show, in this order, or one.
     n_genes
         Number of genes to show: markers of each group in turn (without groups: those of the
         largest variance). The default is all genes, in their order, where there are at most
@@ -223,13 +223,14 @@ def _choose_genes(
     cells: Cells,
     codes: NDArray[np.int64],
     n_groups: int,
-    genes: Sequence[str] | None,
+    genes: str | Sequence[str] | None,
     n_genes: int | None,
 ) -> tuple[NDArray[np.int64], bool]:
     """Return the genes to show in order, and whether they are markers sorted by group."""
     if genes is not None:
         if cells.var_names is None:
             raise DataError("genes were named, and the cells are an array without gene names.")
+        genes = [genes] if isinstance(genes, str) else genes
         place = {str(gene): at for at, gene in enumerate(cells.var_names)}
         for gene in genes:
             if gene not in place:

@@ -3,6 +3,7 @@
 A file is in Arrow's IPC file format, a stream in its streaming format. One record batch holds one
 block, one row a cell: its name, the columns of ``obs``, ``z``, and its values, as the two lists
 ``indices`` and ``values`` of a CSR row, or as one list of all genes where values are expected ones.
+A condition key with one of these names keeps it, and that column of ours starts with ``vaexprs_``.
 The metadata of the schema hold ``var_names`` and ``vaexprs`` (``uns["vaexprs"]``) as JSON.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from vaexprs.errors import require
 from vaexprs.generation.blocks import Block
-from vaexprs.generation.obs import ObsColumn, obs_columns
+from vaexprs.generation.obs import ObsColumn, free_name, obs_columns
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 
@@ -44,14 +46,15 @@ class ArrowSink:
         values = pa.list_(pa.float32(), spec.n_genes) if run.dense else pa.list_(pa.float32())
         self._run, self._next_cell = run, run.first_cell
         self._columns = obs_columns(spec)
-        fields = [("cell", pa.string())]
+        free = partial(free_name, taken=[column.name for column in self._columns])
+        fields = [(free("cell"), pa.string())]
         fields += [(column.name, self._type(column)) for column in self._columns]
-        fields += [("z", pa.list_(pa.float32(), spec.n_latent))]
-        fields += [] if run.dense else [("indices", pa.list_(pa.int32()))]
+        fields += [(free("z"), pa.list_(pa.float32(), spec.n_latent))]
+        fields += [] if run.dense else [(free("indices"), pa.list_(pa.int32()))]
         facts = json.dumps(run.uns, default=lambda value: value.tolist(), ensure_ascii=False)
         names = json.dumps(spec.var_names, ensure_ascii=False)
         metadata = {"vaexprs": facts, "var_names": names}
-        self._schema = pa.schema([*fields, ("values", values)], metadata=metadata)
+        self._schema = pa.schema([*fields, (free("values"), values)], metadata=metadata)
         to_file = isinstance(self._target, Path)
         target = str(self._target) if to_file else self._target
         new = pyarrow.ipc.new_file if to_file else pyarrow.ipc.new_stream

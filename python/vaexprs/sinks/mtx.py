@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vaexprs.generation.blocks import Block
-from vaexprs.generation.obs import obs_columns
+from vaexprs.generation.obs import free_name, obs_columns
 from vaexprs.generation.observation import CSR
 from vaexprs.sinks.base import Run
 
@@ -49,7 +49,8 @@ class MtxSink:
         self._put("matrix", self._head(), level=0)
         names = [_field(name) for name in run.spec.var_names]
         self._put("features", "".join(f"{n}\t{n}\tGene Expression\n" for n in names))
-        head = ["cell", *(_field(column.name) for column in self._columns)]
+        names = [_field(column.name) for column in self._columns]
+        head = [free_name("cell", names), *names]
         self._put("obs", "\t".join(head) + "\n")
 
     def write(self, block: Block) -> None:

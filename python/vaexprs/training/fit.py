@@ -142,8 +142,8 @@ def fit_vae(
         Whether the latent law and the decoder are corrected after training so that generated
         cells agree with the training cells.
     seed
-        The same seed gives the same fit on the same kind of CPU with the same number of threads.
-        Torch's global generator is left as it was.
+        Integer in [0, 2**64). The same seed gives the same fit on the same kind of CPU with the
+        same number of threads. Torch's global generator is left as it was.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:0"`` or ``"mps"``.
     progress
@@ -172,7 +172,7 @@ def fit_vae(
         kl_weight=real("kl_weight", kl_weight, 0, inclusive=True),
         kl_warmup=whole("kl_warmup", kl_warmup, 0),
         patience=None if patience is None else whole("patience", patience, 1),
-        seed=whole("seed", seed, 0),
+        seed=whole("seed", seed, 0, 2**64 - 1),
     )
     validation_split = real("validation_split", validation_split, 0, inclusive=True)
     if validation_split >= 1:

@@ -18,12 +18,14 @@ const number = (value) => (Number.isInteger(value) ? value : Number(value.toPrec
 
 /** matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz of 10x, with obs.tsv.gz beside them. */
 export async function mtx(model, blocks, cellName) {
+  const keys = model.keys.map((key) => field(key.name));
+  const free = (name) => (keys.includes(name) ? free(`vaexprs_${name}`) : name);
   const texts = {
     "matrix.mtx": entries(model, blocks),
     "barcodes.tsv": rows(model, blocks, cellName, (name) => name),
     "features.tsv": model.genes.map((gene) => `${field(gene)}\t${field(gene)}\tGene Expression\n`),
     "obs.tsv": rows(model, blocks, cellName, (name, labels, library) => [name, ...labels, library].join("\t"),
-      ["cell", ...model.keys.map((key) => field(key.name)), "library"].join("\t")),
+      [free("cell"), ...keys, free("library")].join("\t")),
   };
   const made = [];
   for (const [name, parts] of Object.entries(texts)) made.push([`${name}.gz`, await packed(parts, "gzip"), false]);
