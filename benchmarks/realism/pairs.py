@@ -45,7 +45,7 @@ LISTED, MOST_LISTED = 0.2, 20
 
 def centred(values: Any, labels: Any) -> Any:
     """Return values without the mean of each combination."""
-    out = values - 0.0
+    out = np.array(values)
     for label in np.unique(labels):
         out[labels == label] -= out[labels == label].mean(axis=0)
     return out
@@ -56,11 +56,10 @@ def slopes(scores: Any, values: Any) -> Any:
     return np.linalg.lstsq(scores, values, rcond=None)[0]
 
 
-def residual_correlation(values: Any, scores: Any) -> Any:
-    """Return correlations of genes when the part that follows the scores is taken out."""
-    left = values - scores @ slopes(scores, values)
-    left /= np.maximum(np.sqrt((left**2).mean(axis=0)), 1e-9)
-    return left.T @ left / len(left)
+def correlation(values: Any) -> Any:
+    """Return correlations of the columns of centred values, ``(n_genes, n_genes)``."""
+    scaled = values / np.maximum(np.sqrt((values**2).mean(axis=0)), 1e-9)
+    return scaled.T @ scaled / len(scaled)
 
 
 def main() -> None:
@@ -84,10 +83,11 @@ def main() -> None:
     pca = PCA(COMPONENTS, random_state=0).fit(values["train"])
     scores = {side: pca.transform(values[side]) for side in SIDES}
 
-    within = {
-        side: slopes(*(centred(each[side], labels[side]) for each in (scores, values)))
-        for side in SIDES
-    }
+    within, left = {}, {}  # slopes within combinations, and what does not follow the scores
+    for side in SIDES:
+        x, y = (centred(each[side], labels[side]) for each in (values, scores))
+        within[side] = slopes(y, x)
+        left[side] = x - y @ within[side]
 
     print(", ".join(f"{key} {value}" for key, value in machine().items()), "\n")
     print("| combination | test cells | pairs | test | generated | ratio | variance |")
@@ -113,11 +113,15 @@ def main() -> None:
         for at, side in ((0, "test"), (2, "generated")):
             explained = along(np.cov((y[side] @ within[side][:, :N_CORRELATED_GENES]).T))
             parts[at : at + 2] += explained, along(np.cov(x[side].T)) - explained
+        if not pairs.any():
+            continue
         test, generated = strength[1:] / strength[0]
         print(
             f"| {label} | {rows['test'].sum()} | {pairs.sum()} | {test:.2f} | {generated:.2f} | "
             f"{generated / test:.2f} | {spread:.2f} |"
         )
+    if not kept[0]:
+        parser.exit(1, f"no combination has {LEAST_STRONG} test cells and pairs: use fewer keys\n")
     print(f"| all | | | {kept[1] / kept[0]:.2f} | {kept[2] / kept[0]:.2f} | "
           f"{kept[2] / kept[1]:.2f} | |\n")  # fmt: skip
     parts /= parts[:2].sum()
@@ -125,10 +129,7 @@ def main() -> None:
     print(f"| test | {parts[0]:.2f} | {parts[1]:.2f} |")
     print(f"| generated | {parts[2]:.2f} | {parts[3]:.2f} |\n")
 
-    beyond = {
-        side: residual_correlation(*(centred(v[side], labels[side]) for v in (values, scores)))
-        for side in SIDES
-    }
+    beyond = {side: correlation(left[side]) for side in SIDES}
     first, second = np.nonzero(np.triu(beyond["train"] > LISTED, 1))
     order = np.argsort(-beyond["train"][first, second])[:MOST_LISTED]
     print("| beyond the components | train | test | generated |\n| --- | --- | --- | --- |")
