@@ -21,8 +21,8 @@ Precision: TypeAlias = Literal["float32", "int8"]
 #: Largest relative difference between torch and onnxruntime: ten times what float32 sums of a few
 #: hundred terms in another order were seen to give.
 PARITY_TOLERANCE = 2e-4
-#: Floor of a sigmoid's size as a share of its range: onnxruntime's own is exact to half a unit in
-#: the last place of 1, not of a small share, which is a third of the tolerance.
+#: Floor of a sigmoid's size, as a share of its range. onnxruntime computes any sigmoid to within
+#: 6e-8, half a unit in the last place of 1: a third of the tolerance at this floor.
 _SIGMOID_FLOOR = 1e-3
 #: Cells of the comparison.
 _PARITY_CELLS = 16
