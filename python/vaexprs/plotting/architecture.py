@@ -285,7 +285,8 @@ class _Diagram:
                 label += f"\n{short(self.link, 14)}"
             self._box(column.left, y - 0.46, 1.0, 0.46, "decoder")
             self._text(column.x, y - 0.23, label, colour=INK)
-            self.mean_at = y - 0.23  # of the last one
+            if name == "mean":
+                self.mean_at = y - 0.23
             y -= 0.6
 
     def _funnel(self, column: _Column, following: _Column) -> None:
