@@ -8,14 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vaexprs import OutputError
-from vaexprs.files import check_output, whole_file, whole_files
+from vaexprs import OutputError, files
+from vaexprs.files import check_output, sync, whole_file, whole_files
 
 HOLD = """
 import sys, time
@@ -284,6 +285,47 @@ def test_what_a_thread_wrote_after_its_run_let_go_is_taken_over(tmp_path: Path) 
         (partial / "zarr.json").write_text("{}")
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
     assert [path.name for path in target.iterdir()] == ["zarr.json"]
+
+
+def test_a_folder_is_synced_while_another_thread_replaces_its_files(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            for name in "abcd":
+                (tmp_path / f"{name}.partial").write_bytes(b"new")
+                os.replace(tmp_path / f"{name}.partial", tmp_path / name)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        for _ in range(100):
+            sync(tmp_path)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_what_stands_in_the_place_of_a_file_that_went_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    partial, whole = tmp_path / "store" / "zarr.json.partial", tmp_path / "store" / "zarr.json"
+    partial.write_bytes(b"{}")
+    synced = []
+
+    def sync_file(path: Path) -> bool:
+        if path == partial:
+            os.replace(partial, whole)
+        synced.append(path)
+        return sync_one(path)
+
+    sync_one = files._sync_file
+    monkeypatch.setattr(files, "_sync_file", sync_file)
+    sync(tmp_path)
+    assert synced == [partial, whole]
+    with pytest.raises(FileNotFoundError, match="nothing.bin"):
+        sync(tmp_path / "nothing.bin")
 
 
 def test_a_killed_run_leaves_a_partial_that_the_next_one_removes(tmp_path: Path) -> None:

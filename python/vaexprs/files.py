@@ -342,26 +342,42 @@ def _appear(partial: Path, target: Path) -> None:
 
 
 def sync(*paths: Path) -> None:
-    """Wait until files, and folders with all that is in them, are on the disk."""
+    """Wait until files, and folders with all that is in them, are on the disk.
+
+    Another thread may write in the folders meanwhile. Where it gives a temporary file its name
+    between our look and our turn, the folder is looked at again.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     files, folders = [path for path in paths if not path.is_dir()], []
+    n_named = len(files)
     for path in paths:
         for folder, _, names in os.walk(path):
             folders.append(Path(folder))
             files += [Path(folder, name) for name in names]
     with ThreadPoolExecutor(_SYNCS) as pool:
-        list(pool.map(_sync_file, files))
+        is_there = list(pool.map(_sync_file, files))
         list(pool.map(sync_folder, folders))
+    missing = [file for file, there in zip(files, is_there, strict=True) if not there]
+    for file in files[:n_named]:
+        if file in missing:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    if missing:
+        sync(*{file.parent for file in missing if file.parent.is_dir()})
 
 
-def _sync_file(path: Path) -> None:
-    # Windows syncs only what may be written.
-    file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+def _sync_file(path: Path) -> bool:
+    """Wait until a file is on the disk; return whether it was there."""
+    try:
+        # Windows syncs only what may be written.
+        file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        return False
     try:
         os.fsync(file)
     finally:
         os.close(file)
+    return True
 
 
 def sync_folder(path: Path) -> None:
