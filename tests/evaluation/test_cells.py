@@ -60,6 +60,31 @@ def test_negative_generated_values_are_noted_and_cut(simulate):
     assert "negative" in data.notes[0]
 
 
+@pytest.mark.parametrize("base", [np.e, 2.0])
+def test_logged_cells_are_not_compared_with_counts(simulate, base):
+    """Whichever side is logged; scaled counts, expected values and continuous draws pass."""
+    train, made = simulate(30, 0), simulate(30, 1)
+
+    def log_of(cells):
+        X = cells.X.toarray()
+        return np.log1p(X * 1e4 / X.sum(axis=1, keepdims=True)) / np.log(base)
+
+    logged = made.copy()
+    logged.X = log_of(made)
+    with pytest.raises(DataError, match=r"the cells of generated hold log1p .*scaled to 10,000"):
+        read_cells(train, logged)
+    with pytest.raises(DataError, match="the cells of real_test hold log1p"):
+        read_cells(train, made, logged)
+    for values in (
+        np.expm1(log_of(made)),
+        made.X.toarray() * 0.93 + 0.01 * np.arange(made.n_vars),
+        np.log1p(np.random.default_rng(0).gamma(0.5, size=made.shape)),
+    ):
+        other = made.copy()
+        other.X = values
+        assert any("no whole numbers" in note for note in read_cells(train, other).notes)
+
+
 def test_refusals(simulate, tmp_path):
     train, made = simulate(30, 0), simulate(30, 1)
     with pytest.raises(ConditionError, match=r"real_train.*cell_type"):

@@ -17,7 +17,7 @@ pytest.importorskip("anndata")
 
 from anndata import concat
 
-from vaexprs.errors import DataError, OutputError
+from vaexprs.errors import ArgumentError, DataError, OutputError
 from vaexprs.evaluation import evaluate, run_report
 from vaexprs.evaluation.comparison.ranges import Measured, Score
 from vaexprs.evaluation.registry import COMPUTATIONS, FAMILIES, ScoreKind, kinds, metric
@@ -345,3 +345,32 @@ def test_outputs_and_the_scores_of_an_artifact_appear_together(
 )
 def test_numbers(value, text):
     assert format_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ({"n_rounds": 0}, "n_rounds must be a whole number >= 2, got 0"),
+        ({"n_rounds": 5}, "n_rounds must be even, since rounds come in pairs, got 5"),
+        ({"n_rounds": 4.0}, "n_rounds must be a whole number"),
+        ({"n_forest_rounds": -1}, "n_forest_rounds must be a whole number >= 0"),
+        ({"n_trees": 0}, "n_trees must be a whole number >= 1"),
+        ({"n_resamples": 0}, "n_resamples must be a whole number >= 1"),
+        ({"n_draws": -1}, "n_draws must be a whole number >= 0"),
+        ({"max_cells": 5}, "max_cells must be a whole number >= 10"),
+        ({"n_jobs": 0}, "n_jobs must be a whole number >= 1"),
+        ({"seed": -1}, "seed must be a whole number >= 0"),
+    ],
+)
+def test_numbers_are_checked_before_cells_are_read(number, expected):
+    with pytest.raises(ArgumentError, match=expected):
+        evaluate("nowhere.h5ad", "nothing.h5ad", **number)
+
+
+def test_forests_can_be_left_out(simulate):
+    report = evaluate(
+        simulate(60, 0), simulate(60, 1), n_rounds=2, n_forest_rounds=0, embedding="pca"
+    )
+    assert not any("forest" in score.kind.key for score in report.scores)
+    assert report["gene_mean_correlation"].value > 0.8
+    assert "<html" in report.to_html()

@@ -279,6 +279,12 @@ def test_wrong_input_is_refused(real, made):
         plot_aug(made, real=logged)
     logged.layers["counts"] = real.X
     assert plot_aug(made, real=logged, layer="counts").axes
+    logged_made = made.copy()
+    logged_made.X = np.log1p(made.X.toarray())
+    assert plot_aug(logged_made, real=logged).axes
+    for scale in ("auto", "counts"):
+        with pytest.raises(DataError, match="the generated cells hold log1p of counts"):
+            plot_aug(logged_made, real=real, scale=scale)
     with pytest.raises(DataError, match="MDS cannot place new cells"):
         plot_aug(made, "MDS", real=real, basis="real")
     with pytest.raises(DataError, match="unknown basis 'both'"):

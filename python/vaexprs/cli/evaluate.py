@@ -43,7 +43,7 @@ def evaluate(
     n_trees: Annotated[
         int, typer.Option("--n-trees", "--trees", min=1, help="Trees of each random forest.")
     ] = 100,
-    max_cells: Annotated[int, typer.Option(min=2, help="Cells on a side, at most.")] = 2000,
+    max_cells: Annotated[int, typer.Option(min=10, help="Cells on a side, at most.")] = 2000,
     seed: Seed = 0,
     n_jobs: Annotated[
         int | None,

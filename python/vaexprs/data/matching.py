@@ -1,4 +1,4 @@
-"""The matrix of the real cells that a model learned from, found for cells that it generated."""
+"""Cells that are compared: which matrix of the real ones is read, and whether scales agree."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaexprs.data.opened import OpenCells
-from vaexprs.data.scale import scale_of
+from vaexprs.data.recovery import recover_counts
+from vaexprs.data.scale import scale_of, stored_values
 from vaexprs.errors import DataError
+
+#: Cells that are looked at for a logarithm of counts.
+_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,20 @@ def matching_choice(
         f"the generated cells are counts and {name} are not: pass layer=... (--layer) for the "
         "layer that holds counts, or scale=... to compare them as they are."
     )
+
+
+def refuse_logged(X: Any, name: str) -> None:
+    """Raise `DataError` if cells that are to be compared as counts are logarithms of counts.
+
+    Expected values, and draws of a continuous law, are no logarithms of counts and pass.
+    """
+    some = X[:_LOOKED_AT]
+    values = stored_values(some)
+    if (values == values.round()).all():
+        return
+    found = recover_counts(some)
+    if found is not None and found[1].log_base is not None:
+        raise DataError(
+            f"{name} hold {found[1].describe()}, and the cells they are compared with hold "
+            "counts: pass counts on both sides, or logged values on both sides."
+        )

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from vaexprs._version import __version__
+from vaexprs.checks import whole
 from vaexprs.data.open import CellsLike, open_cells
+from vaexprs.errors import ArgumentError
 from vaexprs.evaluation.arrays import Array
 from vaexprs.evaluation.comparison.cells import ScaleChoice, read_cells
-from vaexprs.evaluation.comparison.rounds import Pool, make_pool, stratified_halves
+from vaexprs.evaluation.comparison.rounds import LEAST_CELLS, Pool, make_pool, stratified_halves
 from vaexprs.evaluation.comparison.sides import Split
 from vaexprs.evaluation.metrics.conditions import categories_of
 from vaexprs.evaluation.metrics.privacy import copies_of
@@ -89,10 +91,10 @@ def evaluate(
         Called with the training cells that are kept, trains a generator on these alone and
         returns its ``augment``. Slow, and the honest measure.
     n_rounds
-        Rounds of everything but forests; even, and at least 4 for a range.
+        Rounds of everything but forests; even, and at least 4 for a range. The least is 2.
     n_forest_rounds
         Rounds of the forests and of boosting, which take most of the time: each further one takes
-        as long again.
+        as long again. 0 leaves them out.
     n_trees
         Trees of each random forest. More trees raise the AUC of both sides a little.
     n_resamples
@@ -118,12 +120,20 @@ def evaluate(
     Raises
     ------
     DataError
-        If cells cannot be read, share too few genes, or are too few to be compared.
+        If cells cannot be read, share too few genes, are too few to be compared, or are logged
+        where others are counts.
+    ArgumentError
+        If a number is too small, or ``n_rounds`` is odd.
     ConditionError
         If a condition key is not in ``obs``.
     """
     sources = {"real_train": real_train, "real_test": real_test, "generated": generated}
     keys = (condition_keys,) if isinstance(condition_keys, str) else tuple(condition_keys)
+    _check_numbers(
+        n_rounds=(n_rounds, 2), n_forest_rounds=(n_forest_rounds, 0), n_trees=(n_trees, 1),
+        n_resamples=(n_resamples, 1), n_draws=(n_draws, 0), max_cells=(max_cells, LEAST_CELLS),
+        seed=(seed, 0), n_jobs=(_available_cores() if n_jobs is None else n_jobs, 1),
+    )  # fmt: skip
     n_jobs = n_jobs or _available_cores()
     started = time.monotonic()
     steps = _Steps(progress, max(n_rounds, n_forest_rounds), n_forest_rounds)
@@ -197,6 +207,13 @@ def evaluate(
         notes=tuple(_notes(pool, data.notes, split)),
         pictures=pictures,
     )
+
+
+def _check_numbers(**given: tuple[Any, int]) -> None:
+    """Raise `ArgumentError` where a number is below its least, or rounds are no pairs."""
+    for name, (value, least) in given.items():
+        if whole(name, value, least) % 2 and name == "n_rounds":
+            raise ArgumentError(f"n_rounds must be even, since rounds come in pairs, got {value}.")
 
 
 class _Steps:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.data.matching import refuse_logged
 from vaexprs.data.open import open_cells
 from vaexprs.data.scale import scale_of, stored_values, to_log
 from vaexprs.errors import DataError, near_matches, require
@@ -172,4 +173,6 @@ def rescale(cells: Cells, scale: str) -> Cells:
             f"the {cells.name} cells hold negative values, of which scale={scale!r} takes the "
             "logarithm: pass scale='log'."
         )
+    if scale == "counts":
+        refuse_logged(cells.X, f"the {cells.name} cells")
     return replace(cells, X=to_log(cells.X, scale))  # type: ignore[arg-type]

@@ -108,7 +108,7 @@ def plot_aug(
     ------
     DataError
         If the method, a column or a layer is unknown (with near matches), the genes do not
-        match, the real cells look logged while the generated ones are counts, or the cells
+        match, the cells of one source are logged and those of the other counts, or the cells
         cannot be read.
     MissingExtraError
         If the library that a method needs is not installed.

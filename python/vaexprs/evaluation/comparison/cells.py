@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from vaexprs.data import ExpressionData, read_expression
-from vaexprs.data.matching import Choice, matching_choice
+from vaexprs.data.matching import Choice, matching_choice, refuse_logged
 from vaexprs.data.open import open_cells
 from vaexprs.data.opened import OpenCells
 from vaexprs.data.scale import scale_of, to_log
@@ -206,6 +206,7 @@ def _cells(
         )
         given = given.maximum(0).tocsr() if sp.issparse(given) else np.maximum(given, 0)
     if scale == "counts" and not side.is_integer:
+        refuse_logged(given, f"the cells of {name}")
         notes.append(
             f"{name} holds values that are no whole numbers, although real cells do: if the model "
             "learned from a layer, name it by layer."

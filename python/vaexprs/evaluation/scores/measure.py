@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vaexprs.errors import ConditionError
 from vaexprs.evaluation import metrics  # noqa: F401 - its modules declare the metrics
 from vaexprs.evaluation.arrays import Array, Floats, in_threads, one_thread
 from vaexprs.evaluation.comparison.cells import Evaluated
@@ -107,8 +106,7 @@ def measure_rounds(
                 results.values.setdefault(key, empty)[number] = pair
                 if compute.few_rounds:
                     results.few_rounds.add(key)
-    if results is None:
-        raise ConditionError("n_rounds and n_forest_rounds are both 0: there is nothing to score.")
+    assert results is not None
     return results
 
 
