@@ -77,7 +77,7 @@ def gen_exprs(
         anywhere and in any order, are the run.
     library
         Library sizes (total counts) in place of drawn ones: one for all or one for each cell.
-        Count likelihoods only.
+        Above 0 and below 2**63; count likelihoods only.
     return_mean
         Return expected values, dense, in place of draws.
     device
@@ -105,6 +105,8 @@ def gen_exprs(
         If the source is not an artifact that can be served.
     ConditionError
         If a key or category is unknown, or the numbers do not add up.
+    ArgumentError
+        If a number is out of its range, or memory cannot hold the cells.
     DeviceError
         If the device is not to be had.
     MissingExtraError

@@ -427,8 +427,12 @@ def test_ctrl_c_ends_a_block_of_any_size_within_a_second(model: Any, n_threads: 
         ({"n_cells": 1, "seed": 2**64}, "seed must lie between 0"),
         ({"n_cells": 1, "first_cell": -3}, "first_cell must lie between 0"),
         ({"n_cells": 2, "library": [1.0]}, r"2 of them, got shape \(1,\)"),
-        ({"n_cells": 1, "library": 0}, "positive and finite"),
-        ({"n_cells": 1, "library": float("nan")}, "positive and finite"),
+        ({"n_cells": 1, "library": 0}, "above 0 and below 2.63, got 0"),
+        ({"n_cells": 1, "library": float("nan")}, "above 0 and below 2.63, got nan"),
+        ({"n_cells": 1, "library": 1e30}, r"above 0 and below 2.63, got 1e\+30"),
+        ({"n_cells": 1, "library": [1e300]}, "above 0 and below 2.63, got inf"),
+        ({"n_cells": 1, "library": "a"}, "one number or 1 of them, got 'a'"),
+        ({"n_cells": 1, "library": {"a": 1}}, "one number or 1 of them, got {'a': 1}"),
     ],
 )
 def test_numbers_out_of_range_are_refused(model: Any, options: Any, message: str) -> None:

@@ -39,6 +39,8 @@ __all__ = ["Block", "Generator", "available_cores"]
 
 #: Most cells of a run: indices are 64-bit integers with a sign in every stored form.
 _MAX_CELLS = 2**63 - 1
+#: Library sizes lie below it, as means do, whose draws are held in 64-bit integers.
+_LARGEST_LIBRARY = 2.0**63
 
 #: What runs the decoder.
 Runtime: TypeAlias = Literal["onnxruntime", "portable"]
@@ -406,13 +408,20 @@ def _check_library(
             f"library= was given, and the likelihood {spec.likelihood!r} has no library size: "
             "leave it out."
         )
-    sizes = np.asarray(library, dtype=np.float32)
+    try:
+        with np.errstate(over="ignore"):  # of float64: refused below as infinite
+            sizes = np.asarray(library, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"library must be one number or {n_cells} of them, got {library!r:.80}."
+        ) from error
     if sizes.ndim > 1 or (sizes.ndim == 1 and len(sizes) != n_cells):
         raise ArgumentError(
             f"library must be one number or {n_cells} of them, got shape {sizes.shape}."
         )
-    if not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise ArgumentError("library sizes must be positive and finite.")
+    wrong = sizes[~((sizes > 0) & (sizes < _LARGEST_LIBRARY))]
+    if wrong.size:
+        raise ArgumentError(f"library sizes must lie above 0 and below 2^63, got {wrong[0]:g}.")
     return np.broadcast_to(sizes, (n_cells,))
 
 

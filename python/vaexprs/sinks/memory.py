@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaexprs.errors import require
+from vaexprs.errors import ArgumentError, require
 from vaexprs.generation.generator import Block
 from vaexprs.generation.obs import obs_frame, var_frame
 from vaexprs.generation.observation import CSR
@@ -23,6 +23,8 @@ class MemorySink:
     ------
     MissingExtraError
         If anndata is not installed.
+    ArgumentError
+        If memory cannot hold the cells.
     """
 
     def __init__(self) -> None:
@@ -34,7 +36,15 @@ class MemorySink:
         """Prepare for the cells of a run."""
         self._run = run
         # Not touched yet: a number of cells beyond all memory fails here, before the first.
-        self._z = np.empty((run.n_cells, run.spec.n_latent), np.float32)
+        shape = (run.n_cells, run.spec.n_latent)
+        try:
+            self._z = np.empty(shape, np.float32)
+        except (MemoryError, ValueError) as error:
+            raise ArgumentError(
+                f"{run.n_cells:,} cells do not fit into memory, where their latent variables alone "
+                f"take {4e-9 * shape[0] * shape[1]:,.0f} GB: write them to a file with write_exprs, "
+                "or ask for fewer at a time (first_cell=..., shard=...)."
+            ) from error
 
     def write(self, block: Block) -> None:
         """Take the next block."""
