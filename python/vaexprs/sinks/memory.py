@@ -41,9 +41,9 @@ class MemorySink:
             self._z = np.empty(shape, np.float32)
         except (MemoryError, ValueError) as error:
             raise ArgumentError(
-                f"{run.n_cells:,} cells do not fit into memory, where their latent variables alone "
-                f"take {4e-9 * shape[0] * shape[1]:,.0f} GB: write them to a file with write_exprs, "
-                "or ask for fewer at a time (first_cell=..., shard=...)."
+                f"{run.n_cells:,} cells do not fit into memory: their latent variables alone take "
+                f"{4e-9 * shape[0] * shape[1]:,.0f} GB. Write them to a file with write_exprs, or "
+                "ask for fewer at a time (first_cell=..., shard=...)."
             ) from error
 
     def write(self, block: Block) -> None:
