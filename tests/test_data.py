@@ -486,6 +486,14 @@ def test_negative_counts_name_gene_and_cell():
         data.check_for("bernoulli")
 
 
+@pytest.mark.parametrize("likelihood", ["nb", "zigamma", "gaussian"])
+def test_values_whose_squares_overflow_are_refused(likelihood):
+    for change in (lambda X: X * np.float32(1e35), lambda X: X + np.float32(3e17)):
+        with pytest.raises(DataError, match=r"their sums over a cell must stay within 1e\+18"):
+            read_expression(make(change(VALUES))).check_for(likelihood)
+    read_expression(make(VALUES * np.float32(1e14))).check_for(likelihood)
+
+
 def test_logged_counts_hint_at_the_layer_with_counts():
     adata = make(sparse.csr_matrix(np.log1p(VALUES)))
     adata.layers["counts"] = VALUES

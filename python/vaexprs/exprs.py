@@ -16,7 +16,7 @@ from vaexprs.generation.decoder import Device
 from vaexprs.generation.generator import Generator, Runtime
 from vaexprs.generation.plan import Plan
 from vaexprs.generation.request import ConditionsLike
-from vaexprs.scale.parts import PartFormat, check_parts, is_parts, write_parts
+from vaexprs.scale.parts import SUFFIX, PartFormat, check_parts, is_parts, write_parts
 from vaexprs.scale.request import make_request
 from vaexprs.sinks.base import Target, check_target, fill
 
@@ -200,7 +200,7 @@ def write_exprs(
     if is_parts(path):
         target: Any = check_parts(path)
     else:
-        target = check_target(path, overwrite=overwrite or resume)
+        target = check_target(path, more=[SUFFIX], overwrite=overwrite or resume)
     request = make_request(
         _generator(source, device, runtime, n_threads, block_size),
         n_cells,

@@ -377,6 +377,8 @@ def test_designs_as_others_write_them(model: Path, tmp_path: Path, table: bytes)
         (b"cell_type,cell_type,n_cells\nNK,B,2\n", "two columns named 'cell_type'"),
         (b"PK\x03\x04", "is a spreadsheet: save it as CSV"),
         (b"cell_type,n_cells\nTy\xff,3\n", "is not UTF-8"),
+        (b"cell_type,n_cells\n", "a header and no row below it"),
+        ("nothing".encode("utf-16"), "a header and no row below it"),
         (b"\n \n", "is empty"),
         (b"a" * (2**24 + 1), "more than 16,777,216 bytes"),
         (b'a,n_cells\n"' + b"x" * 200_000, "is no CSV"),

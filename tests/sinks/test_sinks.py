@@ -364,7 +364,7 @@ def test_a_disk_that_fills_up(tiny_artifact: Any, tmp_path: Path, room: int) -> 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cells.csv", "suffix must be .h5ad or"),
+        ("cells.csv", r"suffix must be .h5ad or .* or .parts, not .\.csv"),
         ("no/such/folder/cells.h5ad", "there is no folder"),
     ],
 )

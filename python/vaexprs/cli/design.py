@@ -47,6 +47,8 @@ def read_design(path: Path) -> list[dict[str, str]]:
     if not numbered:
         raise ConditionError(f"{what} is empty: expected a header line.")
     (_, columns), *rows = numbered
+    if not rows:
+        raise ConditionError(f"{what} has a header and no row below it, so it asks for no cells.")
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise ConditionError(f"{what} has two columns named {twice[0]!r}.")

@@ -20,6 +20,9 @@ __all__ = ["ExpressionData", "as_dense", "concatenate"]
 
 #: Rows that are turned into bytes at a time.
 _ROWS_PER_READ = 1024
+#: Largest value and sum of values that are trained on: squares of values must fit float32 (3e38),
+#: and draws of counts 64-bit integers (9e18).
+_LARGEST = 1e18
 #: Cells of a combination that a sample holds at least.
 _FEWEST = 200
 
@@ -220,6 +223,12 @@ class ExpressionData:
             needs values >= 0; ``bernoulli`` and ``gaussian`` take any finite values.
         """
         support = likelihood_named(likelihood).support
+        if max(self.maximum, -self.minimum, float(np.abs(self.library).max())) >= _LARGEST:
+            raise DataError(
+                f"{self.source} holds values from {self.minimum:g} to {self.maximum:g}: values and "
+                f"their sums over a cell must stay within {_LARGEST:g}; correct them, or divide "
+                "all of them."
+            )
         if support == "real":
             return
         if self.minimum < 0:

@@ -100,11 +100,14 @@ def register(suffix: str, sink: Callable[[Path], Sink]) -> None:
     SINKS[suffix] = sink
 
 
-def check_target(path: Target, *, overwrite: bool = False) -> Any:
-    """Refuse an output before any work; see `vaexprs.files.check_output`."""
+def check_target(path: Target, *, more: Iterable[str] = (), overwrite: bool = False) -> Any:
+    """Refuse an output before any work; see `vaexprs.files.check_output`.
+
+    Its suffix is that of a sink, or one of ``more``.
+    """
     if not isinstance(path, str | os.PathLike):
         return path
-    return check_output(path, suffixes=SINKS, kind=_kind(path), overwrite=overwrite)
+    return check_output(path, suffixes=[*SINKS, *more], kind=_kind(path), overwrite=overwrite)
 
 
 def write_blocks(
