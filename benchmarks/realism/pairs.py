@@ -10,6 +10,8 @@ are asked about them, so that the choice favours neither. Printed are
 
 - for each combination of 50 test cells or more: how much of that strength test and generated cells
   keep, and the variance along 20 components of the training cells, generated over test;
+- the same of the first components of the combination's own training cells, one by one, in the 100
+  genes that vary most in it: programs of one kind of cells, which all cells together hardly show;
 - the covariance of the pairs that the components explain, with the slopes of genes within all
   combinations together, and the rest, in units of the test cells' covariance;
 - pairs that go together beyond the components: their correlation within combinations when the
@@ -39,6 +41,8 @@ SIDES = ("train", "test", "generated")
 #: Components, the most variable genes that they are found in and that are searched for pairs which
 #: go together beyond them, and training cells that show such a gene.
 COMPONENTS, GENES, SHOWN = 20, 1500, 40
+#: Components of a combination's own, and training cells that show a gene of them.
+OWN, SHOWN_BY_OWN = 6, 10
 #: Correlation beyond the components from which a pair is listed, and pairs listed at most.
 LISTED, MOST_LISTED = 0.2, 20
 
@@ -62,8 +66,20 @@ def correlation(values: Any) -> Any:
     return scaled.T @ scaled / len(scaled)
 
 
+def _along_own(values: dict[str, Any]) -> Any:
+    """Return the variance along the training cells' components, generated over test, ``(OWN,)``."""
+    variance = values["train"].var(axis=0)
+    variance[(values["train"] > 0).sum(axis=0) < SHOWN_BY_OWN] = 0
+    chosen = np.argsort(-variance, kind="stable")[:N_CORRELATED_GENES]
+    found = PCA(OWN, random_state=0).fit(values["train"][:, chosen])
+    test, generated = (
+        found.transform(values[side][:, chosen]).var(axis=0) for side in ("test", "generated")
+    )
+    return generated / test
+
+
 def main() -> None:
-    """Print the three tables."""
+    """Print the four tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path, help="of quality.py --cells")
     parser.add_argument("--keys", nargs="+", required=True)
@@ -92,7 +108,7 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in machine().items()), "\n")
     print("| combination | test cells | pairs | test | generated | ratio | variance |")
     print("| --- " * 7 + "|")
-    kept, parts = np.zeros(3), np.zeros(4)
+    kept, parts, own = np.zeros(3), np.zeros(4), []
     for label in np.unique(labels["test"]):
         rows = {side: labels[side] == label for side in SIDES}
         if rows["test"].sum() < LEAST_STRONG or any(not rows[side].any() for side in SIDES):
@@ -113,6 +129,7 @@ def main() -> None:
         for at, side in ((0, "test"), (2, "generated")):
             explained = along(np.cov((y[side] @ within[side][:, :N_CORRELATED_GENES]).T))
             parts[at : at + 2] += explained, along(np.cov(x[side].T)) - explained
+        own.append((label, _along_own({side: values[side][rows[side]] for side in SIDES})))
         if not pairs.any():
             continue
         test, generated = strength[1:] / strength[0]
@@ -124,6 +141,11 @@ def main() -> None:
         parser.exit(1, f"no combination has {LEAST_STRONG} test cells and pairs: use fewer keys\n")
     print(f"| all | | | {kept[1] / kept[0]:.2f} | {kept[2] / kept[0]:.2f} | "
           f"{kept[2] / kept[1]:.2f} | |\n")  # fmt: skip
+    print("| own components of | " + " | ".join(map(str, range(1, OWN + 1))) + " |")
+    print("| --- " * (OWN + 1) + "|")
+    for label, ratios in own:
+        print(f"| {label} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    print()
     parts /= parts[:2].sum()
     print("| covariance of the pairs | by components | beyond them |\n| --- | --- | --- |")
     print(f"| test | {parts[0]:.2f} | {parts[1]:.2f} |")
