@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaexprs.errors import ConditionError
-from vaexprs.generation.plan import Plan
+from vaexprs.generation.plan import Plan, _apportion
 from vaexprs.generation.request import make_plan
 from vaexprs.spec import ConditionKey, Conditions
 
@@ -125,6 +125,35 @@ def test_one_category_for_each_cell() -> None:
     assert [label for label, _ in labels(plan, 4)] == wanted
     array = make_plan(CONDITIONS, {"cell_type": np.array(wanted), "state": "CTRL"})
     assert labels(array, 4) == labels(plan, 4)
+
+
+@given(st.lists(st.sampled_from(["B", "NK", "T"]), max_size=120))
+def test_keys_left_open_follow_the_frequencies_over_labels_of_single_cells(
+    wanted: list[str],
+) -> None:
+    """Of B a quarter, of NK a half are STIM, however short the runs of a label are."""
+    found = labels(make_plan(CONDITIONS, {"cell_type": wanted}), len(wanted))
+    assert [label for label, _ in found] == wanted
+    for label, share in (("B", 0.25), ("NK", 0.5), ("T", 0.0)):
+        stim = [state == "STIM" for own, state in found if own == label]
+        assert abs(sum(stim) - share * len(stim)) < 1
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=2, max_size=7),
+    st.lists(st.integers(0, 9), min_size=1, max_size=80),
+)
+def test_shares_of_parts_add_up_to_those_of_the_whole(weights: list[int], parts: list[int]) -> None:
+    """Each part is whole, no share is negative, and none strays from its due."""
+    array, owed, given_ = np.array(weights), None, np.zeros(len(weights))
+    for number, n_cells in enumerate(parts):
+        shares, owed = _apportion(n_cells, array, owed)
+        assert sum(shares) == n_cells
+        assert min(shares) >= 0
+        assert sum(owed) == 0
+        given_ += shares
+        due = sum(parts[: number + 1]) * array / array.sum()
+        assert np.all(np.abs(given_ - due) < 2)
 
 
 def test_unseen_combinations_are_served_and_marked() -> None:

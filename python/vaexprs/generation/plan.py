@@ -112,14 +112,30 @@ def _by_shares(codes: NDArray[np.int32], unseen: NDArray[np.bool_], weights: lis
 
 
 def plan_by_layout(
-    conditions: Conditions, rows: Iterable[tuple[Mapping[int, NDArray[np.int32]], int]]
+    conditions: Conditions,
+    rows: Iterable[tuple[Mapping[int, NDArray[np.int32]], int]],
+    *,
+    together: bool = False,
 ) -> Plan:
-    """Make a plan of runs of cells, one row of the design after the other."""
+    """Make a plan of runs of cells, one row of the design after the other.
+
+    Each row splits its cells by the training frequencies. Where rows are taken `together`, those
+    that allow the same split all their cells so: with rows of single cells, each alone would take
+    the most frequent combination.
+    """
     runs: list[NDArray[np.int32]] = []
     lengths: list[int] = []
+    known: dict[Any, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
+    owed: dict[Any, list[int]] = {}
     for allowed, n_cells in rows:
-        codes, weights = allowed_combinations(conditions, allowed)
-        for combination, share in zip(codes, _apportion(n_cells, weights), strict=True):
+        same = tuple((place, tuple(codes.tolist())) for place, codes in allowed.items())
+        if same not in known:
+            known[same] = allowed_combinations(conditions, allowed)
+        codes, weights = known[same]
+        shares, rest = _apportion(n_cells, weights, owed.get(same))
+        if together:
+            owed[same] = rest
+        for combination, share in zip(codes, shares, strict=True):
             if share:
                 runs.append(combination)
                 lengths.append(share)
@@ -131,15 +147,27 @@ def plan_by_layout(
     return Plan(codes.astype(np.int32), _unseen(conditions, codes), sum(lengths), ends, of_runs)
 
 
-def _apportion(total: int, weights: NDArray[np.int64]) -> list[int]:
-    """Split a number of cells by weights, exactly, with largest remainders (Hamilton's method)."""
+def _apportion(
+    total: int, weights: NDArray[np.int64], owed: list[int] | None = None
+) -> tuple[list[int], list[int]]:
+    """Split a number of cells by weights, exactly, with largest remainders (Hamilton's method).
+
+    Returns the shares, and what each is owed: what it got too little, in cells times the sum of
+    the weights. That is added to its due the next time, if it is given.
+    """
     whole = int(weights.sum())
-    shares = [total * int(weight) // whole for weight in weights]
-    remainders = [total * int(weight) % whole for weight in weights]
-    by_remainder = sorted(range(len(shares)), key=lambda i: (-remainders[i], i))
-    for i in by_remainder[: total - sum(shares)]:
-        shares[i] += 1
-    return shares
+    due = [total * int(weight) for weight in weights]
+    if owed is not None:
+        due = [one + left for one, left in zip(due, owed, strict=True)]
+    shares = [max(one // whole, 0) for one in due]
+    rest = [one - share * whole for one, share in zip(due, shares, strict=True)]
+    missing = total - sum(shares)
+    for i in sorted(range(len(rest)), key=lambda i: (-rest[i], i))[: max(missing, 0)]:
+        shares[i], rest[i] = shares[i] + 1, rest[i] - whole
+    for _ in range(-missing):  # some have had more than their due already
+        i = min((i for i, share in enumerate(shares) if share), key=lambda i: (rest[i], i))
+        shares[i], rest[i] = shares[i] - 1, rest[i] + whole
+    return shares, rest
 
 
 def _unseen(conditions: Conditions, codes: NDArray[np.int32]) -> NDArray[np.bool_]:
