@@ -581,3 +581,23 @@ def test_take_and_concatenate_are_inverse():
         np.testing.assert_array_equal(again.codes, data.codes)
         assert again.fingerprint() == data.fingerprint()
         assert concatenate([data]) is data
+
+
+def test_labels_of_a_data_frame_are_matched_by_their_index():
+    pandas = pytest.importorskip("pandas")
+    names = [f"cell{i}" for i in range(len(VALUES))]
+    frame = pandas.DataFrame(VALUES, index=names, columns=[f"g{i}" for i in range(VALUES.shape[1])])
+    labels = pandas.Series([f"type{i}" for i in range(len(VALUES))], index=names)
+
+    def codes_of(given):
+        return read_expression(frame, labels=given).codes[:, 0].tolist()
+
+    expected = list(range(len(VALUES)))
+    for given in (labels, labels[::-1], labels.to_numpy(), labels.reset_index(drop=True)):
+        assert codes_of(given) == expected
+    assert (
+        read_expression(frame, labels=pandas.DataFrame({"a": labels[::-1]})).codes[:, 0].tolist()
+        == expected
+    )
+    with pytest.raises(DataError, match=r"index of the labels under 'label' is not that of"):
+        codes_of(labels.rename(lambda name: name + "-1"))

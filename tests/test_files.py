@@ -314,11 +314,11 @@ def test_what_stands_in_the_place_of_a_file_that_went_is_synced(
     partial.write_bytes(b"{}")
     synced = []
 
-    def sync_file(path: Path) -> bool:
+    def sync_file(path: Path) -> None:
         if path == partial:
             os.replace(partial, whole)
         synced.append(path)
-        return sync_one(path)
+        sync_one(path)
 
     sync_one = files._sync_file
     monkeypatch.setattr(files, "_sync_file", sync_file)
@@ -326,6 +326,9 @@ def test_what_stands_in_the_place_of_a_file_that_went_is_synced(
     assert synced == [partial, whole]
     with pytest.raises(FileNotFoundError, match="nothing"):
         sync(tmp_path / "nothing.bin")
+    (tmp_path / "store" / "link").symlink_to(tmp_path / "nowhere")  # no look finds its file
+    with pytest.raises(FileNotFoundError, match="link"):
+        sync(tmp_path)
 
 
 def test_a_killed_run_leaves_a_partial_that_the_next_one_removes(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ def test_pbmc_kinds_carry_their_markers() -> None:
 
 
 def test_a_demo_without_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(["demo", str(tmp_path / "file"), "--no-train"]) == 2
     assert main(["demo", str(tmp_path / "demo"), "--no-train", "-n", "100"]) == 0
     assert (tmp_path / "demo" / "generated.h5ad").exists()
 

@@ -44,6 +44,8 @@ _KEPT = (
 _LONGEST_NAME = 255
 #: Files whose bytes are awaited at once: a disk takes many in about the time of one.
 _SYNCS = 8
+#: Looks at a folder in which files are being replaced: each finds them a moment later.
+_LOOKS = 50
 #: Errors of a disk that is full: no space, a quota, a limit on the size of files.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -349,35 +351,36 @@ def sync(*paths: Path) -> None:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    files, folders = [path for path in paths if not path.is_dir()], []
-    n_named = len(files)
-    for path in paths:
-        for folder, _, names in os.walk(path):
-            folders.append(Path(folder))
-            files += [Path(folder, name) for name in names]
+    files, folders = [path for path in paths if not path.is_dir()], list(paths)
     with ThreadPoolExecutor(_SYNCS) as pool:
-        is_there = list(pool.map(_sync_file, files))
-        list(pool.map(sync_folder, folders))
-    missing = [file for file, there in zip(files, is_there, strict=True) if not there]
-    for file in files[:n_named]:
-        if file in missing:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
-    if missing:
-        sync(*{file.parent for file in missing if file.parent.is_dir()})
+        list(pool.map(_sync_file, files))
+        for _ in range(_LOOKS):
+            found = [each for folder in folders for each in os.walk(folder)]
+            files = [Path(folder, name) for folder, _, names in found for name in names]
+            gone = [file for file in pool.map(_gone_before_synced, files) if file is not None]
+            list(pool.map(sync_folder, [Path(folder) for folder, _, _ in found]))
+            folders = list({file.parent for file in gone})
+            if not folders:
+                return
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(gone[0]))
 
 
-def _sync_file(path: Path) -> bool:
-    """Wait until a file is on the disk; return whether it was there."""
+def _gone_before_synced(path: Path) -> Path | None:
+    """Wait until a file is on the disk; return its path where it is no longer there."""
     try:
-        # Windows syncs only what may be written.
-        file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        _sync_file(path)
     except FileNotFoundError:
-        return False
+        return path
+    return None
+
+
+def _sync_file(path: Path) -> None:
+    # Windows syncs only what may be written.
+    file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
         os.fsync(file)
     finally:
         os.close(file)
-    return True
 
 
 def sync_folder(path: Path) -> None:

@@ -359,7 +359,9 @@ def test_numbers(value, text):
         ({"n_draws": -1}, "n_draws must be a whole number >= 0"),
         ({"max_cells": 5}, "max_cells must be a whole number >= 10"),
         ({"n_jobs": 0}, "n_jobs must be a whole number >= 1"),
-        ({"seed": -1}, "seed must be a whole number >= 0"),
+        ({"seed": -1}, "seed must be a whole number between 0 and 2147483647"),
+        ({"seed": 2**32}, "seed must be a whole number between 0 and 2147483647"),
+        ({"embedding": "tsne"}, "embedding must be 'umap' or 'pca', got 'tsne'"),
     ],
 )
 def test_numbers_are_checked_before_cells_are_read(number, expected):
@@ -374,3 +376,15 @@ def test_forests_can_be_left_out(simulate):
     assert not any("forest" in score.kind.key for score in report.scores)
     assert report["gene_mean_correlation"].value > 0.8
     assert "<html" in report.to_html()
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_cells_that_are_all_alike_get_a_report(simulate, tmp_path, value):
+    train, made = simulate(60, 0), simulate(60, 1)
+    made.X = np.full(made.shape, value, np.float32)
+    report = evaluate(
+        train, made, real_test=simulate(60, 2), n_rounds=2, n_trees=10, embedding="pca"
+    )
+    report.to_html(tmp_path / "report.html")
+    report.to_json(tmp_path / "scores.json")
+    assert report["forest_auc_genes"].value > 0.95

@@ -12,7 +12,7 @@ import anndata
 from matplotlib.colors import to_hex
 
 from vaexprs.datasets import simulate_counts, simulate_groups
-from vaexprs.errors import DataError
+from vaexprs.errors import ArgumentError, DataError
 from vaexprs.plotting import plot_heatmap
 from vaexprs.style import colours
 
@@ -202,6 +202,8 @@ def test_wrong_input_is_refused(groups):
         plot_heatmap(groups, n_genes=0)
     with pytest.raises(DataError, match="nothing to draw"):
         plot_heatmap([])
+    with pytest.raises(ArgumentError, match="seed must be a whole number >= 0, got -1"):
+        plot_heatmap(groups, seed=-1)
     other = groups[:, :100].copy()
     with pytest.raises(DataError, match="20 of the 120"):
         plot_heatmap([groups, other])

@@ -223,6 +223,10 @@ def test_a_part_that_is_truncated(generator: Generator, tmp_path: Path) -> None:
         del file["obs/library"]
     with pytest.raises(OutputError, match="lacks some of their arrays"):
         merge(parts, tmp_path / "all.h5ad")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OutputError, match=r"part-00002-of-00002\.h5ad is a folder"):
+        merge(parts, tmp_path / "all.h5ad")
 
 
 def test_parts_of_another_run_are_not_mixed(store: Path, generator: Generator) -> None:
@@ -240,7 +244,8 @@ def test_parts_of_another_run_are_not_mixed(store: Path, generator: Generator) -
     [
         ({"shard": (4, 3)}, "shard must be"),
         ({"shard": (1, 3), "n_parts": 4}, "none of 4 parts"),
-        ({"n_parts": 0}, "1 or more"),
+        ({"n_parts": 0}, "n_parts must be a whole number >= 1"),
+        ({"n_parts": 2.0}, "n_parts must be a whole number >= 1"),
         ({"part_format": "csv"}, "must be zarr or h5ad"),
     ],
 )

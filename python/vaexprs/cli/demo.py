@@ -10,6 +10,7 @@ import typer
 
 from vaexprs.cli.console import facts, note
 from vaexprs.cli.options import AsJson, Overwrite, Seed, whole_number
+from vaexprs.errors import OutputError
 from vaexprs.files import check_output, whole_file
 
 
@@ -45,7 +46,12 @@ def demo(
     Without torch, or with --no-train, cells come from a shipped artifact. Steps whose extra is
     not installed are left out, with a note.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be made a folder ({error.strerror}): choose another name."
+        ) from error
     figures = [f"{name}.png" for name in ("architecture", "history", "pca", "umap", "heatmap")]
     files = ["real.h5ad", "model.onnx", "generated.h5ad", "report.html", "scores.json"]
     for name in files + figures:

@@ -33,6 +33,25 @@ def labels_as_columns(
     return names or ["label"], {(names or ["label"])[0]: labels}
 
 
+def in_order_of(index: Any, labels: Any, name: str) -> Any:
+    """Return labels of a data frame's rows in their order: a Series is matched by its index.
+
+    Labels without an index, or with the default one, are in that order already.
+    """
+    own: Any = getattr(labels, "index", None)
+    if not hasattr(own, "equals") or own.equals(index) or type(own).__name__ == "RangeIndex":
+        return labels
+    if own.is_unique and len(own) == len(index) and index.isin(own).all():
+        return labels.reindex(index)
+    raise DataError(
+        f"the index of the labels under {name!r} is not that of the data frame, such as "
+        f"{own[0]!r} and {index[0]!r}: give both the same, or pass labels.to_numpy(), which are "
+        "taken in order."
+        if len(own)
+        else f"there are no labels under {name!r} for {len(index)} cells."
+    )
+
+
 def encode_labels(
     name: str, column: Any, known: ConditionKey | None, missing: str | None = None
 ) -> tuple[ConditionKey, NDArray[np.int32]]:

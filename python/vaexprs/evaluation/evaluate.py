@@ -106,7 +106,7 @@ def evaluate(
     embedding
         ``"umap"`` for the overlay by UMAP, where umap-learn is installed, ``"pca"`` without.
     seed
-        Seed of everything random. The same seed gives the same report.
+        Seed of everything random, from 0 to 2**31 - 1. The same seed gives the same report.
     n_jobs
         Threads that metrics are computed on; None: one for each available core.
     progress
@@ -123,7 +123,7 @@ def evaluate(
         If cells cannot be read, share too few genes, are too few to be compared, or are logged
         where others are counts.
     ArgumentError
-        If a number is too small, or ``n_rounds`` is odd.
+        If a number is out of its range, ``n_rounds`` is odd, or ``embedding`` is unknown.
     ConditionError
         If a condition key is not in ``obs``.
     """
@@ -132,8 +132,11 @@ def evaluate(
     _check_numbers(
         n_rounds=(n_rounds, 2), n_forest_rounds=(n_forest_rounds, 0), n_trees=(n_trees, 1),
         n_resamples=(n_resamples, 1), n_draws=(n_draws, 0), max_cells=(max_cells, LEAST_CELLS),
-        seed=(seed, 0), n_jobs=(_available_cores() if n_jobs is None else n_jobs, 1),
+        n_jobs=(_available_cores() if n_jobs is None else n_jobs, 1),
     )  # fmt: skip
+    whole("seed", seed, 0, 2**31 - 1)
+    if embedding not in ("umap", "pca"):
+        raise ArgumentError(f"embedding must be 'umap' or 'pca', got {embedding!r}.")
     n_jobs = n_jobs or _available_cores()
     started = time.monotonic()
     steps = _Steps(progress, max(n_rounds, n_forest_rounds), n_forest_rounds)

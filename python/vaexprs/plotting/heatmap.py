@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.checks import whole
 from vaexprs.data.matching import Choice, matching_choice
 from vaexprs.data.open import CellsLike, open_cells
 from vaexprs.errors import DataError, near_matches, require
@@ -98,6 +99,7 @@ def plot_heatmap(
     for name, value in (("max_cells", max_cells), ("n_genes", 1 if n_genes is None else n_genes)):
         if value < 1:
             raise DataError(f"{name} must be at least 1, got {value}.")
+    seed = whole("seed", seed, 0)
     panels = _read(source, layer, scale, seed)
     first = panels[0]
     if groupby == "auto":

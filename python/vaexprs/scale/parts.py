@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeGuard
 
+from vaexprs.checks import whole
 from vaexprs.errors import ArgumentError, OutputError
 from vaexprs.files import JOURNAL, check_output, whole_file
 from vaexprs.scale.request import Request
@@ -168,8 +169,8 @@ def prepare_parts(
     """
     if part_format not in ("zarr", "h5ad"):
         raise ArgumentError(f"the format of parts must be zarr or h5ad, not {part_format!r}.")
-    if n_parts is not None and n_parts < 1:
-        raise ArgumentError(f"the number of parts must be 1 or more, not {n_parts}.")
+    if n_parts is not None:
+        n_parts = whole("n_parts", n_parts, 1)
     n_parts = n_parts or max(_N_PARTS, -(-request.n_cells // _CELLS_OF_A_PART))
     store = PartStore(path, identity(request.facts()), n_parts, f".{part_format}")
     if overwrite and alone and (path / _MANIFEST).exists():

@@ -16,6 +16,8 @@ from vaexprs.errors import OutputError, VaexprsError, require
 def open_stored(path: Path) -> Iterator[Any]:
     """Open an ``.h5ad`` or ``.zarr`` as a group of h5py or zarr."""
     try:
+        if path.suffix == ".h5ad" and path.is_dir():
+            raise OutputError(f"{path} is a folder, and no file of cells.")
         if path.suffix == ".zarr":
             require("zarr", extra="anndata", purpose="Reading a zarr store")
             import zarr

@@ -86,6 +86,8 @@ def span_auc(generated: Array, train: Array, test: Array) -> float:
     Compared is the share of a cell's squared distance to the mean of the generated cells that
     lies in their principal components. 0.5 when nothing is revealed.
     """
+    if not np.ptp(generated, axis=0).any():  # cells that are all alike span nothing
+        return 0.5
     n_components = min(SPANNED, min(generated.shape) - 1)
     pca = PCA(n_components, svd_solver="randomized", random_state=0).fit(generated)
 

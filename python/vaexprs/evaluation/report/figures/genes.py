@@ -66,6 +66,8 @@ def draw_trends(pictures: Pictures) -> Any:
             genes = pictures.sides[side].once(given_genes_of)
             shown = (genes.variance > 0) & (genes.zero_fraction < 1)
             shown &= linear | (genes.mean > 0)
+            if not shown.any():  # no gene varies in these cells
+                continue
             x, y = genes.mean[shown], getattr(genes, name)[shown]
             axis.scatter(x, y, alpha=0.15, color=COLORS[side], zorder=order, **_POINTS)
             place = x if linear else np.log10(x)
