@@ -595,6 +595,24 @@ def test_a_learning_rate_that_explodes_says_what_to_do(simulated, tiny):
         fit_vae(simulated, likelihood="gaussian", **{**tiny, "learning_rate": 1e6, "epochs": 50})
 
 
+def test_a_decoder_without_a_law_of_cells_says_what_to_do(simulated, tiny, monkeypatch):
+    """The loss of the training cells may be finite where draws from the prior are not."""
+    from vaexprs.training.calibration import draws
+
+    def outputs(*arguments, **options):
+        found = real(*arguments, **options)
+        found["inverse_dispersion"][0, 1] = np.inf
+        return found
+
+    real = draws.decoder_outputs
+    monkeypatch.setattr(draws, "decoder_outputs", outputs)
+    with pytest.raises(
+        ArgumentError,
+        match=r"no cells can be drawn .*inverse_dispersion.* got inf .* smaller learning_rate",
+    ):
+        fit_vae(simulated, likelihood="nb", **tiny)
+
+
 # ---- Ctrl-C, and what is printed
 
 

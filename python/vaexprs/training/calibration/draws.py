@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from vaexprs.errors import ArgumentError
 from vaexprs.latent.draws import draw_inputs, fitting_seed
 from vaexprs.spec import GeneratorSpec
 from vaexprs.training.inputs.batches import ROWS_PER_STEP
@@ -94,7 +95,13 @@ class Draws:
             yield rows, self.decoder(z, condition, log_library, names), self.library[rows]
 
     def observe(self, seed: int) -> Any:
-        """Return drawn values, ``(n_draws, n_genes)``: CSR for laws with exact zeros."""
+        """Return drawn values, ``(n_draws, n_genes)``: CSR for laws with exact zeros.
+
+        Raises
+        ------
+        ArgumentError
+            If the decoder gives a parameter outside its support.
+        """
         spec, blocks = self.spec, []
         for start in range(0, len(self.group), ROWS_PER_STEP):
             rows = slice(start, start + ROWS_PER_STEP)
@@ -102,12 +109,18 @@ class Draws:
                 self.decoder, spec.law, self.scaling,
                 z=self.z[rows], condition=self.condition[rows], library=self.library[rows, None],
             )  # fmt: skip
-            data, indices, indptr = spec.value_law.draw(
-                spec.parameters(outputs),
-                seed=fitting_seed(seed),
-                first_cell=start,
-                rounded=spec.observation == "rounded",
-            )
+            try:
+                data, indices, indptr = spec.value_law.draw(
+                    spec.parameters(outputs),
+                    seed=fitting_seed(seed),
+                    first_cell=start,
+                    rounded=spec.observation == "rounded",
+                )
+            except ValueError as error:  # a parameter outside its support
+                raise ArgumentError(
+                    f"no cells can be drawn from what was trained ({error.args[0].rstrip('.')}): "
+                    "training went astray; try a smaller learning_rate, or fewer latents."
+                ) from error
             block = sparse.csr_matrix((data, indices, indptr), shape=outputs["mean"].shape)
             blocks.append(block if spec.value_law.sparse else block.toarray())
         if isinstance(blocks[0], np.ndarray):
