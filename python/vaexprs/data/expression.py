@@ -220,7 +220,8 @@ class ExpressionData:
         ----------
         likelihood
             Counts must be whole numbers >= 0 with at least one count in each cell; ``zigamma``
-            needs values >= 0; ``bernoulli`` and ``gaussian`` take any finite values.
+            needs values >= 0; ``bernoulli`` and ``gaussian`` take any finite values. None takes
+            values, or sums over a cell, of 1e18 and more.
         """
         support = likelihood_named(likelihood).support
         if max(self.maximum, -self.minimum, float(np.abs(self.library).max())) >= _LARGEST:

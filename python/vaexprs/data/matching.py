@@ -60,7 +60,8 @@ def matching_choice(
 def refuse_logged(X: Any, name: str) -> None:
     """Raise `DataError` if cells that are to be compared as counts are logarithms of counts.
 
-    Expected values, and draws of a continuous law, are no logarithms of counts and pass.
+    `X` holds cells x genes, sparse or dense, and `name` says whose. Expected values, and draws of
+    a continuous law, are no logarithms of counts and pass.
     """
     some = X[:_LOOKED_AT]
     values = stored_values(some)

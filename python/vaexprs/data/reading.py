@@ -10,12 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.data.expression import ExpressionData
-from vaexprs.data.labels import (
-    check_text,
-    encode_labels,
-    in_order_of,
-    labels_as_columns,
-)
+from vaexprs.data.labels import check_text, encode_labels, in_order_of, labels_as_columns
 from vaexprs.data.matrices.chunked import Chunked
 from vaexprs.data.open import open_cells
 from vaexprs.data.scale import scale_of
@@ -94,7 +89,7 @@ def read_expression(
         condition_keys, columns = labels_as_columns(labels, condition_keys)
         index = getattr(data, "index", None) if cells.var_names is not None else None
         if index is not None:
-            columns = {name: in_order_of(index, labels, name) for name, labels in columns.items()}
+            columns = {name: in_order_of(index, each, name) for name, each in columns.items()}
         names_of_cells = [str(name) for name in (range(cells.shape[0]) if index is None else index)]
     source = cells.source(layer, raw)
     X = cells.chunked(layer, raw, in_memory) if chunked else cells.matrix(layer, raw)

@@ -119,7 +119,7 @@ class Draws:
             except ValueError as error:  # a parameter outside its support
                 raise ArgumentError(
                     f"no cells can be drawn from what was trained ({error.args[0].rstrip('.')}): "
-                    "training went astray; try a smaller learning_rate, or fewer latents."
+                    "training went astray; try a smaller learning_rate, or a smaller n_latent."
                 ) from error
             block = sparse.csr_matrix((data, indices, indptr), shape=outputs["mean"].shape)
             blocks.append(block if spec.value_law.sparse else block.toarray())
