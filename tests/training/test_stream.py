@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
 
 import numpy as np
@@ -54,6 +55,29 @@ def test_workers_end_amid_a_batch(generator, capfd):
     )
     for _ in range(2):
         next(iter(loader))
+    assert "terminate" not in capfd.readouterr().err
+
+
+def _copy_for_ever():
+    while True:
+        torch.zeros(1 << 16).share_memory_()
+
+
+def _start_copying(worker):
+    threading.Thread(target=_copy_for_ever, daemon=True).start()
+
+
+def test_a_worker_ends_while_a_thread_is_in_the_library(generator, capfd):
+    from vaexprs.training import GeneratedCells
+
+    loader = torch.utils.data.DataLoader(
+        GeneratedCells(generator, 64),
+        batch_size=None,
+        num_workers=1,
+        multiprocessing_context="spawn",
+        worker_init_fn=_start_copying,
+    )
+    next(iter(loader))
     assert "terminate" not in capfd.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 from collections.abc import Iterator
@@ -48,14 +49,12 @@ class GeneratedCells(IterableDataset[tuple[Tensor, Tensor]]):
             generator = pickle.loads(pickle.dumps(generator))
         worker = get_worker_info()
         own, n = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        if worker is not None:
+            # A worker ends without Python's finalization, as a forked one always does. There, a
+            # thread that sends a batch and waits for the interpreter would abort the process.
+            atexit.register(os._exit, 0)
         if distributed.is_available() and distributed.is_initialized():
             own, n = own + n * distributed.get_rank(), n * distributed.get_world_size()
         share = {"dense": True, "shard": (own + 1, n)}
         for x, codes, _ in generator.stream(self._batch_size, **self._options, **share):
-            batch = torch.from_numpy(x), torch.from_numpy(codes).long()
-            if worker is not None:
-                # The thread that sends batches would copy them, and a process that ends while
-                # that thread copies is aborted.
-                for part in batch:
-                    part.share_memory_()  # type: ignore[no-untyped-call]
-            yield batch
+            yield torch.from_numpy(x), torch.from_numpy(codes).long()
