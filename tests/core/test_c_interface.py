@@ -247,6 +247,15 @@ def test_a_design_is_that_of_python(lib: Any) -> None:
     assert_same(made, by_python(TWO_KEYS, asked, seed=9))
 
 
+def test_rows_of_few_cells_split_together_as_in_python(lib: Any) -> None:
+    rng = np.random.default_rng(4)
+    choices = [{"Zelltyp": "δ"}, {"batch": "1"}, {}]
+    asked = [choices[rng.integers(3)] | {"n_cells": int(rng.integers(4))} for _ in range(400)]
+    rows = [([(k, c) for k, c in row.items() if k != "n_cells"], row["n_cells"]) for row in asked]
+    made = Opened(lib, TWO_KEYS).cells(seed=9, design=rows)
+    assert_same(made, by_python(TWO_KEYS, asked, seed=9))
+
+
 def test_names_of_an_artifact(lib: Any) -> None:
     artifact, spec = Opened(lib, TWO_KEYS.read_bytes()), load_artifact(TWO_KEYS).spec
     assert lib.vaexprs_version().decode() == vaexprs.__version__

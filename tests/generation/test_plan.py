@@ -132,11 +132,13 @@ def test_keys_left_open_follow_the_frequencies_over_labels_of_single_cells(
     wanted: list[str],
 ) -> None:
     """Of B a quarter, of NK a half are STIM, however short the runs of a label are."""
-    found = labels(make_plan(CONDITIONS, {"cell_type": wanted}), len(wanted))
-    assert [label for label, _ in found] == wanted
-    for label, share in (("B", 0.25), ("NK", 0.5), ("T", 0.0)):
-        stim = [state == "STIM" for own, state in found if own == label]
-        assert abs(sum(stim) - share * len(stim)) < 1
+    table = [{"cell_type": label, "n_cells": 1} for label in wanted]
+    for request in ({"cell_type": wanted}, table):
+        found = labels(make_plan(CONDITIONS, request), len(wanted))
+        assert [label for label, _ in found] == wanted
+        for label, share in (("B", 0.25), ("NK", 0.5), ("T", 0.0)):
+            stim = [state == "STIM" for own, state in found if own == label]
+            assert abs(sum(stim) - share * len(stim)) < 1
 
 
 @given(

@@ -10,6 +10,7 @@ namespace vaexprs::artifact {
 namespace {
 
 __extension__ typedef unsigned __int128 Wide;
+__extension__ typedef __int128 Signed;
 using Codes = std::vector<std::int32_t>;
 
 /// Combinations with whole numbers that are in proportion to their shares.
@@ -96,22 +97,35 @@ Wide sum_of(const std::vector<std::uint64_t>& weights) {
     return std::accumulate(weights.begin(), weights.end(), Wide{0});
 }
 
-/// Splits a number of cells by weights with largest remainders (Hamilton's method).
-std::vector<std::uint64_t> apportion(std::uint64_t total,
-                                     const std::vector<std::uint64_t>& weights) {
-    const Wide whole = sum_of(weights);
-    std::vector<std::uint64_t> shares, remainders;
-    for (const std::uint64_t weight : weights) {
-        shares.push_back(static_cast<std::uint64_t>(Wide{total} * weight / whole));
-        remainders.push_back(static_cast<std::uint64_t>(Wide{total} * weight % whole));
+/// Splits a number of cells by weights with largest remainders (Hamilton's method). What each got
+/// too little, in cells times the sum of the weights, is in `owed` and comes first the next time.
+std::vector<std::uint64_t> apportion(std::uint64_t total, const std::vector<std::uint64_t>& weights,
+                                     std::vector<Signed>& owed) {
+    const auto whole = static_cast<Signed>(sum_of(weights));
+    owed.resize(weights.size());
+    std::vector<std::uint64_t> shares;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        owed[i] += static_cast<Signed>(Wide{total} * weights[i]);
+        shares.push_back(owed[i] > 0 ? static_cast<std::uint64_t>(owed[i] / whole) : 0);
+        owed[i] -= static_cast<Signed>(shares[i]) * whole;
     }
+    const auto left = static_cast<Signed>(total) - static_cast<Signed>(sum_of(shares));
     std::vector<std::size_t> order(weights.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return remainders[a] > remainders[b]; });
-    const auto left = total - static_cast<std::uint64_t>(sum_of(shares));
-    for (std::size_t i = 0; i < left; ++i)
-        shares[order[i]] += 1;
+                     [&](std::size_t a, std::size_t b) { return owed[a] > owed[b]; });
+    for (Signed i = 0; i < left; ++i) {
+        const std::size_t most = order[static_cast<std::size_t>(i)];
+        shares[most] += 1;
+        owed[most] -= whole;
+    }
+    for (Signed i = left; i < 0; ++i) {  // some have had more than their due already
+        std::size_t least = weights.size();
+        for (std::size_t k = 0; k < weights.size(); ++k)
+            if (shares[k] > 0 && (least == weights.size() || owed[k] < owed[least])) least = k;
+        shares[least] -= 1;
+        owed[least] += whole;
+    }
     return shares;
 }
 
@@ -135,17 +149,29 @@ PlanArrays plan_by_frequencies(const Shares& shares) {
     return plan;
 }
 
+/// How rows that allow the same combinations split their cells.
+struct Split {
+    Shares shares;
+    std::vector<Signed> owed;
+};
+
+/// Rows that allow the same combinations split all their cells by the training frequencies: of
+/// rows of single cells, each alone would take the most frequent combination.
 PlanArrays plan_by_layout(const Spec& spec, const std::vector<DesignRow>& design) {
     PlanArrays plan;
     plan.is_endless = false;
     std::vector<Codes> runs;
     std::uint64_t end = 0;
+    std::map<std::map<std::size_t, Codes>, Split> splits;
     for (const DesignRow& row : design) {
-        const Shares shares = allowed_combinations(spec, allowed_codes(spec, row.conditions));
+        const auto allowed = allowed_codes(spec, row.conditions);
+        const auto [found, is_new] = splits.try_emplace(allowed);
+        auto& [shares, owed] = found->second;
+        if (is_new) shares = allowed_combinations(spec, allowed);
         if (row.n_cells >
             static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) - end)
             throw RequestError("the design has more than 2^63 - 1 cells.");
-        const auto lengths = apportion(row.n_cells, shares.weights);
+        const auto lengths = apportion(row.n_cells, shares.weights, owed);
         for (std::size_t i = 0; i < lengths.size(); ++i) {
             if (lengths[i] == 0) continue;
             runs.push_back(shares.combinations[i]);

@@ -83,6 +83,7 @@ def allowed_combinations(
     if keep.any():
         return seen[keep], conditions.n_cells[keep]
     # No training cell is like this: the keys that were left open follow their own frequencies.
+    allowed = dict(sorted(allowed.items()))
     open_places = [place for place in range(len(conditions.keys)) if place not in allowed]
     grids = np.meshgrid(*allowed.values(), indexing="ij")
     asked = np.stack([grid.ravel() for grid in grids], axis=1)
@@ -114,27 +115,22 @@ def _by_shares(codes: NDArray[np.int32], unseen: NDArray[np.bool_], weights: lis
 def plan_by_layout(
     conditions: Conditions,
     rows: Iterable[tuple[Mapping[int, NDArray[np.int32]], int]],
-    *,
-    together: bool = False,
 ) -> Plan:
     """Make a plan of runs of cells, one row of the design after the other.
 
-    Each row splits its cells by the training frequencies. Where rows are taken `together`, those
-    that allow the same split all their cells so: with rows of single cells, each alone would take
-    the most frequent combination.
+    Rows that allow the same combinations split all their cells by the training frequencies: of
+    rows of single cells, each alone would take the most frequent combination.
     """
     runs: list[NDArray[np.int32]] = []
     lengths: list[int] = []
     known: dict[Any, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
-    owed: dict[Any, list[int]] = {}
+    owed: dict[Any, list[int]] = {}  # by what a row allows
     for allowed, n_cells in rows:
-        same = tuple((place, tuple(codes.tolist())) for place, codes in allowed.items())
+        same = tuple((place, tuple(codes.tolist())) for place, codes in sorted(allowed.items()))
         if same not in known:
             known[same] = allowed_combinations(conditions, allowed)
         codes, weights = known[same]
-        shares, rest = _apportion(n_cells, weights, owed.get(same))
-        if together:
-            owed[same] = rest
+        shares, owed[same] = _apportion(n_cells, weights, owed.get(same))
         for combination, share in zip(codes, shares, strict=True):
             if share:
                 runs.append(combination)

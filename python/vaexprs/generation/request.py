@@ -176,7 +176,7 @@ def _plan_of_labels(
         (allowed | {p: labels[start, [i]] for i, p in enumerate(listed)}, int(end - start))
         for start, end in itertools.pairwise(starts)
     ]
-    return plan_by_layout(conditions, rows, together=True)
+    return plan_by_layout(conditions, rows)
 
 
 def _plan_of_rows(
