@@ -201,6 +201,11 @@ def write_exprs(
         target: Any = check_parts(path)
     else:
         target = check_target(path, more=[SUFFIX], overwrite=overwrite or resume)
+        if n_parts is not None or part_format != "zarr":
+            raise ArgumentError(
+                "n_parts and part_format are of part stores: name an output that ends in "
+                f"{SUFFIX}, or leave them out."
+            )
     request = make_request(
         _generator(source, device, runtime, n_threads, block_size),
         n_cells,

@@ -50,6 +50,13 @@ _LOOKS = 50
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def as_path(path: object) -> Path:
+    """Return an output as a `Path`; refuse what is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise OutputError(f"an output is given as a path, not as {type(path).__name__}: {path!r}.")
+    return Path(path)
+
+
 def check_output(
     path: str | os.PathLike[str],
     *,
@@ -73,10 +80,10 @@ def check_output(
     Raises
     ------
     OutputError
-        If the suffix is another; if something is there that is not of the kind, or may not be
-        replaced; if the folder does not exist or cannot be written to.
+        If it is no path; if the suffix is another; if something is there that is not of the kind,
+        or may not be replaced; if the folder does not exist or cannot be written to.
     """
-    target, suffixes = Path(path), list(suffixes)
+    target, suffixes = as_path(path), list(suffixes)
     if suffixes and not target.suffix and os.path.isdir(target):
         raise OutputError(
             f"{target} is a folder: name a file in it that ends in {' or '.join(suffixes)}."

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import io
 import itertools
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
-from vaexprs.errors import require
+from vaexprs.errors import ArgumentError, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +47,9 @@ _SETTINGS: dict[str, Any] = {
     "savefig.facecolor": "white", "svg.fonttype": "path", "svg.hashsalt": "vaexprs",
 }  # fmt: skip
 
+#: Inches. No panel is left of less; more than 2^16 pixels are more than Agg draws.
+_SMALLEST, _LARGEST = 1, 400
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -55,6 +59,9 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def with_style(*args: P.args, **kwargs: P.kwargs) -> R:
+        _check_size(kwargs.get("figsize"))
+        if not (kwargs.get("ax") is None or hasattr(kwargs["ax"], "set_axis_off")):
+            raise ArgumentError(f"ax must be axes of matplotlib, got {kwargs['ax']!r}.")
         matplotlib = require("matplotlib", extra="plot", purpose="Drawing a figure")
         with matplotlib.rc_context(_SETTINGS):
             drawn = draw(*args, **kwargs)
@@ -64,6 +71,20 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
             return drawn
 
     return with_style
+
+
+def _check_size(figsize: Any) -> None:
+    """Refuse a size that no figure has."""
+    if figsize is None:
+        return
+    sides = tuple(figsize) if isinstance(figsize, Iterable) else ()
+    if len(sides) != 2 or not all(
+        isinstance(side, numbers.Real) and _SMALLEST <= float(side) <= _LARGEST for side in sides
+    ):
+        raise ArgumentError(
+            f"figsize must be width and height in inches, from {_SMALLEST:g} to {_LARGEST:g} "
+            f"each, got {figsize!r}."
+        )
 
 
 def colours(n: int) -> tuple[str, ...]:

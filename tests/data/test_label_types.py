@@ -11,7 +11,7 @@ import pytest
 from vaexprs import gen_exprs, write_exprs
 from vaexprs.artifact.load import load_artifact
 from vaexprs.data import read_expression
-from vaexprs.errors import ArtifactError, ConditionError
+from vaexprs.errors import ArtifactError, ConditionError, DataError
 from vaexprs.spec import ConditionKey, read_metadata, write_metadata
 from vaexprs.spec.conditions import name_problem
 
@@ -50,6 +50,23 @@ def key_of(column) -> ConditionKey:
 def test_a_key_knows_the_type_of_its_labels(column, dtype, categories):
     key = key_of(column)
     assert (key.dtype, key.categories) == (dtype, categories)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([b"a", b"b", b"a", b"b"], r"is bytes, such as b'a'.*decode"),
+        (np.array([b"a", b"b", b"a", b"b"]), "is bytes, such as b'a'"),
+        (pd.Categorical([b"a", b"b", b"a", b"b"]), "is bytes, such as b'a'"),
+        (pd.Series([["a"], ["b"], ["a"], ["b"]]), r"is list, such as \['a'\]"),
+        ([["a"], ["b", "c"], ["a"], ["b"]], "is list"),
+        ([["a", "b"]] * 4, r"the shape \(4, 2\)"),
+        (np.array([["a"]] * 4), r"the shape \(4, 1\)"),
+    ],
+)
+def test_labels_that_are_none_are_refused(column, message):
+    with pytest.raises(DataError, match=message):
+        key_of(column)
 
 
 @pytest.mark.parametrize("dtype", COLUMNS)

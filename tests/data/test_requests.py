@@ -109,6 +109,12 @@ def test_rows_that_are_too_many_together_are_refused():
         (pd.DataFrame([["B", "T", 3]], columns=["cell_type", "cell_type", "n_cells"]), "two col"),
         ({"cell_type": np.array([["B"]])}, "unknown category"),
         ([{"cell_type": "B", "n_cells": "1" * 200}], "must be an integer"),
+        (
+            pd.DataFrame({"cell_type": ["B", None], "n_cells": [1, 2]}),
+            "row 2 of the design has no category of 'cell_type'",
+        ),
+        ([{"cell_type": " ", "n_cells": 1}], "row 1 of the design has no category"),
+        ([{"cell_type": pd.NA, "n_cells": 1}], "row 1 of the design has no category"),
     ],
 )
 def test_what_is_refused(request_, message):

@@ -355,6 +355,8 @@ def test_numbers(value, text):
         ({"n_rounds": 4.0}, "n_rounds must be a whole number"),
         ({"n_forest_rounds": -1}, "n_forest_rounds must be a whole number >= 0"),
         ({"n_trees": 0}, "n_trees must be a whole number >= 1"),
+        ({"refit": 3}, "refit must be a function, got 3"),
+        ({"progress": 3}, "progress must be a function, got 3"),
         ({"n_resamples": 0}, "n_resamples must be a whole number >= 1"),
         ({"n_draws": -1}, "n_draws must be a whole number >= 0"),
         ({"max_cells": 5}, "max_cells must be a whole number >= 10"),

@@ -15,7 +15,7 @@ import anndata
 from matplotlib.colors import to_hex
 
 from vaexprs.datasets import simulate_counts, simulate_groups
-from vaexprs.errors import DataError
+from vaexprs.errors import ArgumentError, DataError, UnknownArgumentError
 from vaexprs.plotting import plot_aug
 from vaexprs.plotting.projection import METHODS, method_named
 from vaexprs.style import MISSING, colours
@@ -235,8 +235,9 @@ def test_genes_may_be_a_part_in_another_order(real, made):
 def test_the_genes_of_the_largest_variance_are_kept(real, made):
     figure = plot_aug(made, real=real, n_top_genes=10)
     assert "10 genes of the largest variance" in note(figure)[1]
-    with pytest.raises(DataError, match="n_top_genes must be at least 2, got 1"):
-        plot_aug(made, real=real, n_top_genes=1)
+    for n in (1, 2.5):
+        with pytest.raises(ArgumentError, match="n_top_genes must be a whole number >= 2, got"):
+            plot_aug(made, real=real, n_top_genes=n)
 
 
 def test_values_of_the_three_groups_are_drawn_as_they_are():
@@ -262,6 +263,32 @@ def test_options_reach_the_library(real, made):
         plot_aug(made, "TSNE", real=real, perplexity=1000.0)
     with pytest.raises(TypeError, match="perplexity"):
         plot_aug(made, "PCA", real=real, perplexity=5.0)
+
+
+@pytest.mark.parametrize(
+    "figsize", [3, (0, 1), (-1, 2), (np.nan, 4), (4,), (1e6, 2), "ab", (None, 3)], ids=str
+)
+def test_sizes_that_no_figure_has_are_refused(real, made, figsize):
+    with pytest.raises(ArgumentError, match=r"figsize must be width and height in inches"):
+        plot_aug(made, real=real, figsize=figsize)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"colour": "cell_type"}, UnknownArgumentError, r"'colour'.*did you mean 'color'"),
+        ({"n_components": 1}, UnknownArgumentError, "takes none for a plane"),
+        ({"n_neighbors": 9}, UnknownArgumentError, r"'n_neighbors', and sklearn.*PCA takes none"),
+        ({"color": ["cell_type"]}, DataError, "color must be the name of"),
+        ({"ax": 3}, ArgumentError, "ax must be axes of matplotlib, got 3"),
+        ({"max_cells": 2.5}, ArgumentError, "max_cells must be a whole number"),
+        ({"seed": -1}, ArgumentError, "seed must be a whole number >= 0"),
+    ],
+    ids=str,
+)
+def test_arguments_of_a_wrong_kind_are_refused(real, made, options, error, message):
+    with pytest.raises(error, match=message):
+        plot_aug(made, real=real, **options)
 
 
 def test_wrong_input_is_refused(real, made):

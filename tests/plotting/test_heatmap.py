@@ -196,10 +196,14 @@ def test_constant_data_and_one_cell_are_drawn():
 def test_wrong_input_is_refused(groups):
     with pytest.raises(DataError, match=r"groupby='grup' is no obs column .* did you mean 'group'"):
         plot_heatmap(groups, groupby="grup")
-    with pytest.raises(DataError, match="max_cells must be at least 1"):
-        plot_heatmap(groups, max_cells=0)
-    with pytest.raises(DataError, match="n_genes must be at least 1"):
-        plot_heatmap(groups, n_genes=0)
+    for name in ("max_cells", "n_genes"):
+        for value in (0, 2.5):
+            with pytest.raises(ArgumentError, match=f"{name} must be a whole number >= 1, got"):
+                plot_heatmap(groups, **{name: value})
+    with pytest.raises(DataError, match=r"no colour map 'virids': did you mean 'viridis'"):
+        plot_heatmap(groups, cmap="virids")
+    with pytest.raises(DataError, match="genes must be a name or a list of names, got 3"):
+        plot_heatmap(groups, genes=3)
     with pytest.raises(DataError, match="nothing to draw"):
         plot_heatmap([])
     with pytest.raises(ArgumentError, match="seed must be a whole number >= 0, got -1"):

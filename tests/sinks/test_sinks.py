@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vaexprs
-from vaexprs import OutputError, gen_exprs, write_exprs
+from vaexprs import ArgumentError, OutputError, gen_exprs, write_exprs
 from vaexprs.cli import main
 from vaexprs.sinks import base, h5ad, memory, provenance, zarr_store
 
@@ -371,3 +371,17 @@ def test_a_disk_that_fills_up(tiny_artifact: Any, tmp_path: Path, room: int) -> 
 def test_targets_that_are_refused(path: Path, tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(OutputError, match=message):
         write_exprs(path, tmp_path / name, 10)
+
+
+@pytest.mark.parametrize("target", [None, 3, ["cells.h5ad"]])
+def test_targets_that_are_no_path_are_refused(path: Path, target: Any) -> None:
+    with pytest.raises(OutputError, match="an output is given as a path, not as"):
+        write_exprs(path, target, 10)
+
+
+@pytest.mark.parametrize("options", [{"n_parts": 3}, {"part_format": "h5ad"}], ids=str)
+def test_options_of_part_stores_are_refused_elsewhere(
+    path: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ArgumentError, match=r"n_parts and part_format are of part stores"):
+        write_exprs(path, tmp_path / "cells.h5ad", 10, **options)

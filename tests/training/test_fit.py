@@ -523,6 +523,20 @@ def test_options_that_make_no_sense(simulated, tiny, options, message):
         fit_vae(simulated, **{**tiny, **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"condition_keys": 3}, "a condition key is the name of a column"),
+        ({"condition_keys": [None]}, r"several are a list of names, not \[None\]"),
+        ({"validation_data": (1, 2, 3)}, "not a tuple of 3"),
+    ],
+    ids=str,
+)
+def test_keys_and_cells_of_a_wrong_kind_are_refused(simulated, tiny, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_vae(simulated, **{**tiny, **options})
+
+
 @pytest.mark.parametrize("options", [{"epochs": "3"}, {"learning_rate": "fast"}], ids=str)
 def test_words_are_no_numbers(simulated, tiny, options):
     (name,) = options

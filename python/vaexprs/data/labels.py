@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,27 @@ def labels_as_columns(
     if isinstance(labels, Mapping) or hasattr(labels, "columns"):
         columns = {str(name): labels[name] for name in labels}
         return (list(columns) if condition_keys is None else condition_keys), columns
-    names = [condition_keys] if isinstance(condition_keys, str) else list(condition_keys or ())
+    names = key_names(condition_keys)
     if len(names) > 1:
         raise ConditionError(
             f"one sequence of labels came for {len(names)} condition keys: pass a mapping "
             "from each key to its labels."
         )
     return names or ["label"], {(names or ["label"])[0]: labels}
+
+
+def key_names(condition_keys: Any) -> list[str]:
+    """Return the names of one condition key, of several, or of none."""
+    keys = () if condition_keys is None else condition_keys
+    names = (
+        [keys] if isinstance(keys, str) else list(keys) if isinstance(keys, Iterable) else [keys]
+    )
+    if not all(isinstance(name, str) for name in names):
+        raise ConditionError(
+            "a condition key is the name of a column, and several are a list of names, not "
+            f"{condition_keys!r}."
+        )
+    return names
 
 
 def in_order_of(index: Any, labels: Any, name: str) -> Any:
@@ -60,7 +74,15 @@ def encode_labels(
     Cells without a label get the label `missing`, or are refused where it is None.
     """
     pandas = require("pandas", extra="anndata", purpose="Reading labels")
+    shape = column.shape if hasattr(column, "shape") else np.asarray(column, object).shape
+    if len(shape) != 1:
+        raise DataError(
+            f"the labels under {name!r} have the shape {shape}: expected one label for "
+            "each cell; pass several as a mapping from each key to its labels."
+        )
     series = pandas.Series(column).reset_index(drop=True)
+    if series.dtype == object:
+        _check_labels(name, series)
     n_missing = int(series.isna().sum())
     if n_missing and missing is not None:
         if isinstance(series.dtype, pandas.CategoricalDtype):
@@ -97,6 +119,7 @@ def encode_labels(
         ordered = False
         position = {value: code for code, value in enumerate(values)}
         raw = np.array([position[value] for value in series.tolist()], dtype=np.int64)
+    _check_labels(name, values)
     used = np.unique(raw)
     if len(used) < len(values):
         _log.info("%r: left out %d categories without cells", name, len(values) - len(used))
@@ -119,6 +142,17 @@ def encode_labels(
         return key, codes.astype(np.int32)
     translation = np.array([known.code(value) for value in values], dtype=np.int32)
     return known, translation[codes]
+
+
+def _check_labels(name: str, labels: Iterable[Any]) -> None:
+    """Refuse labels that are no text, number or bool."""
+    for label in labels:
+        if isinstance(label, bytes) or not isinstance(label, Hashable):
+            raise DataError(
+                f"a label under {name!r} is {type(label).__name__}, such as {str(label)[:60]}: "
+                "expected text, whole numbers or bools"
+                + (": decode it, as in label.decode()." if isinstance(label, bytes) else ".")
+            )
 
 
 def _type_of(values: Sequence[Any]) -> LabelType:

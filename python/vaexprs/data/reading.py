@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaexprs.data.expression import ExpressionData
-from vaexprs.data.labels import check_text, encode_labels, in_order_of, labels_as_columns
+from vaexprs.data.labels import (
+    check_text,
+    encode_labels,
+    in_order_of,
+    key_names,
+    labels_as_columns,
+)
 from vaexprs.data.matrices.chunked import Chunked
 from vaexprs.data.open import open_cells
 from vaexprs.data.scale import scale_of
@@ -132,8 +138,9 @@ def _read_keys(
     missing: str | None,
 ) -> tuple[tuple[ConditionKey, ...], NDArray[np.int32]]:
     """Return the condition keys and the code of each cell under each, ``(n_cells, n_keys)``."""
-    wanted = [key.name for key in known_keys] if known_keys is not None else condition_keys
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    wanted = key_names(condition_keys)
+    if known_keys is not None:
+        wanted = [key.name for key in known_keys]
     if len(set(wanted)) != len(wanted):
         raise ConditionError(f"condition keys must be unique, got {wanted}.")
     there = {str(name): name for name in columns}

@@ -11,6 +11,7 @@ import numpy as np
 
 from vaexprs._version import __version__
 from vaexprs.checks import whole
+from vaexprs.data.labels import key_names
 from vaexprs.data.open import CellsLike, open_cells
 from vaexprs.errors import ArgumentError
 from vaexprs.evaluation.arrays import Array
@@ -128,7 +129,10 @@ def evaluate(
         If a condition key is not in ``obs``.
     """
     sources = {"real_train": real_train, "real_test": real_test, "generated": generated}
-    keys = (condition_keys,) if isinstance(condition_keys, str) else tuple(condition_keys)
+    keys = tuple(key_names(condition_keys))
+    for name, function in (("augment", augment), ("refit", refit), ("progress", progress)):
+        if function is not None and not callable(function):
+            raise ArgumentError(f"{name} must be a function, got {function!r}.")
     _check_numbers(
         n_rounds=(n_rounds, 2), n_forest_rounds=(n_forest_rounds, 0), n_trees=(n_trees, 1),
         n_resamples=(n_resamples, 1), n_draws=(n_draws, 0), max_cells=(max_cells, LEAST_CELLS),

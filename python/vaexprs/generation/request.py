@@ -156,6 +156,11 @@ def _plan_of_table(conditions: Conditions, table: Sequence[Any]) -> Plan:
         for name, category in row.items():
             if name != N_CELLS:
                 key = conditions.key(str(name))
+                if _is_blank(category):
+                    raise ConditionError(
+                        f"row {number} of the design has no category of {key.name!r}: fill it in, "
+                        "or leave the key out in a table or a mapping of its own."
+                    )
                 allowed[conditions.keys.index(key)] = _one(key, category)
         rows.append((allowed, _number(row[N_CELLS], f"row {number} of the design")))
     return _plan_of_rows(conditions, rows)
@@ -190,6 +195,12 @@ def _plan_of_rows(
 
 def _one(key: ConditionKey, category: object) -> NDArray[np.int32]:
     return np.array([key.code(category)], np.int32)
+
+
+def _is_blank(category: object) -> bool:
+    if isinstance(category, str):
+        return not category.strip()
+    return category is None or str(category) in ("nan", "<NA>", "NaT")
 
 
 def _number(value: Any, what: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,12 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.checks import whole
 from vaexprs.data.matching import Choice, matching_choice
 from vaexprs.data.open import CellsLike, open_cells
 from vaexprs.errors import DataError
 from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
 from vaexprs.plotting.colouring import Colouring, choose_colouring
-from vaexprs.plotting.projection import MAX_CELLS, Method, Projection, method_named, project
+from vaexprs.plotting.projection import (
+    MAX_CELLS,
+    Method,
+    Projection,
+    check_options,
+    method_named,
+    project,
+)
 from vaexprs.style import INK, MISSING, MUTED, figure_of, new_figure, short, styled
 from vaexprs.style import title as draw_title
 
@@ -88,7 +97,7 @@ def plot_aug(
         If a source has more cells, this number is drawn at random. The default depends on the
         method: PCA 10,000, UMAP and NMF 5,000, TSNE 2,500, DiffusionMap 2,000, MDS 750.
     seed
-        Seed of the choice of cells and of the methods that draw.
+        Seed of the choice of cells and of the methods that draw, 0 or more.
     title
         Title instead of "PCA of real and generated cells".
     figsize
@@ -106,6 +115,10 @@ def plot_aug(
 
     Raises
     ------
+    ArgumentError
+        If a number is out of its range, or `ax` or `figsize` is none.
+    UnknownArgumentError
+        If neither `plot_aug` nor the library of the method has such an argument.
     DataError
         If the method, a column or a layer is unknown (with near matches), the genes do not
         match, the cells of one source are logged and those of the other counts, or the cells
@@ -118,7 +131,13 @@ def plot_aug(
         raise DataError(f"unknown layout {layout!r}: known: 'overlay', 'side'.")
     if layout == "side" and ax is not None:
         raise DataError("layout='side' draws on two axes of a new figure: leave ax out.")
-    limit = MAX_CELLS[method] if max_cells is None else max_cells
+    limit = MAX_CELLS[method] if max_cells is None else whole("max_cells", max_cells, 1)
+    n_top_genes = None if n_top_genes is None else whole("n_top_genes", n_top_genes, 2)
+    seed = whole("seed", seed, 0)
+    if not (color is None or isinstance(color, str)):
+        raise DataError(f"color must be the name of a column or of a gene, got {color!r}.")
+    own = inspect.signature(plot_aug).parameters
+    check_options(method, options, [name for name in own if name != "options"])
     true, made, chosen = _comparable(
         real, generated, real_labels, generated_labels, layer, scale, max_cells=limit, seed=seed
     )
@@ -192,8 +211,6 @@ def _title_sides(axes: list[Axes], sides: Sequence[Cells], title: str, note: str
 
 def _most_variable(cells: Cells, n_top_genes: int | None) -> NDArray[np.int64]:
     """Return the genes of the largest variance, in their order."""
-    if n_top_genes is not None and n_top_genes < 2:
-        raise DataError(f"n_top_genes must be at least 2, got {n_top_genes}.")
     if n_top_genes is None or n_top_genes >= cells.n_genes:
         return np.arange(cells.n_genes)
     return np.sort(np.argsort(-cells.variance(), kind="stable")[:n_top_genes])

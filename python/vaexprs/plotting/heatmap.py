@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -90,15 +90,19 @@ def plot_heatmap(
 
     Raises
     ------
+    ArgumentError
+        If a number is out of its range, or `figsize` is none.
     DataError
         If there is nothing to draw, a column or gene is unknown (with near matches), or the
         genes of two panels do not match.
     """
+    from matplotlib import colormaps
     from matplotlib.colors import LinearSegmentedColormap
 
-    for name, value in (("max_cells", max_cells), ("n_genes", 1 if n_genes is None else n_genes)):
-        if value < 1:
-            raise DataError(f"{name} must be at least 1, got {value}.")
+    max_cells = whole("max_cells", max_cells, 1)
+    n_genes = None if n_genes is None else whole("n_genes", n_genes, 1)
+    if cmap is not None and cmap not in colormaps:
+        raise DataError(f"no colour map {cmap!r}: " + near_matches(cmap, list(colormaps)))
     seed = whole("seed", seed, 0)
     panels = _read(source, layer, scale, seed)
     first = panels[0]
@@ -233,6 +237,8 @@ def _choose_genes(
         if cells.var_names is None:
             raise DataError("genes were named, and the cells are an array without gene names.")
         genes = [genes] if isinstance(genes, str) else genes
+        if not isinstance(genes, Iterable):
+            raise DataError(f"genes must be a name or a list of names, got {genes!r}.")
         place = {str(gene): at for at, gene in enumerate(cells.var_names)}
         for gene in genes:
             if gene not in place:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.embeddings import diffusion_map, umap_plane
-from vaexprs.errors import DataError, near_matches, require
+from vaexprs.errors import DataError, UnknownArgumentError, near_matches, require
 
 Method = Literal["PCA", "MDS", "TSNE", "UMAP", "NMF", "DiffusionMap"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -24,6 +25,16 @@ MAX_CELLS = {
     "UMAP": 5_000,
     "NMF": 5_000,
     "DiffusionMap": 2_000,
+}
+
+#: What options are passed to.
+_LIBRARIES = {
+    "PCA": ("sklearn.decomposition", "PCA"),
+    "NMF": ("sklearn.decomposition", "NMF"),
+    "MDS": ("sklearn.manifold", "MDS"),
+    "TSNE": ("sklearn.manifold", "TSNE"),
+    "UMAP": ("umap", "UMAP"),
+    "DiffusionMap": ("scanpy.pp", "neighbors"),
 }
 
 #: Methods that can place new cells in a plane fitted on others.
@@ -52,6 +63,27 @@ def method_named(method: str) -> str:
     if found is None:
         raise DataError(f"unknown method {method!r}: " + near_matches(method, METHODS))
     return found
+
+
+def check_options(method: str, options: Mapping[str, Any], own: Iterable[str]) -> None:
+    """Refuse what the library of a method does not know; `own` are the arguments of `plot_aug`.
+
+    Raises
+    ------
+    UnknownArgumentError
+        With near matches.
+    """
+    if not options:
+        return
+    module, name = _LIBRARIES[method]
+    library = require(module, extra="plot", purpose=f"A plot by {method}")
+    known = set(inspect.signature(getattr(library, name)).parameters) - {"n_components", "adata"}
+    for option in options:
+        if option not in known:
+            raise UnknownArgumentError(
+                f"plot_aug has no argument {option!r}, and {module}.{name} takes none for a plane: "
+                + near_matches(option, [*own, *sorted(known)])
+            )
 
 
 def project(

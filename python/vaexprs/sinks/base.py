@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from vaexprs.errors import OutputError
-from vaexprs.files import JOURNAL, Kind, check_output, partial_of, whole_files
+from vaexprs.files import JOURNAL, Kind, as_path, check_output, partial_of, whole_files
 from vaexprs.generation.generator import Block
 from vaexprs.sinks.journal import Journal, State, read_journal
 from vaexprs.sinks.provenance import differences, identity
@@ -105,9 +105,11 @@ def check_target(path: Target, *, more: Iterable[str] = (), overwrite: bool = Fa
 
     Its suffix is that of a sink, or one of ``more``.
     """
-    if not isinstance(path, str | os.PathLike):
+    if hasattr(path, "write") and not isinstance(path, str | os.PathLike):
         return path
-    return check_output(path, suffixes=[*SINKS, *more], kind=_kind(path), overwrite=overwrite)
+    return check_output(
+        path, suffixes=[*SINKS, *more], kind=_kind(as_path(path)), overwrite=overwrite
+    )
 
 
 def write_blocks(
@@ -145,7 +147,7 @@ def write_blocks(
         written; if an unfinished run is there that is of another request, or neither to be gone
         on with nor to be dropped.
     """
-    if not isinstance(path, str | os.PathLike):
+    if hasattr(path, "write") and not isinstance(path, str | os.PathLike):
         fill(_made(SINKS[".arrow"])(path), run, blocks(0), progress)
         return
     target = check_target(path, overwrite=overwrite)

@@ -132,7 +132,8 @@ def fit_vae(
     epochs, batch_size, learning_rate
         Most passes over the cells; cells per step; step size of Adam.
     validation_split
-        Share of the cells, stratified by condition, that is held out for early stopping.
+        Share of the cells, stratified by condition, that is held out for early stopping; at most
+        a third of those of each condition.
     validation_data
         Cells to validate on instead, of the same kind as `adata`, or an array with its labels.
     patience

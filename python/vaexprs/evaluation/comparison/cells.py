@@ -95,6 +95,16 @@ def read_cells(
     if real.obs is not None and not {*keys, donor_key or ""} <= {*real.obs, ""}:
         _read("real_train", real, keys, donor_key, Choice(layer))  # names the missing column
     made = _opened("generated", generated)
+    others = {"generated": made}
+    if real_test is not None:
+        others["real_test"] = _opened("real_test", real_test)
+    for name, side in others.items():
+        if real.var_names is None and side.var_names is None and side.shape[1] != real.shape[1]:
+            raise DataError(
+                f"real_train has {real.shape[1]:,} genes, {name} {side.shape[1]:,}: arrays must "
+                "hold the same genes in the same order, or pass AnnData objects, whose var_names "
+                "are matched."
+            )
     own = layer if layer is not None and layer in made.layers else None
     sides = {"generated": _read("generated", made, keys, donor_key, Choice(own))}
     choice = Choice(layer)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData, concatenate, read_expression
+from vaexprs.errors import ArgumentError
 from vaexprs.latent.hidden_groups import HIDDEN, find_groups
 from vaexprs.spec import ConditionKey, Conditions
 from vaexprs.training.defaults import MOST_LATENTS, choose_latent
@@ -128,6 +129,11 @@ def read_validation(given: Any, data: ExpressionData, **reading: Any) -> Express
     if given is None:
         return None
     if isinstance(given, tuple):
+        if len(given) != 2:
+            raise ArgumentError(
+                "validation_data must be cells, or an array and its labels, not a tuple of "
+                f"{len(given)}."
+            )
         given, labels = given
     return read_expression(
         given, labels=labels, **reading, known_keys=data.keys,
