@@ -349,7 +349,8 @@ def test_a_host_decodes_instead(lib: Any) -> None:
         ({"n_cells": 2**64 - 1}, "n_cells: the request has fewer cells"),
         ({"design": [([], 4)], "n_cells": 5}, "n_cells: the request has fewer cells"),
         ({"design": [([], 2**63)]}, "the design has more than 2^63 - 1 cells"),
-        ({"library": float("nan")}, "library: expected a positive, finite number"),
+        ({"library": float("nan")}, "library: expected a number of counts > 0 and < 2^63"),
+        ({"library": 2.0**63}, "library: expected a number of counts > 0 and < 2^63"),
         ({"size": 8}, "begin with vaexprs_default_options"),
     ],
 )

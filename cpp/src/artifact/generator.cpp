@@ -94,8 +94,8 @@ Csr csr_of(const std::vector<float>& dense, std::size_t n_rows, std::size_t n_co
 Generator::Generator(const Artifact& artifact, const Request& request, DecodeFunction decode) {
     const Artifact::Contents& contents = *artifact.contents_;
     const artifact::Spec& spec = contents.spec;
-    if (!(request.library >= 0.0f && request.library <= kLargest))
-        throw RequestError("library: expected a positive, finite number of counts, or 0 for none.");
+    if (!(request.library >= 0.0f && request.library <= kCountMean.high))
+        throw RequestError("library: expected a number of counts > 0 and < 2^63, or 0 for none.");
     if (request.library > 0.0f && !artifact.has_library())
         throw RequestError("library: the likelihood '" + spec.likelihood +
                            "' has no library size.");
