@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import zlib
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +373,22 @@ def test_a_disk_that_fills_up(tiny_artifact: Any, tmp_path: Path, room: int) -> 
 def test_targets_that_are_refused(path: Path, tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(OutputError, match=message):
         write_exprs(path, tmp_path / name, 10)
+
+
+@pytest.mark.parametrize("name", ["cells.h5ad", "cells.zarr", "cells.npz", "cells.mtx.gz"])
+@pytest.mark.parametrize("return_mean", [False, True])
+def test_a_run_that_no_disk_could_hold_is_refused_at_once(
+    path: Path, tmp_path: Path, name: str, return_mean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = namedtuple("Usage", "total used free")(10**12, 0, 2 * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: free)
+    if return_mean and name.startswith("cells.mtx"):
+        pytest.skip("holds no expected values")
+    target = tmp_path / "there" / name
+    target.parent.mkdir()
+    with pytest.raises(OutputError, match=r"10,000,000,000 cells take [\d,.]+ GB or more, and 2"):
+        write_exprs(path, target, 10**10, return_mean=return_mean)
+    assert not list(target.parent.iterdir())
 
 
 @pytest.mark.parametrize("target", [None, 3, ["cells.h5ad"]])

@@ -19,12 +19,16 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 from vaexprs.errors import OutputError
 from vaexprs.files import JOURNAL, Kind, as_path, check_output, partial_of, whole_files
 from vaexprs.generation.generator import Block
+from vaexprs.generation.observation import CSR
 from vaexprs.sinks.journal import Journal, State, read_journal
 from vaexprs.sinks.provenance import differences, identity
 from vaexprs.spec import GeneratorSpec
 
 #: A path, whose suffix chooses the sink, or an open binary file.
 Target: TypeAlias = str | os.PathLike[str] | BinaryIO
+
+#: Bytes that a stored value takes at the very least; compressed counts take about two.
+_LEAST_BYTES = 0.25
 
 
 @dataclass(frozen=True)
@@ -144,24 +148,18 @@ def write_blocks(
     ------
     OutputError
         If the suffix is unknown, the file exists and may not be overwritten, or cannot be
-        written; if an unfinished run is there that is of another request, or neither to be gone
-        on with nor to be dropped.
+        written; if the disk cannot hold the cells, judged by the first block; if an unfinished
+        run is there that is of another request, or neither to be gone on with nor to be dropped.
     """
     if hasattr(path, "write") and not isinstance(path, str | os.PathLike):
         fill(_made(SINKS[".arrow"])(path), run, blocks(0), progress)
         return
     target = check_target(path, overwrite=overwrite)
-    # A cell takes more than a byte: its name alone is longer.
-    if run.n_cells > (free := shutil.disk_usage(target.parent).free):
-        raise OutputError(
-            f"{target} was not written: {run.n_cells:,} cells do not fit on a disk with "
-            f"{free:,} free bytes: lower the number of cells or write elsewhere."
-        )
     sink, kind = _sink(target), _kind(target)
     targets = [target, *getattr(sink, "beside", lambda path: [])(target)]
     if not getattr(sink, "resumes", False):
         with whole_files(targets, kind=kind, overwrite=overwrite) as partials:
-            fill(sink(*partials), run, blocks(0), progress)
+            fill(sink(*partials), run, _if_room(target, run.n_cells, blocks(0)), progress)
         return
     journal = Journal(partial_of(target) / JOURNAL, identity(run.uns), run.n_cells)
 
@@ -177,7 +175,24 @@ def write_blocks(
         whole_files(targets, kind=kind, overwrite=overwrite, unfinished=unfinished) as partials,
         contextlib.closing(journal),
     ):
-        fill(sink(*partials, journal), run, blocks(journal.n_done), progress, journal.n_done)
+        n_done = journal.n_done
+        rest = _if_room(target, run.n_cells - n_done, blocks(n_done))
+        fill(sink(*partials, journal), run, rest, progress, n_done)
+
+
+def _if_room(target: Path, n_cells: int, blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the blocks of a number of cells; refuse the first where the disk cannot hold all."""
+    for number, block in enumerate(blocks):
+        if number == 0:
+            n_values = len(block.X.data) if isinstance(block.X, CSR) else block.X.size
+            least = n_cells * n_values / block.n_cells * _LEAST_BYTES
+            if least > (free := shutil.disk_usage(target.parent).free):
+                raise OutputError(
+                    f"{target} was not written: {n_cells:,} cells take {least / 1e9:,.1f} GB or "
+                    f"more, and {free / 1e9:,.1f} GB are free on the disk: lower the number of "
+                    "cells or write elsewhere."
+                )
+        yield block
 
 
 def _state_of(place: Path, target: Path, run: Run, *, resume: bool) -> State | None:
