@@ -393,9 +393,11 @@ def test_tables_that_are_no_design(tmp_path: Path, table: bytes, message: str) -
 
 def test_a_design_from_a_device_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with pytest.raises(ConditionError, match="is no regular file: use - to read"):
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ConditionError, match="' is no regular file: use - to read"):
             read_design(path)
+    with pytest.raises(ConditionError, match="' is a folder: name a file in it.$"):
+        read_design(tmp_path)
 
 
 def test_a_design_from_standard_input(model: Path, tmp_path: Path) -> None:

@@ -188,6 +188,7 @@ PART = "part-00002-of-00003.zarr"
         (lambda s: (s / "manifest.json").write_text("{"), "cannot be read"),
         (lambda s: (s / "manifest.json").write_text("[]"), "no manifest"),
         (lambda s: (s / "manifest.json").unlink(), "there is no manifest.json in it"),
+        (lambda s: (shutil.rmtree(s), s.write_text("hi")), "is a file: expected a folder .parts"),
         (lambda s: (s / PART / "zarr.json").unlink(), "damaged"),
         (lambda s: shutil.rmtree(s / PART / "X" / "data" / "c"), "damaged"),
         (lambda s: shutil.rmtree(s / PART / "obsm" / "z"), "damaged"),
@@ -208,6 +209,12 @@ def test_stores_that_are_refused(
     assert not out.exists()
     assert in_folder(store) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.parts"]
+
+
+def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"none.parts is not there: expected a folder .parts"):
+        merge(tmp_path / "none.parts", tmp_path / "all.h5ad")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_part_that_is_truncated(generator: Generator, tmp_path: Path) -> None:

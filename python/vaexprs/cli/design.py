@@ -65,13 +65,17 @@ def _text(path: Path, what: str) -> str:
     try:
         if str(path) == "-":
             data = sys.stdin.buffer.read(_MAX_BYTES + 1)
-        elif not stat.S_ISREG(os.stat(path).st_mode):
+        elif stat.S_ISDIR(mode := os.stat(path).st_mode):
+            raise ConditionError(f"{what} is a folder: name a file in it.")
+        elif not stat.S_ISREG(mode):
             raise ConditionError(f"{what} is no regular file: use - to read standard input.")
         else:
             with path.open("rb") as file:
                 data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConditionError(f"there is no design table {str(path)!r}.") from None
+    except ConditionError:
+        raise
     except (OSError, ValueError) as error:
         raise ConditionError(f"{what} cannot be read: {error}.") from None
     if len(data) > _MAX_BYTES:

@@ -126,6 +126,11 @@ def check_parts(path: str | os.PathLike[str]) -> Path:
 def open_parts(path: str | os.PathLike[str]) -> PartStore:
     """Return the part store in a folder."""
     folder = Path(path)
+    if not folder.is_dir():
+        there = "a file" if folder.exists() else "not there"
+        raise OutputError(
+            f"{folder} is {there}: expected a folder {SUFFIX}, which vaexprs generate -o writes."
+        )
     try:
         told = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -196,7 +201,7 @@ def prepare_parts(
     if other:
         raise OutputError(
             f"{path} holds the parts of another run ({other}): choose another name"
-            + (", or start anew with overwrite=True (--overwrite)." if alone else ".")
+            + (", or start anew with overwrite=True alone (--overwrite)." if alone else ".")
         )
     return there
 
