@@ -396,7 +396,7 @@ def test_a_design_from_a_device_does_not_hang(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(ConditionError, match="' is no regular file: use - to read"):
             read_design(path)
-    with pytest.raises(ConditionError, match="' is a folder: name a file in it.$"):
+    with pytest.raises(ConditionError, match=r"' is a folder: name a file in it\.$"):
         read_design(tmp_path)
 
 
