@@ -44,8 +44,14 @@ def portable(artifact: Artifact, instruction_set: str | None = None) -> _core.De
 
 
 def some_inputs(artifact: Artifact, n_cells: int, seed: int = 1) -> dict[str, Floats]:
+    """Return inputs near those that the artifact draws, of any combination of categories."""
     rng, spec = np.random.default_rng(seed), artifact.spec
-    inputs = {"z": rng.normal(0, 1.5, (n_cells, spec.n_latent)).astype(np.float32)}
+    z = rng.normal(0, 1.5, (n_cells, spec.n_latent))
+    if spec.prior.kind == "gaussian_mixture":
+        component = rng.integers(0, len(spec.prior.weights), n_cells)
+        tril = spec.prior.tril[spec.prior.factor[component], : spec.n_latent, : spec.n_latent]
+        z = spec.prior.means[component, : spec.n_latent] + np.einsum("nij,nj->ni", tril, z)
+    inputs = {"z": z.astype(np.float32)}
     if "condition" in spec.inputs:
         codes = np.stack([rng.integers(0, n, n_cells) for n in spec.conditions.sizes], axis=1)
         inputs["condition"] = spec.conditions.one_hot(codes)
