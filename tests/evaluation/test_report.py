@@ -200,7 +200,20 @@ def test_copies_are_found(simulate, quick):
     assert report["membership_auc"].value > report["membership_auc"].control + 0.1
     assert report["train_distance_ratio_low"].value < 1e-6
     assert any("repeat another generated cell" in note for note in report.notes)
-    assert "exact copies of training cells" in " ".join(summary(report))
+    assert "exact copies of training or test cells" in " ".join(summary(report))
+
+
+def test_copies_of_test_cells_are_no_success(simulate, quick):
+    big = type(simulate)(300)
+    train, test = big(150, 0), big(100, 1)
+    noisy = test.copy()
+    noisy.X = test.X.toarray() + (np.random.default_rng(0).random(test.shape) < 0.02)
+    for made, n_copies in ((test.copy(), 100), (noisy, 0)):
+        report = evaluate(train, made, real_test=test, **{**quick, "n_draws": 0})
+        assert report["exact_copies"].value == n_copies
+        words = " ".join(summary(report))
+        assert "far below the" in words
+        assert "could tell them apart" not in words
 
 
 def test_cells_that_do_not_obey_are_found(simulate, quick):

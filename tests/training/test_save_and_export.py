@@ -205,6 +205,15 @@ def test_a_saved_fit_is_saved_again(fits, tmp_path):
     assert second.artifact_bytes() == fit.artifact_bytes()
 
 
+def test_a_loaded_fit_exports_the_same_bytes(tmp_path):
+    """Blocks that calibration added to a head come back in their order."""
+    cells = datasets.load("pbmc_small")[:200]
+    fit = fit_vae(cells, condition_keys="cell_type", epochs=3, progress=False, device="cpu")
+    loaded = VAEFit.load(fit.save(tmp_path / "fit"))
+    assert list(loaded.vae.state_dict()) == list(fit.vae.state_dict())
+    assert loaded.artifact_bytes() == fit.artifact_bytes()
+
+
 def test_ordered_categories_come_back(simulated, tiny, tmp_path):
     cells = simulated.copy()
     order = ["type3", "type1", "type2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -48,6 +49,8 @@ def to_bytes(
         "feature_kind": features.kind,
         "history": history,
         "interrupted": interrupted,
+        # safetensors keeps tensors in an order of its own; that of blocks decides the artifact
+        "parameters": list(vae.state_dict()),
     }
     metadata = {PREFIX + "fit": json.dumps(fit), **write_metadata(spec)}
     content: bytes = safetensors.save(tensors, metadata)
@@ -80,7 +83,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             "spec": read_metadata(metadata),
             "history": fit["history"],
             "interrupted": fit["interrupted"],
-            "vae": _vae(fit["architecture"], _group(tensors, "vae")),
+            "vae": _vae(
+                fit["architecture"], _group(tensors, "vae"), fit.get("parameters", tensors)
+            ),
             "features": Features(
                 fit["feature_kind"],
                 not fit["architecture"]["linear_path"],
@@ -96,15 +101,18 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ArtifactError(f"{path} is a damaged fit: {error}") from error
 
 
-def _vae(architecture: dict[str, Any], state: dict[str, Tensor]) -> VAE:
+def _vae(
+    architecture: dict[str, Any], state: dict[str, Tensor], parameters: Iterable[str]
+) -> VAE:
     law = training_law(architecture["likelihood"])
     for side in ("encoder", "decoder"):
         architecture[side] = tuple(Layer(**layer) for layer in architecture[side])
     vae = VAE(Architecture(**{"heads": law.heads, **architecture}), law.log_prob)
-    for name, value in state.items():
+    order = {name: place for place, name in enumerate(parameters)}
+    for name in sorted(state, key=lambda name: order.get(name, len(order))):
         if name not in vae.state_dict():  # a block that calibration added
             _, _, head, _, block = name.split(".")
-            vae.decoder.head(head).add_block(block, value)
+            vae.decoder.head(head).add_block(block, state[name])
     vae.load_state_dict(state)
     return vae
 

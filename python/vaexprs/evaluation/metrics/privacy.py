@@ -55,26 +55,26 @@ def membership_auc(generated: Array, train: Array, test: Array) -> float:
 
 
 def copies_of(split: Split) -> tuple[int, int]:
-    """View of a split: exact copies of training cells, and repeats among generated cells.
+    """View of a split: exact copies of real cells, and repeats among generated cells.
 
     Cells with few genes may be equal by chance and do not count.
     """
     prints = []
-    for cells in (split.data.train, split.data.generated):
+    for cells in (split.data.train, split.data.test or split.data.train, split.data.generated):
         detected = np.asarray((cells.given != 0).sum(axis=1)).ravel()
         rich = np.flatnonzero(detected >= LEAST_GENES_OF_A_DUPLICATE)
         prints.append(fingerprints(cells.given[rich]))
-    real, made = prints
-    return int(np.isin(made, real).sum()), len(made) - len(np.unique(made))
+    *real, made = prints
+    return int(np.isin(made, np.concatenate(real)).sum()), len(made) - len(np.unique(made))
 
 
 @metric(
-    ScoreKind("exact_copies", "privacy", "Exact copies of training cells", "lower",
-        "Generated cells equal to a training cell in every value; must be 0.", POSITIVE),
+    ScoreKind("exact_copies", "privacy", "Exact copies of real cells", "lower",
+        "Generated cells equal to a training or test cell in every value; must be 0.", POSITIVE),
     stage="whole",
 )  # fmt: skip
 def copies(split: Split) -> dict[str, Measured]:
-    """Count exact copies of training cells."""
+    """Count exact copies of training and test cells."""
     return {"exact_copies": Measured(float(split.once(copies_of)[0]), 0.0, 0.0)}
 
 

@@ -25,6 +25,9 @@ _AUC_WORDS = (
     (math.inf, "they are told apart nearly always"),
 )
 
+#: AUC below which generated cells are too near to the test cells to be independent of them.
+_LEAKED_AUC = 0.35
+
 
 def format_number(value: float) -> str:
     """Return a number with three or four significant digits; a dash for none."""
@@ -77,8 +80,8 @@ def summary(report: Contents) -> list[str]:
         sentences.append("Farthest outside: " + "; ".join(names[:6]) + ".")
     if n_copies := _copies(report):
         sentences.append(
-            f"{n_copies:,.0f} generated cells are exact copies of training cells. They must not "
-            "be called generated."
+            f"{n_copies:,.0f} generated cells are exact copies of training or test cells. They "
+            "must not be called generated."
         )
     if counts["none"]:
         sentences.append(f"{counts['none']} scores have no range to be judged by.")
@@ -103,6 +106,14 @@ def _classifier_sentence(report: Contents) -> list[str]:
     )
     if not report.held_out:
         return [sentence + "."]
+    least = min(found, key=lambda score: score.value)
+    if least.verdict == "better" and least.value < _LEAKED_AUC:
+        return [
+            f"A classifier takes generated cells for test cells, with an AUC of {least.value:.2f} "
+            f"({_title(least)}), far below the {least.control:.2f} of real cells: they lie nearer "
+            "to the test cells than other real cells do. Either they were made from these, or the "
+            "generator has seen them; the scores say nothing of new cells."
+        ]
     if all(score.verdict in ("within", "better") for score in found):
         return [f"{sentence}: none could tell them apart."]
     return [f"{sentence}: {next(words for most, words in _AUC_WORDS if worst.value < most)}."]
@@ -177,7 +188,7 @@ def _benchmarking(report: Contents) -> tuple[str, str]:
 
 def _sharing(report: Contents) -> tuple[str, str]:
     if n_copies := _copies(report):
-        return "no", f"{n_copies:,.0f} are exact copies of training cells."
+        return "no", f"{n_copies:,.0f} are exact copies of training or test cells."
     if not report.held_out:
         return _UNKNOWN
     found = [score for score in report.scores if score.kind.family == "privacy"]
