@@ -14,7 +14,9 @@ from vaexprs import fit_vae, gen_exprs  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-LIKELIHOODS = ("bernoulli", "gaussian", "poisson", "nb", "zinb", "zigamma")
+LIKELIHOODS = (
+    "bernoulli", "gaussian", "rectified_gaussian", "poisson", "nb", "zinb", "zigamma",
+)  # fmt: skip
 
 
 def cells(likelihood, sizes, n_genes=12, seed=0, **columns):
@@ -28,6 +30,8 @@ def cells(likelihood, sizes, n_genes=12, seed=0, **columns):
         X = np.float32(X > 8)
     elif likelihood == "gaussian":
         X = np.float32(mean + rng.normal(size=X.shape))
+    elif likelihood == "rectified_gaussian":
+        X = np.float32(np.maximum(mean - 4 + rng.normal(size=X.shape), 0))
     elif likelihood == "zigamma":
         X = np.float32(X * rng.gamma(5.0, 0.2, X.shape))
     obs = pd.DataFrame({"cell_type": [f"type{i}" for i in label], **columns})
@@ -104,13 +108,25 @@ def test_constant_and_all_zero_genes(tiny, likelihood):
     fit = fit_vae(adata, condition_keys="cell_type", likelihood=likelihood, **tiny)
     X = check(fit, adata).X.toarray()
     assert np.abs(X[:, 5:7]).max() < 1e-3
-    if likelihood in ("bernoulli", "gaussian"):
+    if likelihood in ("bernoulli", "gaussian", "rectified_gaussian"):
         np.testing.assert_allclose(X[:, 7], constant, atol=1e-3)
     elif likelihood == "zigamma":
         assert np.median(X[:, 7]) == pytest.approx(constant, rel=0.5)
     else:
         # 64 draws of mean 4 and a variance of 4 or more: 0.25 is the standard error of Poisson
         assert X[:, 7].mean() == pytest.approx(constant, abs=2.0)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "nb", "zinb", "gaussian", "rectified_gaussian"])
+@pytest.mark.parametrize("cell", [[3, 3, 3, 4], [3] * 10, list(range(1, 11))], ids=str)
+def test_cells_that_are_all_alike(cell, likelihood):
+    """Their components are rounding alone, and means are right all the same."""
+    X = np.tile(np.array(cell, np.float32), (60, 1))
+    fit = fit_vae(X, likelihood=likelihood, epochs=10, seed=1, progress=False, device="cpu")
+    made = gen_exprs(fit, 500, seed=1).X
+    mean = np.asarray(made.mean(axis=0)).ravel()
+    # of 500 draws, 6 standard errors of a Poisson law are 0.27 of the root of its mean
+    np.testing.assert_allclose(mean, cell, atol=0.27 * np.sqrt(max(cell)) + 0.1)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)

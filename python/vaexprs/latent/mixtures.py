@@ -221,7 +221,7 @@ def _clusters(cells: Array, k: int, rng: np.random.Generator) -> NDArray[np.inte
     scaled = cells / np.maximum(cells.std(0), 1e-6)
     best, least = np.zeros(len(cells), np.int64), np.inf
     for _ in range(_STARTS):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
             # equal cells leave clusters empty, which then count for nothing
             warnings.simplefilter("ignore", UserWarning)
             centres, nearest = kmeans2(scaled, k, _LLOYD_STEPS, minit="++", seed=rng)

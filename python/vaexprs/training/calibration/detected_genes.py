@@ -33,6 +33,8 @@ _FEWEST_CELLS, _EVIDENCE = 30, 15.0
 _DEEPER = 0.15
 #: Variance along the direction below which nothing can be moved.
 _FLAT = 1e-8
+#: Share of the variance that coordinates must explain, in units of what they do by chance.
+_BEYOND_CHANCE = 4.0
 
 
 def detected(X: Any) -> Array:
@@ -76,6 +78,8 @@ class SizeLaw:
         within, outcome = group_centred(y, made), group_centred(size, made)
         self.direction = np.linalg.lstsq(within, outcome, rcond=None)[0].astype(np.float64)
         self.place = y @ self.direction  # of each draw along the direction
+        explained = np.square(within @ self.direction).sum()
+        by_chance = y.shape[1] / len(y) * np.square(outcome).sum()
         self.trust: dict[int, float] = {}
         self.paths: dict[int, Array] = {}
         self.wanted: dict[int, Array] = {}
@@ -85,7 +89,7 @@ class SizeLaw:
             own = self.made == g
             along = within[own] @ self.direction
             square = float(along @ along)
-            if square < _FLAT:
+            if square < _FLAT or explained < _BEYOND_CHANCE * by_chance:
                 continue
             n = int((real_law == g).sum())
             self.trust[g] = n / (n + _EVIDENCE)

@@ -121,13 +121,18 @@ def cross_fit(values: Any, n_components: int, seed: int) -> Components:
     n_components = min(n_components, *some.shape)
     found, _, deviation = fit_components(some, n_components, seed)
     scores = _cross_fitted(some, found, centre[used], seed)
-    total = np.maximum(scores.var(axis=0), 1e-12 * max(float(deviation[0]) ** 2, 1e-12))
+    total = np.maximum(scores.var(axis=0), _least_variance(float(deviation[0]) ** 2, centre))
     centred = scores - scores.mean(axis=0)
     cross = np.asarray(values.T @ centred, np.float64) / n_cells  # (G, p)
     covariance = centred.T @ centred / n_cells
     return _components(
         found, used, centre, variance, scores, total, cross, covariance, deviation**2
     )
+
+
+def _least_variance(largest: float, centre: Array) -> float:
+    """Return the variance of a score that is rounding alone, as in cells that are all alike."""
+    return 1e-12 * max(largest, float(centre @ centre), 1e-12)
 
 
 def _variable(variance: Array) -> NDArray[np.int64]:
@@ -244,7 +249,7 @@ def _cross_fit_in_chunks(values: Chunked, n_components: int, seed: int) -> Compo
     mean = sums[-1]
     cross = sums[: len(centre)] - np.outer(centre, mean)
     covariance = sums[len(centre) : -1] - np.outer(mean, mean)
-    total = np.maximum(np.diag(covariance), 1e-12 * max(float(variances[0]), 1e-12))
+    total = np.maximum(np.diag(covariance), _least_variance(float(variances[0]), centre))
     return _components(found, used, centre, variance, scores, total, cross, covariance, variances)
 
 

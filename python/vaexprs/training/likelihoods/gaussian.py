@@ -142,16 +142,20 @@ class RectifiedGaussian(Gaussian):
         return torch.where(x > 0, seen, torch.special.log_ndtr(deviation)).sum(-1)
 
     def scaling(self, data: ExpressionData) -> Scaling:
-        """Scale by standard deviation: zero stays zero."""
+        """Scale by standard deviation: zero stays zero, and a constant what it is."""
         scaling = Scaling.by_deviation(data.X)
-        return replace(scaling, shift=np.zeros_like(scaling.shift))
+        return replace(scaling, shift=np.where(scaling.varies, np.float32(0), scaling.shift))
 
     def start(self, data: ExpressionData, features: Features, scaling: Scaling | None) -> Start:
         """Return means, and the standard deviation within combinations."""
         found = super().start(data, features, scaling)
         assert scaling is not None
         return replace(
-            found, heads={**found.heads, "logits": column_means(data.X) / scaling.divisor}
+            found,
+            heads={
+                **found.heads,
+                "logits": (column_means(data.X) - scaling.shift) / scaling.divisor,
+            },
         )
 
     def moments(self, mean: Tensor, scale: Tensor) -> list[Tensor]:
