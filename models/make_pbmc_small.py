@@ -1,6 +1,6 @@
 """Make ``pbmc_small.h5ad``, the cells that come with the package: drawn, not measured.
 
-``python models/make_pbmc_small.py`` writes `python/vaexprs/data/pbmc_small.h5ad`: 700 cells x 600
+``python models/make_pbmc_small.py`` writes `python/vaexprs/data/pbmc_small.h5ad`: 700 cells x 560
 genes drawn from the shipped artifact ``pbmc_ifnb``, with the names of its genes, cell types and
 conditions. No cell of a donor is in it.
 """

@@ -159,9 +159,10 @@ def write_exprs(
     source, n_cells, conditions, seed, first_cell, shard, library, return_mean
         As in `gen_exprs`, where ``n_cells`` is called ``num_samples``.
     path
-        ``.h5ad``, ``.zarr``, ``.npz`` (SciPy), ``.mtx.gz`` (the layout of 10x: barcodes and
-        features lie beside it) or ``.arrow`` (record batches), which need no anndata, or the suffix
-        of a sink of your own (`vaexprs.sinks.base.register`). It appears when it is complete.
+        ``.h5ad``, ``.zarr``, ``.npz`` (SciPy; expected values as plain NumPy), ``.mtx.gz`` (the
+        layout of 10x: barcodes and features lie beside it) or ``.arrow`` (record batches), which
+        need no anndata, or the suffix of a sink of your own (`vaexprs.sinks.base.register`). It
+        appears when it is complete.
         ``.parts`` is a part store: a folder of shards, of which `shard` makes one and
         ``vaexprs merge`` one file. An open binary file gets a stream of Arrow record batches.
     device, runtime, n_threads, block_size

@@ -47,7 +47,7 @@ _SYNCS = 8
 #: Looks at a folder in which files are being replaced: each finds them a moment later.
 _LOOKS = 50
 #: Errors of a disk that is full: no space, a quota, a limit on the size of files.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def as_path(path: object) -> Path:
@@ -434,8 +434,8 @@ def _explained(
     error: Exception, target: Path, done: Sequence[Path] = (), *, kept: bool = False
 ) -> OutputError:
     # HDF5 reports the system's errno in its text only.
-    full = getattr(error, "errno", None) in _FULL or any(
-        os.strerror(number) in str(error) for number in _FULL
+    full = getattr(error, "errno", None) in FULL or any(
+        os.strerror(number) in str(error) for number in FULL
     )
     reason = (
         "the disk is full, or a quota is reached: free some space or write elsewhere"

@@ -512,3 +512,55 @@ def test_missing_extras_are_one_sentence(
     assert "pip install 'vaexprs[plot]'" in message
     message = refused("fit", tmp_path / "x.h5ad", "-o", tmp_path / "model.onnx")
     assert "pip install 'vaexprs[train]'" in message
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "command", [["models"], ["inspect"], ["generate", "-n", "9", "-o", "-", "--format", "arrow"]]
+)
+def test_a_full_standard_output_is_no_error_of_ours(model: Path, command: list[str]) -> None:
+    words = [command[0], *([] if command == ["models"] else [str(model)]), *command[1:]]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "vaexprs", *words], stdout=full, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("vaexprs: a disk, or what standard output leads to, is full")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "follows"),
+    [("a.h5ad", "evaluate"), ("a.zarr", "evaluate"), ("a.parts", "merge"), ("a.npz", None),
+     ("a.arrow", None)],
+)  # fmt: skip
+def test_the_next_command_reads_what_was_written(
+    model: Path, tmp_path: Path, name: str, follows: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(model), "-n", "40", "-o", str(tmp_path / name)]) == 0
+    told = capsys.readouterr().err
+    assert ("next:" in told) == (follows is not None)
+    if follows == "merge":
+        words = told.partition("next: vaexprs ")[2].split()
+        assert main(words) == 0
+        assert (tmp_path / "a.h5ad").exists()
+    elif follows:
+        assert f"next: vaexprs {follows} TRAIN.h5ad {tmp_path / name}" in told
+
+
+def test_real_cells_beside_a_model_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plot.png"
+    assert main(["plot", str(model), "--real", "real.h5ad", "-o", str(out)]) == 2
+    assert "is a model: generate cells from it first" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_saved_fit_is_no_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header = b'{"weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path = tmp_path / "fit.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    assert main(["inspect", str(path)]) == 2
+    assert "is a saved fit or other tensors" in capsys.readouterr().err

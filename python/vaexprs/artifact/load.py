@@ -169,6 +169,11 @@ def _read_file(path: str, name: str) -> bytes:
 
 
 def _refuse_other_files(start: bytes, name: str) -> None:
+    if start[8:10] == b'{"':  # safetensors: the length of a JSON header, and the header
+        raise ArtifactError(
+            f"{name} is a saved fit or other tensors, not an artifact: export one with "
+            "VAEFit.load(path).export('model.onnx')."
+        )
     for magic, kind in _OTHER_FILES.items():
         if start.startswith(magic):
             raise ArtifactError(f"{name} is {kind}; expected an .onnx file exported by vaexprs.")

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has gone: end quietly, as pipes expect.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -74,6 +74,7 @@ def _failed(error: Exception, debug: bool, arguments: Sequence[str]) -> int:
     import typer
 
     from vaexprs.errors import VaexprsError
+    from vaexprs.files import FULL
 
     if isinstance(error, typer.Abort):
         return INTERRUPTED
@@ -82,8 +83,14 @@ def _failed(error: Exception, debug: bool, arguments: Sequence[str]) -> int:
     if isinstance(error, VaexprsError):
         return _complain(str(error), BAD_INPUT)
     if isinstance(error, MemoryError):
-        text = "there is not enough memory for this: ask for fewer cells at a time."
+        text = "there is not enough memory: ask for less at a time, such as fewer cells or latents."
         return _complain(text, BAD_INPUT)
+    if isinstance(error, OSError) and error.errno in FULL:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
+        return _complain(f"a disk, or what standard output leads to, is full ({error}).", BAD_INPUT)
     # Newer releases of typer carry a click of their own: its errors are known by this method.
     if hasattr(error, "format_message"):
         return _complain(error.format_message(), BAD_INPUT)
@@ -93,6 +100,11 @@ def _failed(error: Exception, debug: bool, arguments: Sequence[str]) -> int:
         "please report it)",
         INTERNAL_ERROR,
     )
+
+
+def _drop_output() -> None:
+    """Let what is left of standard output go, which nobody can take."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, code: int) -> int:

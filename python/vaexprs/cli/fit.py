@@ -62,7 +62,7 @@ def fit(
         float, typer.Option(help="Share of the cells held out for early stopping.")
     ] = 0.1,
     patience: Annotated[
-        int, typer.Option(help="Epochs without improvement before stopping; 0 never stops.")
+        int, typer.Option(min=0, help="Epochs without improvement before stopping; 0 never stops.")
     ] = 15,
     seed: Seed = 0,
     device: Annotated[

@@ -134,6 +134,7 @@ def generate(
     from vaexprs.errors import ConditionError
     from vaexprs.exprs import write_exprs
     from vaexprs.generation.generator import Generator
+    from vaexprs.scale.parts import is_parts
 
     request: dict[str, Any] = {
         "n_cells": n_cells,
@@ -208,7 +209,11 @@ def generate(
         as_json=as_json,
         to=sys.stderr if to_stdout else sys.stdout,
     )
-    if not quiet and not return_mean and not to_stdout:
+    if quiet or return_mean or to_stdout:
+        return
+    if is_parts(output):
+        next_command("vaexprs", "merge", output, "-o", output.with_suffix(".h5ad"))
+    elif output.suffix in (".h5ad", ".zarr"):
         keys = [w for name in generator.spec.conditions.names for w in ("--condition-key", name)]
         next_command("vaexprs", "evaluate", "TRAIN.h5ad", output, "--test", "TEST.h5ad", *keys,
                      "-o", "report.html")  # fmt: skip

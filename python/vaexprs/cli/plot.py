@@ -73,6 +73,11 @@ def plot(
 
     look: dict[str, Any] = {"title": title, "figsize": figsize}
     if Path(source).suffix not in (".h5ad", ".zarr"):
+        if real is not None:
+            raise DataError(
+                f"--real is drawn beside generated cells, and {source!r} is a model: generate "
+                "cells from it first."
+            )
         figure = plot_vae(source, **look)
     elif real is None:
         raise DataError(

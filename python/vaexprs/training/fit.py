@@ -35,6 +35,8 @@ __all__ = ["VAEFit", "fit_vae"]
 
 #: Success of the span attack from which a fit warns; 0.5 tells nothing.
 _LEAK = 0.6
+#: More latents than any data set fills; memory grows with their square.
+_MOST_LATENTS = 1024
 _log = logging.getLogger("vaexprs")
 
 
@@ -178,7 +180,7 @@ def fit_vae(
     validation_split = real("validation_split", validation_split, 0, inclusive=True)
     if validation_split >= 1:
         raise ArgumentError(f"validation_split must be in [0, 1), got {validation_split}.")
-    n_latent = None if n_latent is None else whole("n_latent", n_latent, 1)
+    n_latent = None if n_latent is None else whole("n_latent", n_latent, 1, _MOST_LATENTS)
     seed, where = schedule.seed, choose_device(device)
     if likelihood != "auto":
         training_law(likelihood)  # a wrong name is answered before anything is read

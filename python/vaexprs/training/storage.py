@@ -101,9 +101,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ArtifactError(f"{path} is a damaged fit: {error}") from error
 
 
-def _vae(
-    architecture: dict[str, Any], state: dict[str, Tensor], parameters: Iterable[str]
-) -> VAE:
+def _vae(architecture: dict[str, Any], state: dict[str, Tensor], parameters: Iterable[str]) -> VAE:
     law = training_law(architecture["likelihood"])
     for side in ("encoder", "decoder"):
         architecture[side] = tuple(Layer(**layer) for layer in architecture[side])
