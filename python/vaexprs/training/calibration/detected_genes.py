@@ -3,7 +3,8 @@
 Cells are filtered by the number of genes detected before anyone fits them, so its law has edges
 that no normal law has. The number of genes that draws show is regressed on their coordinates,
 which gives one direction of the prior. Along it, each component of a mixture is split into a row
-of narrow ones with a common covariance, placed so that the quantiles agree.
+of narrow ones with a common covariance, placed so that the quantiles agree but for their mean,
+which is that of the library sizes and stays.
 """
 
 from __future__ import annotations
@@ -28,9 +29,6 @@ _PIECES, _FEW_PIECES, _WIDTH = 16, 6, 0.2
 _LEVELS = (np.arange(20) + 0.5) / 20
 #: Fewest cells of a combination with a law of its own, and cells at half trust.
 _FEWEST_CELLS, _EVIDENCE = 30, 15.0
-#: Largest move of a combination's mean log library size: genes that the decoder shows too often
-#: or too rarely are not made up for by library sizes.
-_DEEPER = 0.15
 #: Variance along the direction below which nothing can be moved.
 _FLAT = 1e-8
 #: Share of the variance that coordinates must explain, in units of what they do by chance.
@@ -108,9 +106,8 @@ class SizeLaw:
             # counting noise alone may be wider than the target, which would ask for a negative
             # variance: neighbouring quantiles are pooled instead
             moved = isotonic_regression(moved).x - self.start[g]
-            deeper = float(moved.mean() * self.paths[g][-1])
-            excess = deeper - np.clip(deeper, -_DEEPER, _DEEPER)
-            self.moved[g] = moved - (excess / self.paths[g][-1] if excess else 0)
+            # genes that the decoder shows too often or too rarely are not made up for by sizes
+            self.moved[g] = moved - moved.mean()
 
     def _shift(self, g: int, place: Array) -> Array:
         """Return the move of a combination at some places, ``(n, n_dim)``."""
