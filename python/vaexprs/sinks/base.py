@@ -193,6 +193,7 @@ def _if_room(target: Path, n_cells: int, blocks: Iterable[Block]) -> Iterator[Bl
                     "cells or write elsewhere."
                 )
         yield block
+        del block  # not held while the next is made
 
 
 def _state_of(place: Path, target: Path, run: Run, *, resume: bool) -> State | None:
