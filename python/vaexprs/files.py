@@ -51,7 +51,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def as_path(path: object) -> Path:
-    """Return an output as a `Path`; refuse what is none."""
+    """Return the path of an output as a `Path`; raise `OutputError` for any other type."""
     if not isinstance(path, str | os.PathLike):
         raise OutputError(f"an output is given as a path, not as {type(path).__name__}: {path!r}.")
     return Path(path)

@@ -103,7 +103,7 @@ def _failed(error: Exception, debug: bool, arguments: Sequence[str]) -> int:
 
 
 def _drop_output() -> None:
-    """Let what is left of standard output go, which nobody can take."""
+    """Discard what standard output still buffers, which cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

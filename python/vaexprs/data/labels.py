@@ -35,10 +35,10 @@ def labels_as_columns(
 
 def key_names(condition_keys: Any) -> list[str]:
     """Return the names of one condition key, of several, or of none."""
-    keys = () if condition_keys is None else condition_keys
-    names = (
-        [keys] if isinstance(keys, str) else list(keys) if isinstance(keys, Iterable) else [keys]
-    )
+    if condition_keys is None:
+        return []
+    one = isinstance(condition_keys, str) or not isinstance(condition_keys, Iterable)
+    names = [condition_keys] if one else list(condition_keys)
     if not all(isinstance(name, str) for name in names):
         raise ConditionError(
             "a condition key is the name of a column, and several are a list of names, not "

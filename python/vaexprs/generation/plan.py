@@ -123,8 +123,10 @@ def plan_by_layout(
     """
     runs: list[NDArray[np.int32]] = []
     lengths: list[int] = []
+    # By the categories that a row allows: its combinations with their weights, and what each of
+    # them is owed from earlier rows.
     known: dict[Any, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
-    owed: dict[Any, list[int]] = {}  # by what a row allows
+    owed: dict[Any, list[int]] = {}
     for allowed, n_cells in rows:
         same = tuple((place, tuple(codes.tolist())) for place, codes in sorted(allowed.items()))
         if same not in known:

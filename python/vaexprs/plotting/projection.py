@@ -66,7 +66,9 @@ def method_named(method: str) -> str:
 
 
 def check_options(method: str, options: Mapping[str, Any], own: Iterable[str]) -> None:
-    """Refuse what the library of a method does not know; `own` are the arguments of `plot_aug`.
+    """Raise for options that the library of a method does not take.
+
+    Near matches are also sought among `own`, the arguments of `plot_aug`.
 
     Raises
     ------

@@ -35,8 +35,8 @@ __all__ = ["VAEFit", "fit_vae"]
 
 #: Success of the span attack from which a fit warns; 0.5 tells nothing.
 _LEAK = 0.6
-#: More latents than any data set fills; memory grows with their square.
-_MOST_LATENTS = 1024
+#: Largest size of the latent space that may be asked for; memory grows with its square.
+_LARGEST_LATENT = 1024
 _log = logging.getLogger("vaexprs")
 
 
@@ -117,9 +117,9 @@ def fit_vae(
         and generated cells are on the scale of the data. The reason is
         logged and kept in ``spec.provenance["training"]["likelihood_reason"]``.
     n_latent
-        Size of the latent space. By default one for 8 cells, at most 30, or up to 64 where
-        principal components beyond 30 are signal rather than noise; fewer where new cells would
-        not show them.
+        Size of the latent space, at most 1024. By default one for 8 cells, at most 30, or up to 64
+        where principal components beyond 30 are signal rather than noise; fewer where new cells
+        would not show them.
     hidden
         Hidden layers of encoder and decoder in the default layout, such as ``(128,)`` or
         ``[(256, "elu"), (128, "relu")]``; the decoder has them in reverse. There the encoder
@@ -180,7 +180,7 @@ def fit_vae(
     validation_split = real("validation_split", validation_split, 0, inclusive=True)
     if validation_split >= 1:
         raise ArgumentError(f"validation_split must be in [0, 1), got {validation_split}.")
-    n_latent = None if n_latent is None else whole("n_latent", n_latent, 1, _MOST_LATENTS)
+    n_latent = None if n_latent is None else whole("n_latent", n_latent, 1, _LARGEST_LATENT)
     seed, where = schedule.seed, choose_device(device)
     if likelihood != "auto":
         training_law(likelihood)  # a wrong name is answered before anything is read

@@ -142,7 +142,7 @@ class RectifiedGaussian(Gaussian):
         return torch.where(x > 0, seen, torch.special.log_ndtr(deviation)).sum(-1)
 
     def scaling(self, data: ExpressionData) -> Scaling:
-        """Scale by standard deviation: zero stays zero, and a constant what it is."""
+        """Scale by standard deviation, without a shift; a constant gene is shifted to 0."""
         scaling = Scaling.by_deviation(data.X)
         return replace(scaling, shift=np.where(scaling.varies, np.float32(0), scaling.shift))
 
