@@ -547,7 +547,8 @@ def test_words_are_no_numbers(simulated, tiny, options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"epochs": 1.5}, {"epochs": None}, {"batch_size": 10.5}, {"n_latent": 2.5}, {"n_latent": 1025},
+        {"epochs": 1.5}, {"epochs": None}, {"batch_size": 10.5}, {"n_latent": 2.5},
+        {"n_latent": 1025},
         {"kl_weight": None}, {"patience": -1}, {"seed": -1}, {"seed": 1.5}, {"seed": "x"},
     ],
     ids=str,
