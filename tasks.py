@@ -151,7 +151,9 @@ def sanitize() -> None:
     ]
     settings = {
         "LD_PRELOAD": " ".join(libraries),
-        "ASAN_OPTIONS": "detect_leaks=0",  # those of Python and its packages
+        # Leaks are those of Python and its packages. NumPy's MemoryError needs a malloc that
+        # returns null for an array no machine can hold, in place of an end of the process.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONPATH": package.parent,
     }
