@@ -135,7 +135,7 @@ def test_a_matrix_of_another_shape_is_refused(tmp_path):
         ("a.h5ad.gz", "gunzip"),
         ("a.mtx", "name the folder that holds it"),
         ("a.rds", "anndataR"),
-        ("a.npz", "pass the matrix to fit_vae"),
+        ("a.npz", "pass the matrix in place of the path"),
         ("a.h5ad", r"expected \.h5ad, \.zarr"),
     ],
 )

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from vaexprs import fit_vae, gen_exprs, write_exprs  # noqa: E402
 from vaexprs.cli.design import read_design  # noqa: E402
-from vaexprs.errors import ConditionError, DataError  # noqa: E402
+from vaexprs.errors import ArgumentError, ConditionError, DataError  # noqa: E402
 
 
 def tiny(n=60, g=20, seed=0):
@@ -164,6 +164,13 @@ def test_the_advice_for_missing_labels_works(column):
     assert set(given.categories) == set(names)
     assert given.categories[given.code("unknown")] == "unknown"
     pd.testing.assert_series_equal(adata.obs["x"], before)
+
+
+def test_a_category_for_missing_labels_needs_labels():
+    with pytest.raises(ArgumentError, match="missing='unknown' names the category.*--condition-key"):
+        fit(tiny(), missing="unknown")
+    with pytest.raises(ArgumentError, match="no labels are asked for"):
+        fit(tiny(), condition_keys=[], missing="unknown")
 
 
 def test_the_advice_for_empty_cells_of_a_layer_works():

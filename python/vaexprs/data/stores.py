@@ -32,7 +32,7 @@ _CURES = {
     "`adata.write_h5ad('cells.h5ad')`",
     ".mtx": "name the folder that holds it, with barcodes.tsv and features.tsv (or genes.tsv)",
     ".rds": "in R, save it with `anndataR::write_h5ad(object, 'cells.h5ad')`",
-    ".npz": "load it, and pass the matrix to fit_vae in Python",
+    ".npz": "in Python, load it and pass the matrix in place of the path",
 }  # fmt: skip
 _CURES |= dict.fromkeys((".tsv", ".txt", ".xlsx"), _CURES[".csv"])
 _CURES |= dict.fromkeys((".rdata", ".rda", ".qs", ".h5seurat"), _CURES[".rds"])

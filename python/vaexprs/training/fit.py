@@ -158,6 +158,8 @@ def fit_vae(
 
     Raises
     ------
+    ArgumentError
+        If an argument is out of its range or has no use beside the others.
     DataError
         If the values cannot be used as asked; the message says where and why.
     ConditionError
@@ -182,6 +184,12 @@ def fit_vae(
         raise ArgumentError(f"validation_split must be in [0, 1), got {validation_split}.")
     n_latent = None if n_latent is None else whole("n_latent", n_latent, 1, _LARGEST_LATENT)
     seed, where = schedule.seed, choose_device(device)
+    if missing is not None and labels is None and not condition_keys:
+        raise ArgumentError(
+            f"missing={missing!r} names the category of cells without a label, but no labels are "
+            "asked for: name their column by condition_keys (vaexprs fit --condition-key), or "
+            "leave missing out."
+        )
     if likelihood != "auto":
         training_law(likelihood)  # a wrong name is answered before anything is read
 
