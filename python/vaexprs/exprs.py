@@ -172,6 +172,7 @@ def write_exprs(
     resume
         Go on with an unfinished run of the same request, where one is there: its process was
         killed, interrupted, or met a full disk. The file is that of a run without such an end.
+        For ``.h5ad``, ``.zarr`` and ``.parts``; other outputs always start at the first cell.
     n_parts, part_format
         Of a part store: how many shards (by default those of `shard`, else 16, or one for each
         100,000 cells if those are more), and ``"zarr"`` or ``"h5ad"``.
@@ -191,8 +192,10 @@ def write_exprs(
     ------
     OutputError
         If the path exists and may not be overwritten, has another suffix, or cannot be written;
-        if an unfinished run is there and neither `resume` nor `overwrite` says what to do, or it
-        is of another request.
+        if an unfinished run is there and neither `resume` nor `overwrite` says what to do, it is
+        of another request, or damaged.
+    ArgumentError
+        If `resume`, `n_parts` or `part_format` have no use for this output.
     ArtifactError, ConditionError, DeviceError
         As in `gen_exprs`.
     """

@@ -90,6 +90,21 @@ def test_the_json_is_flat_and_complete(reports, tmp_path):
     report.to_json(path, overwrite=True)
 
 
+def test_names_with_dots_are_told_apart_in_the_json(reports):
+    report = reports["bad"]
+    names = ["low", "low.control", "low.n", 'low."n"', "low.low.verdict"]
+    row = report.categories[0]
+    rows = tuple(replace(row, category=name, n_real=i) for i, name in enumerate(names))
+    score = next(score for score in report.scores if score.of)
+    donors = tuple(replace(score, of=name, value=float(i)) for i, name in enumerate(names))
+    renamed = replace(report, categories=rows, scores=donors).to_dict()
+    plain = replace(report, categories=rows[:1], scores=donors[:1]).to_dict()
+    n_other = len(replace(report, categories=(), scores=()).to_dict())
+    assert len(renamed) - n_other == len(names) * (len(plain) - n_other)
+    assert renamed[f'agreement.{row.key}."low.n".control_n'] == 2
+    assert renamed[f'{score.kind.key}."low.\\"n\\""'] == 3.0
+
+
 def test_the_page_stands_alone(reports, tmp_path):
     report = reports["bad"]
     path = tmp_path / "report.html"

@@ -89,6 +89,11 @@ def test_the_same_real_cell_never_stands_on_two_sides(simulate):
     assert sum("repeat another real cell" in note for note in pool.notes) == 2
     with pytest.raises(DataError, match="also in real_train"):
         pool_of(train, big(100, 2), train[:50])
+    mistaken = train[:50].copy()
+    mistaken.X = mistaken.X.toarray()
+    mistaken.X[0, 3:] = 0  # too few genes to be known as a cell of both
+    with pytest.raises(DataError, match=r"1 test cells.*49 of 50 real test cells repeat"):
+        pool_of(train, big(100, 2), mistaken)
 
 
 def test_a_few_genes_alike_are_no_repeated_cell():
@@ -123,3 +128,10 @@ def test_a_category_that_one_side_lacks_is_noted(simulate):
     _, pool = pool_of(train, made, test)
     assert "'T | ctrl'" in pool.notes[0]
     assert "np.str_" not in pool.notes[0]
+
+
+def test_a_category_that_only_generated_cells_have_is_noted(simulate):
+    train, test = (simulate(n, seed, shares=(0.5, 0.5, 0.0)) for seed, n in enumerate((200, 90)))
+    _, pool = pool_of(train, simulate(200, 2), test)
+    assert "Of 6 combinations of conditions 2 cannot be compared" in pool.notes[0]
+    assert "'T | ctrl'" in pool.notes[0]

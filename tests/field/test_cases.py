@@ -130,7 +130,7 @@ def test_fit_says_where_the_counts_are(caplog):
     adata.X = adata.X.log1p()
     with caplog.at_level(logging.INFO, logger="vaexprs"):
         fit(adata)
-    assert "layer 'counts' does: to learn from them, pass layer='counts' (--layer counts)" in (
+    assert "holds counts as they are: pass layer='counts' (--layer counts) for them" in (
         caplog.text
     )
     caplog.clear()
@@ -167,7 +167,7 @@ def test_the_advice_for_missing_labels_works(column):
 
 
 def test_a_category_for_missing_labels_needs_labels():
-    with pytest.raises(ArgumentError, match="missing='unknown' names the category.*--condition-key"):
+    with pytest.raises(ArgumentError, match=r"missing='unknown' names .*--condition-key"):
         fit(tiny(), missing="unknown")
     with pytest.raises(ArgumentError, match="no labels are asked for"):
         fit(tiny(), condition_keys=[], missing="unknown")

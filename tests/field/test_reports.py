@@ -97,6 +97,21 @@ def test_smoothed_values_with_the_counts_in_raw():
     assert read_expression(adata, raw=True).n_genes == 6
 
 
+def test_logged_counts_beside_the_counts(caplog):
+    """The usual file of scanpy: X is fitted as the counts behind it, and nothing else is said."""
+    from vaexprs.data.recovery import with_counts
+
+    made = np.random.default_rng(1).poisson(0.7, (40, 60)).astype(np.float32)
+    adata = anndata.AnnData(made, layers={"counts": made.copy()})
+    adata.X = np.log1p(made / made.sum(axis=1, keepdims=True) * 1e4)
+    data = read_expression(adata)
+    assert "holds no counts, but layer 'counts' does" in data.advice
+    counts, _ = with_counts(data)
+    np.testing.assert_array_equal(counts.rows(slice(None)), made)
+    assert "is fitted; layer 'counts' holds counts as they are" in counts.advice
+    assert "no counts" not in counts.advice
+
+
 def test_one_value_of_two_types():
     """Anndata 33 and 761: a column holds 1 and '1', and files of it could not be read again."""
     with pytest.raises(DataError, match="read the same as text: '1'"):

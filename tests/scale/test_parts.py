@@ -20,6 +20,7 @@ from vaexprs.scale.parts import open_parts
 from vaexprs.sinks import h5ad, zarr_store
 
 anndata = pytest.importorskip("anndata")
+zarr = pytest.importorskip("zarr")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,6 @@ def test_scverse_reads_a_part_store(generator: Generator, tmp_path: Path) -> Non
 # The manifest is no part of a zarr hierarchy, which zarr says of a folder that is listed.
 @pytest.mark.filterwarnings("ignore:Object at manifest.json")
 def test_zarr_parts_are_a_collection_of_annbatch(generator: Generator, tmp_path: Path) -> None:
-    zarr = pytest.importorskip("zarr")
     parts = tmp_path / "run.parts"
     for k in (2, 1, 3):
         write_exprs(generator, parts, 60, shard=(k, 3), seed=1)
@@ -157,6 +157,13 @@ def edit(store: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (store / "manifest.json").write_text(json.dumps(manifest))
 
 
+def move(part: Path, path: str, at: int, by: int) -> None:
+    array = zarr.open_group(part, mode="r+")[path]
+    values = array[:]
+    values[at] += by
+    array[:] = values
+
+
 PART = "part-00002-of-00003.zarr"
 
 
@@ -193,6 +200,8 @@ PART = "part-00002-of-00003.zarr"
         (lambda s: shutil.rmtree(s / PART / "X" / "data" / "c"), "damaged"),
         (lambda s: shutil.rmtree(s / PART / "obsm" / "z"), "damaged"),
         (lambda s: (s / PART / "X" / "data" / "c" / "0").write_bytes(b"half"), "damaged"),
+        (lambda s: move(s / PART, "X/indptr", -1, 10**6), "lacks some of their arrays or values"),
+        (lambda s: move(s / PART, "X/indptr", 0, 1), "lacks some of their arrays or values"),
     ],
 )
 def test_stores_that_are_refused(

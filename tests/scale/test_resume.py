@@ -166,6 +166,32 @@ def test_an_unfinished_run_whose_file_is_gone_starts_anew(
     assert same(target, write_exprs(generator, tmp_path / f"whole{suffix}", 200))
 
 
+@pytest.mark.usefixtures("kept_always", "small_chunks")
+@pytest.mark.parametrize(
+    ("suffix", "spoil"),
+    [
+        (".zarr", lambda partial: (partial / "X/data/c/0").unlink()),
+        (".zarr", lambda partial: os.truncate(partial / "X/indices/c/1", 20)),
+        (".zarr", lambda partial: (partial / "obs/_index/c/0").unlink()),
+        (".zarr", lambda partial: (partial / "obsm/z/zarr.json").unlink()),
+        (".zarr", lambda partial: (partial / "zarr.json").unlink()),
+        (".h5ad", lambda partial: os.truncate(partial, partial.stat().st_size // 2)),
+        (".h5ad", lambda partial: os.truncate(partial, 0)),
+    ],
+)
+def test_an_unfinished_run_that_was_damaged_is_not_gone_on_with(
+    generator: Generator, tmp_path: Path, suffix: str, spoil: Any, killed: Any
+) -> None:
+    target = tmp_path / f"cells{suffix}"
+    assert killed(generator, target, 387, 11)
+    spoil(partial_of(target) / target.name)
+    with pytest.raises(OutputError, match=r"unfinished run.*overwrite=True \(--overwrite\)"):
+        write_exprs(generator, target, 387, resume=True)
+    assert not target.exists()
+    write_exprs(generator, target, 387, overwrite=True)
+    assert same(target, write_exprs(generator, tmp_path / f"whole{suffix}", 387))
+
+
 @pytest.mark.usefixtures("kept_always")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("safe", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vaexprs import OutputError, gen_exprs, write_exprs
+from vaexprs import ArgumentError, OutputError, gen_exprs, write_exprs
 from vaexprs.sinks import base
 
 pytest.importorskip("anndata")
@@ -70,6 +71,25 @@ def test_condition_keys_named_like_columns_of_ours(tiny_artifact: Any, tmp_path:
         head = table.readline().rstrip("\n").split("\t")
     assert head[:2] == ["vaexprs_vaexprs_cell", "cell"]
     assert len(set(head)) == len(head)
+
+
+def test_quotes_in_the_tables_of_mtx(tiny_artifact: Any, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    model = tiny_artifact(keys={"cell_type": ['"B cell', '"CD14" Mono', '5" T', "NK"]})
+    made = gen_exprs(model, 40)
+    write_exprs(model, tmp_path / "matrix.mtx.gz", 40)
+    table = pandas.read_csv(tmp_path / "obs.tsv.gz", sep="\t")
+    assert table["cell_type"].tolist() == made.obs["cell_type"].tolist()
+
+
+@pytest.mark.parametrize("name", ["cells.npz", "matrix.mtx.gz", "cells.arrow", None])
+def test_what_always_starts_anew_is_not_gone_on_with(
+    model: Path, tmp_path: Path, name: str | None
+) -> None:
+    target: Any = io.BytesIO() if name is None else tmp_path / name
+    with pytest.raises(ArgumentError, match="always starts at its first cell"):
+        write(model, target, resume=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_npz_of_expected_values(model: Path, tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def test_other_tensors_are_refused(tmp_path):
 
 
 def test_a_missing_file_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"fit\.safetensors"):
+    with pytest.raises(ArtifactError, match=r"there is no file '.*fit\.safetensors'"):
         VAEFit.load(tmp_path / "fit.safetensors")
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from vaexprs import ConditionError, Generator
+from vaexprs import ArgumentError, ConditionError, Generator
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -29,6 +29,13 @@ def test_batches_are_those_of_the_stream(generator):
         assert np.array_equal(codes.numpy(), batch.codes)
         if batch.obs.index[0] >= 640:
             break
+
+
+def test_what_is_no_generator_is_refused():
+    from vaexprs.training import GeneratedCells
+
+    with pytest.raises(ArgumentError, match=r"got str: pass Generator\(\.\.\.\)"):
+        GeneratedCells("pbmc_ifnb")
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])

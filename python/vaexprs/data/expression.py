@@ -288,6 +288,10 @@ class ExpressionData:
         found, how = f"layer {where!r}", f"layer={where!r} (--layer {where})"
         if where is None:
             found, how = "raw", "raw=True (--raw)"
+        if self.is_integer:  # counts behind other values
+            return (
+                f"{self.source} is fitted; {found} holds counts as they are: pass {how} for them."
+            )
         return f"{self.source} holds no counts, but {found} does: to learn from them, pass {how}."
 
     @property

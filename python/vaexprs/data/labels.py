@@ -95,7 +95,7 @@ def encode_labels(
         raise DataError(
             f"{n_missing} of {len(series)} cells have no label under {name!r}: fill them in, as in "
             f"adata.obs[{name!r}].astype(object).fillna('unknown'), or leave these cells out; "
-            "fit_vae fills them in with missing='unknown' (vaexprs fit --missing unknown)."
+            "a fit fills them in with missing='unknown' (vaexprs fit --missing unknown)."
         )
     if isinstance(series.dtype, pandas.CategoricalDtype):
         categorical = series.cat

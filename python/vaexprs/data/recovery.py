@@ -99,7 +99,7 @@ def with_counts(data: ExpressionData) -> tuple[ExpressionData, Normalisation] | 
     if found is None or found[0].max() <= 1:
         return None
     counts, normalisation = found
-    return replace(data, X=counts, source=f"the counts behind {data.source}"), normalisation
+    return replace(data, X=counts, source=f"{data.source} (taken back to counts)"), normalisation
 
 
 def counts_of(data: ExpressionData, normalisation: Normalisation | None) -> ExpressionData:

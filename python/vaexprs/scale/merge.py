@@ -123,10 +123,10 @@ def _check_parts(store: PartStore) -> dict[str, Any]:
                 )
             there = root["obs/_index"].shape[0], root["obsm/z"].shape[0]
             all_there = _tree(root) == tree and all(is_whole(root[p]) for p in tree if _grows(p))
-            if there != (n_cells, n_cells) or not all_there:
+            if there != (n_cells, n_cells) or not all_there or not _fits(root):
                 raise OutputError(
                     f"{store.part(k)} is damaged: it holds {there[0]:,} of {n_cells:,} cells, or "
-                    "lacks some of their arrays: remove it, and make it again."
+                    "lacks some of their arrays or values: remove it, and make it again."
                 )
             sizes.append(facts.get("library_sizes"))
     assert first is not None
@@ -136,6 +136,15 @@ def _check_parts(store: PartStore) -> dict[str, Any]:
     if other := differences(identity(whole), store.request):
         raise OutputError(f"{store.path}: the manifest is not that of its parts: {other}.")
     return whole
+
+
+def _fits(root: Any) -> bool:
+    """Return whether the rows of a sparse X, if it is one, are those of its values."""
+    if "X/indptr" not in root:
+        return True
+    indptr, n_values = root["X/indptr"], root["X/data"].shape[0]
+    ends = int(indptr[0]), int(indptr[indptr.shape[0] - 1])
+    return ends == (0, n_values) and root["X/indices"].shape[0] == n_values
 
 
 def _tree(root: Any, path: str = "") -> list[str]:

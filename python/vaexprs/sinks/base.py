@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
-from vaexprs.errors import OutputError
+from vaexprs.errors import ArgumentError, OutputError
 from vaexprs.files import JOURNAL, Kind, as_path, check_output, partial_of, whole_files
 from vaexprs.generation.generator import Block
 from vaexprs.generation.observation import CSR
@@ -146,18 +146,24 @@ def write_blocks(
 
     Raises
     ------
+    ArgumentError
+        If a run is to go on that writes no ``.h5ad`` or ``.zarr``.
     OutputError
         If the suffix is unknown, the file exists and may not be overwritten, or cannot be
         written; if the disk cannot hold the cells, judged by the first block; if an unfinished
         run is there that is of another request, or neither to be gone on with nor to be dropped.
     """
     if hasattr(path, "write") and not isinstance(path, str | os.PathLike):
+        if resume:
+            raise _not_resumed("a stream")
         fill(_made(SINKS[".arrow"])(path), run, blocks(0), progress)
         return
     target = check_target(path, overwrite=overwrite)
     sink, kind = _sink(target), _kind(target)
     targets = [target, *getattr(sink, "beside", lambda path: [])(target)]
     if not getattr(sink, "resumes", False):
+        if resume:
+            raise _not_resumed(target.name)
         with whole_files(targets, kind=kind, overwrite=overwrite) as partials:
             fill(sink(*partials), run, _if_room(target, run.n_cells, blocks(0)), progress)
         return
@@ -178,6 +184,13 @@ def write_blocks(
         n_done = journal.n_done
         rest = _if_room(target, run.n_cells - n_done, blocks(n_done))
         fill(sink(*partials, journal), run, rest, progress, n_done)
+
+
+def _not_resumed(what: str) -> ArgumentError:
+    return ArgumentError(
+        f"resume: a run into {what} always starts at its first cell: write .h5ad, .zarr or .parts, "
+        "which a run can go on with, or leave resume out (--resume)."
+    )
 
 
 def _if_room(target: Path, n_cells: int, blocks: Iterable[Block]) -> Iterator[Block]:

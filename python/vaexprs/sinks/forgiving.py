@@ -21,6 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.sinks.journal import damaged
+
 #: Bytes by where they begin and how many they are; later ones win.
 _Changes: TypeAlias = dict[tuple[int, int], bytes]
 
@@ -39,6 +41,11 @@ class ForgivingFile(io.RawIOBase):
     ----------
     error
         Why a write failed, the first time one did, or None.
+
+    Raises
+    ------
+    OutputError
+        If the file is shorter than it was at the snapshot.
     """
 
     def __init__(self, path: Path, snapshot: Mapping[str, NDArray[Any]] | None = None) -> None:
@@ -51,8 +58,12 @@ class ForgivingFile(io.RawIOBase):
         if snapshot is not None:
             self._end = int(snapshot["file_end"])
             self._stored = _changes_of(snapshot)
-            os.truncate(path, self._end)
         self._file = io.FileIO(path, "x+" if snapshot is None else "r+")
+        if snapshot is not None:
+            if (size := path.stat().st_size) < self._end:
+                lacking = f"of {self._end:,} bytes of an unfinished run {size:,} are there"
+                raise damaged(path, lacking)
+            self._file.truncate(self._end)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return all changes that are not in the file, and make this the last snapshot."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vaexprs.generation.generator import Block
 from vaexprs.sinks.base import Run
 from vaexprs.sinks.forgiving import ForgivingFile
-from vaexprs.sinks.journal import Journal, State
+from vaexprs.sinks.journal import Journal, State, refused_if_damaged
 from vaexprs.sinks.layout import AnnDataWriter
 
 isal_zlib: Any
@@ -48,12 +48,13 @@ class H5adSink:
     def open(self, run: Run) -> None:
         """Make the file and write all that is known before the cells."""
         state = None if self._journal is None else self._journal.state
-        self._store = Hdf5Store(self._path, state)
-        if state is not None and "closed" in state:
-            self._store.output.apply(state)
-        else:
-            self._store.open()
-            self._writer = AnnDataWriter(self._store, run, state)
+        with refused_if_damaged(self._path, state):
+            self._store = Hdf5Store(self._path, state)
+            if state is not None and "closed" in state:
+                self._store.output.apply(state)
+            else:
+                self._store.open()
+                self._writer = AnnDataWriter(self._store, run, state)
 
     def write(self, block: Block) -> None:
         """Take the next block."""

@@ -12,8 +12,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -21,7 +22,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.errors import OutputError
+from vaexprs.errors import OutputError, VaexprsError
 from vaexprs.files import sync, sync_folder
 
 State: TypeAlias = Mapping[str, NDArray[Any]]
@@ -200,7 +201,23 @@ def read_journal(path: Path) -> tuple[dict[str, Any], State | None]:
             return request, state
     if request is not None:
         return request, None
-    raise OutputError(
-        f"{path} does not tell how to go on with an unfinished run ({reason}): start it again "
-        "with overwrite=True (--overwrite)."
-    )
+    raise damaged(path, f"it does not tell how to go on with an unfinished run ({reason})")
+
+
+def damaged(path: Path, what: str) -> OutputError:
+    """Return the refusal to go on with an output that is not what its journal says."""
+    return OutputError(f"{path}: {what}: start the run again with overwrite=True (--overwrite).")
+
+
+@contextmanager
+def refused_if_damaged(path: Path, state: State | None) -> Iterator[None]:
+    """Refuse to go on with an output that the library of its format cannot open."""
+    try:
+        yield
+    except (VaexprsError, MemoryError):
+        raise
+    except Exception as error:  # h5py and zarr each have errors of their own
+        if state is None or (isinstance(error, OSError) and error.errno):  # of the system
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise damaged(path, f"an unfinished run that cannot be read ({reason})") from error

@@ -102,5 +102,6 @@ class MtxSink:
 
 
 def _field(text: str) -> str:
-    """Return a text that fits into one field of a table."""
-    return " ".join(text.split())
+    """Return a text that fits into one field of a table; one that holds quotes is quoted."""
+    text = " ".join(text.split())
+    return '"' + text.replace('"', '""') + '"' if '"' in text else text

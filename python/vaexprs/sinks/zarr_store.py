@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vaexprs.errors import require
 from vaexprs.generation.generator import Block
 from vaexprs.sinks.base import Run
-from vaexprs.sinks.journal import Journal, State
+from vaexprs.sinks.journal import Journal, State, damaged, refused_if_damaged
 from vaexprs.sinks.layout import AnnDataWriter
 
 __all__ = ["ZarrSink"]
@@ -44,8 +44,11 @@ class ZarrSink:
     def open(self, run: Run) -> None:
         """Make the store and write all that is known before the cells."""
         state = None if self._journal is None else self._journal.state
-        self._store = ZarrStore(self._path, new=state is None)
-        self._writer = AnnDataWriter(self._store, run, state)
+        with refused_if_damaged(self._path, state):
+            self._store = ZarrStore(self._path, new=state is None)
+            self._writer = AnnDataWriter(self._store, run, state)
+            if state is not None:
+                self._store.start_at(state["n_bytes"])
 
     def write(self, block: Block) -> None:
         """Take the next block."""
@@ -69,6 +72,7 @@ class ZarrSink:
 
     def _save(self, state: State) -> None:
         assert self._journal is not None
+        state = {**state, "n_bytes": self._store.n_bytes()}
         self._journal.save(lambda: state, self._store.written)
 
 
@@ -96,6 +100,15 @@ class ZarrStore:
         places = [place for array in self._arrays for place in array.take_written()]
         first, self._all_synced = not self._all_synced, True
         return [self._path] if first else [*places, *{place.parent for place in places}]
+
+    def n_bytes(self) -> NDArray[np.int64]:
+        """Return the bytes in the chunks of each array that grows, ``(n_arrays,)``."""
+        return np.array([array.n_bytes for array in self._arrays], np.int64)
+
+    def start_at(self, n_bytes: NDArray[np.int64]) -> None:
+        """Go on where arrays had so many bytes; refuse chunks that are gone or cut off."""
+        for array, expected in zip(self._arrays, n_bytes.tolist(), strict=True):
+            array.start_at(expected)
 
     def group(self, path: str, attributes: Mapping[str, Any]) -> None:
         if not self._is_new:
@@ -154,8 +167,18 @@ class _Array:
     def __init__(self, array: Any, folder: Path, dtype: np.dtype[Any]) -> None:
         self._array, self._folder, self.dtype = array, folder, dtype
         self.chunk = array.chunks
-        self.n_rows = 0
+        self.n_rows = self.n_bytes = 0  # stored
         self._written: list[Path] = []
+
+    def start_at(self, n_bytes: int) -> None:
+        """Go on after the chunks of the rows that are stored, which had so many bytes."""
+        places = [self._place(start) for start in range(0, self.n_rows, self.chunk[0])]
+        self.n_bytes = sum(place.stat().st_size for place in places if place.exists())
+        if self.n_bytes != n_bytes:
+            raise damaged(
+                self._folder,
+                f"of {n_bytes:,} bytes of an unfinished run {self.n_bytes:,} are there",
+            )
 
     def take_written(self) -> list[Path]:
         """Return what was written since the last call."""
@@ -170,18 +193,22 @@ class _Array:
         return blosc.compress(chunk, b"lz4", 5, blosc.SHUFFLE)
 
     def put(self, start: int, n_rows: int, encoded: Any) -> None:
-        self.n_rows = start + n_rows
+        self.n_rows, place = start + n_rows, self._place(start)
         if self.dtype == object:
             self.close()
             self._array[start:] = encoded[:n_rows]
             self._written.append(self._folder)
-            return
-        place = self._folder.joinpath(
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(encoded)
+            self._written.append(place)
+        self.n_bytes += place.stat().st_size
+
+    def _place(self, start: int) -> Path:
+        """Return the file of the chunk that begins with a row."""
+        return self._folder.joinpath(
             "c", str(start // self.chunk[0]), *("0",) * (len(self.chunk) - 1)
         )
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(encoded)
-        self._written.append(place)
 
     def close(self) -> None:
         """Give the array its length."""

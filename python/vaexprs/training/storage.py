@@ -64,8 +64,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         with safetensors.safe_open(os.fspath(path), framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise ArtifactError(f"there is no file {str(path)!r}.") from error
     except Exception as error:
         raise ArtifactError(
             f"{path} is no saved fit: expected a safetensors file written by VAEFit.save ({error})."

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
+from vaexprs.errors import ArgumentError
+
 
 class _Streams(Protocol):
     def stream(self, batch_size: int, **options: Any) -> Iterator[tuple[Any, Any, Any]]: ...
@@ -31,6 +33,11 @@ class GeneratedCells(IterableDataset[tuple[Tensor, Tensor]]):
     batch_size, options
         As in `vaexprs.Generator.stream`, but for ``dense`` and ``shard``.
 
+    Raises
+    ------
+    ArgumentError
+        If `generator` is no open generator.
+
     Examples
     --------
     >>> cells = GeneratedCells(Generator("model.onnx", n_threads=1), 256)  # doctest: +SKIP
@@ -38,6 +45,11 @@ class GeneratedCells(IterableDataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, generator: _Streams, batch_size: int = 256, **options: Any) -> None:
+        if not hasattr(generator, "stream"):
+            raise ArgumentError(
+                f"generator must be an open vaexprs.Generator, got {type(generator).__name__}: "
+                "pass Generator(...) of it."
+            )
         generator.stream(batch_size, **options)  # a wrong request is answered here
         self._generator, self._batch_size, self._options = generator, batch_size, options
         self._home = os.getpid()

@@ -86,12 +86,16 @@ def make_pool(data: Evaluated, *, keys: Sequence[str], max_cells: int, seed: int
             f"needed: there are {len(train)} training cells (one half of them is the control), "
             f"{len(test)} test cells and {data.generated.n_cells} generated cells"
             + (f", matched by {', '.join(matched_by)}." if matched_by else ".")
+            + "".join(f" {note}" for note in notes)
         )
     of_basis, of_test = (set(pool.real_groups[rows].tolist()) for rows in (trial.basis, trial.test))
-    if absent := sorted(of_basis - of_test):
+    # of the training cells, the test cells if there are any, and the generated cells
+    sides = [set(names.tolist()) for names in (*groups, pool.generated_groups)]
+    anywhere = set.union(*sides)
+    if absent := sorted((of_basis - of_test) | (anywhere - set.intersection(*sides))):
         shown = ", ".join(repr(name) for name in absent[:6]) + (", ..." if len(absent) > 6 else "")
         notes.append(
-            f"Of {len(set(pool.real_groups))} combinations of conditions {len(absent)} cannot be "
+            f"Of {len(anywhere)} combinations of conditions {len(absent)} cannot be "
             f"compared, because one side has too few cells: {shown}."
         )
     return replace(pool, n_compared=n_compared, overlap=_overlap(pool, trial), notes=tuple(notes))

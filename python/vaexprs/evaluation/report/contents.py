@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,21 +93,25 @@ class Contents:
         ``notes``                                       plain sentences, one per line
         ==============================================  ====================================
 
-        Values that could not be computed are null.
+        Values that could not be computed are null. Condition keys, categories and donors whose
+        name holds a dot or a quote stand in double quotes, as JSON writes them:
+        ``agreement.dose."0.5".n``.
         """
         flat: dict[str, Any] = {}
         for score in self.scores:
-            flat[score.key] = _number(score.value)
+            key = _joined(score.kind.key, score.of) if score.of else score.kind.key
+            flat[key] = _number(score.value)
             for name in ("control", "low", "high"):
-                flat[f"{score.key}.{name}"] = _number(getattr(score, name))
-            flat[f"{score.key}.verdict"] = score.verdict
+                flat[f"{key}.{name}"] = _number(getattr(score, name))
+            flat[f"{key}.verdict"] = score.verdict
         for row in self.categories:
-            name = f"agreement.{row.key}.{row.category}"
+            name = _joined("agreement", row.key, row.category)
             flat[name] = _number(row.generated)
             flat[f"{name}.control"] = _number(row.real)
             flat[f"{name}.n"], flat[f"{name}.control_n"] = row.n_generated, row.n_real
         for made in self.augmentation:
-            name = f"augmentation.{made.key}.{made.category}.{made.n_real}.{made.method}"
+            name = _joined("augmentation", made.key, made.category)
+            name = f"{name}.{made.n_real}.{made.method}"
             flat[name] = _number(sum(made.f1) / len(made.f1))
         for rank, gene in enumerate(self.giveaways, start=1):
             flat[f"telling.{rank}"] = gene.gene
@@ -128,6 +133,15 @@ class Contents:
             for score in self.scores
         }
         return {"scores": scores, "n": dict(self.sizes), "settings": dict(self.settings)}
+
+
+def _joined(first: str, *names: str) -> str:
+    """Join names by dots, so that they can be told apart: others' dots and quotes are quoted."""
+    quoted = (
+        json.dumps(name, ensure_ascii=False) if "." in name or '"' in name else name
+        for name in names
+    )  # fmt: skip
+    return ".".join((first, *quoted))
 
 
 def _number(value: float) -> float | None:
