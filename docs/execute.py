@@ -4,7 +4,8 @@
     Copy the pages, and the file format's, to TARGET, run their blocks, and fail where an output
     differs.
 ``python docs/execute.py SOURCE TARGET --write``
-    The same, and write the outputs into the pages of SOURCE instead of comparing them.
+    The same, and write the outputs into the pages of SOURCE instead of comparing them; with
+    ``--only`` into some pages.
 ``python docs/execute.py SOURCE TARGET --cells CELLS.h5ad [--only tutorials]``
     Take other cells where a page takes `pbmc_small`, with the same columns of ``obs`` and names of
     types, and fail where a block raises an error; outputs are not compared.
@@ -46,6 +47,7 @@ FOLLOWS = re.compile(
 )
 #: Pages whose examples the tests run, on files of their own.
 ELSEWHERE = ("package.md", "reference/format.md")
+SHORTENED = re.compile(r"^\.\.\.$", re.M)
 FAILED = re.compile(r"^(Traceback|vaexprs: )", re.M)
 HASH = re.compile(r"\b[0-9a-f]{16,64}\b")
 NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
@@ -82,7 +84,7 @@ def main() -> None:
         if options.cells:
             take_cells(page, options.cells.resolve(strict=True))
         started = time.monotonic()
-        outcome = run_page(page.resolve())
+        outcome = run_page(page.resolve(), write=options.write)
         n_blocks += outcome.n_blocks
         if outcome.n_blocks:
             print(
@@ -109,7 +111,7 @@ def take_cells(page: Path, cells: Path) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def run_page(page: Path) -> Outcome:
+def run_page(page: Path, *, write: bool = False) -> Outcome:
     """Run the blocks of a page, and put the pictures they draw beside it."""
     text = page.read_text(encoding="utf-8")
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -135,7 +137,9 @@ def run_page(page: Path) -> Outcome:
                 added = new if shown or not new else f"\n```text\n{new}```\n"
                 replaced = (*place, added)
             if equal(old, new, shape="shape" in mark):
-                replaced = (*replaced[:2], text[replaced[0] : replaced[1]])
+                # Written, all outputs of a page are of one run: what one command made, others show.
+                if not write or SHORTENED.search(old):
+                    replaced = (*replaced[:2], text[replaced[0] : replaced[1]])
             elif "run" not in mark or FAILED.search(new):
                 differences.append(f"expected\n{old}\ngot\n{new}")
             parts += [text[at : replaced[0]], replaced[2]]
@@ -178,7 +182,7 @@ def console(body: str) -> str:
 def equal(old: str, new: str, *, shape: bool) -> bool:
     """Return whether two outputs agree, ``...`` in the old standing for any lines."""
     pattern = r".*".join(
-        re.escape(plain(part, shape=shape)) for part in re.split(r"^\.\.\.$", old, flags=re.M)
+        re.escape(plain(part, shape=shape)) for part in SHORTENED.split(old)
     )
     return re.fullmatch(pattern.replace(r"\ ", " "), plain(new, shape=shape), re.S) is not None
 

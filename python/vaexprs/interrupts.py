@@ -144,7 +144,7 @@ def _end_process(number: int, frame: FrameType | None) -> NoReturn:
     for cleanup in reversed(_cleanups):
         with contextlib.suppress(Exception):
             said = cleanup()
-            more += f" {said}" if isinstance(said, str) else ""
+            more += f" {said}" if isinstance(said, str) and said else ""
     # A progress bar hides the cursor of a terminal.
     clear = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""
     how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
