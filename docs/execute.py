@@ -181,9 +181,7 @@ def console(body: str) -> str:
 
 def equal(old: str, new: str, *, shape: bool) -> bool:
     """Return whether two outputs agree, ``...`` in the old standing for any lines."""
-    pattern = r".*".join(
-        re.escape(plain(part, shape=shape)) for part in SHORTENED.split(old)
-    )
+    pattern = r".*".join(re.escape(plain(part, shape=shape)) for part in SHORTENED.split(old))
     return re.fullmatch(pattern.replace(r"\ ", " "), plain(new, shape=shape), re.S) is not None
 
 

@@ -287,6 +287,10 @@ def test_plot_of_generated_beside_real(
         )
         assert figure.stat().st_size > 5000
     assert "--real" in refused("plot", made, "-o", tmp_path / "x.png")
+    small = ("--figsize", 1, 1, "-o", tmp_path / "small.png")
+    message = refused("plot", made, "--real", real, "--method", "PCA", *small)
+    assert "1 x 1 inches are too few" in message
+    assert not (tmp_path / "small.png").exists()
     message = refused("plot", made, "--real", real, "--method", "PCAA", "-o", tmp_path / "x.png")
     assert "PCA" in message
 

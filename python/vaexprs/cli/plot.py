@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +65,7 @@ def plot(
     as_json: AsJson = False,
 ) -> None:
     """Draw the architecture of an artifact, or generated cells beside real ones."""
-    from vaexprs.errors import DataError, require
+    from vaexprs.errors import ArgumentError, DataError, require
     from vaexprs.files import check_output, whole_file
 
     check_output(output, suffixes=[".png", ".pdf", ".svg"], overwrite=overwrite)
@@ -91,6 +92,14 @@ def plot(
         look |= {"color": color, "layout": layout, "layer": layer, "seed": seed}
         look["n_top_genes"] = n_top_genes or 2000
         figure = plot_aug(source, method, real=str(real), **look)
-    with whole_file(output, overwrite=overwrite) as partial:
-        figure.savefig(partial, dpi=dpi)
+    with whole_file(output, overwrite=overwrite) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied")
+        try:
+            figure.savefig(partial, dpi=dpi)
+        except UserWarning as warning:
+            width, height = figure.get_size_inches()
+            raise ArgumentError(
+                f"{width:g} x {height:g} inches are too few: legend and labels leave no room for "
+                "the cells. Ask for more with --figsize."
+            ) from warning
     facts({"output": str(output)}, as_json=as_json)
