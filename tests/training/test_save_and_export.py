@@ -496,3 +496,22 @@ def test_conditions_are_obeyed(told_apart, likelihood, options):
     values = made.X.toarray()
     agreed = nearest(real, labels, log_normalised(values) if counts else values)
     assert (agreed == np.array(made.obs["cell_type"])).mean() >= 0.95
+
+
+def test_what_was_learned_is_kept_where_the_export_fails(tmp_path, monkeypatch, capsys):
+    from vaexprs.cli import main
+
+    def fails(self, **options):
+        raise VaexprsError("export failed its check")
+
+    counts = np.random.default_rng(0).poisson(3.0, (60, 12)).astype(np.float32)
+    anndata.AnnData(counts).write_h5ad(tmp_path / "cells.h5ad")
+    monkeypatch.setattr(VAEFit, "artifact_bytes", fails)
+    out, fit, history = (tmp_path / name for name in ("m.onnx", "m.safetensors", "m.json"))
+    line = ["fit", str(tmp_path / "cells.h5ad"), "-o", str(out), "--epochs", "2", "-q"]
+    assert main([*line, "--save", str(fit), "--history", str(history)]) == 2
+    assert "export failed its check" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert not out.exists()
+    assert len(json.loads(history.read_text())["loss"]) == 2
+    assert VAEFit.load(fit).export(out).exists()

@@ -6,12 +6,15 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from vaexprs.cli.console import facts, next_command, note
 from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, Seed
+
+#: Functions that write a file to a path, by its final name.
+_Files: TypeAlias = dict[Path, Callable[[Path], object]]
 
 
 def _likelihoods(incomplete: str) -> list[str]:
@@ -89,7 +92,7 @@ def fit(
     is 130.
     """
     from vaexprs.export.quantization import NARROW
-    from vaexprs.files import check_output, whole_files
+    from vaexprs.files import check_output
     from vaexprs.training import fit_vae
     from vaexprs.training.progress import Report
 
@@ -109,20 +112,19 @@ def fit(
         batch_size=batch_size, learning_rate=learning_rate, validation_split=validation_split,
         patience=patience or None, seed=seed, device=device, progress=not quiet,
     )  # fmt: skip
-    writers: list[tuple[Path | None, Callable[[Path], object]]] = [
-        (output, lambda partial: vae.export(partial, precision=precision)),
-        (save, vae.save),
-        (history, lambda p: p.write_text(json.dumps(vae.history, indent=1), encoding="utf-8")),
-    ]
-    wanted = [(path, write) for path, write in writers if path is not None]
-    paths = [path for path, _ in wanted]
-    with (
-        Report(not quiet) as report,
-        report.phase("writing"),
-        whole_files(paths, overwrite=overwrite) as partials,
-    ):
-        for (_, write), partial in zip(wanted, partials, strict=True):
-            write(partial)
+    learned: _Files = {}
+    if save is not None:
+        learned[save] = vae.save
+    if history is not None:
+        losses = json.dumps(vae.history, indent=1)
+        learned[history] = lambda partial: partial.write_text(losses, encoding="utf-8")
+    with Report(not quiet) as report, report.phase("writing"):
+        try:
+            artifact = vae.artifact_bytes(precision=precision)
+        except Exception:  # what was learned is kept though no artifact could be made of it
+            _write(learned, overwrite)
+            raise
+        _write({output: lambda partial: partial.write_bytes(artifact), **learned}, overwrite)
     spec = vae.spec
     training: Any = spec.provenance["training"]
     facts(
@@ -147,6 +149,15 @@ def fit(
     if not quiet:
         next_command("vaexprs", "generate", output, "-n", 1000, "-o", "generated.h5ad")
     return 130 if vae.interrupted else 0
+
+
+def _write(files: _Files, overwrite: bool) -> None:
+    """Write files, which appear together."""
+    from vaexprs.files import whole_files
+
+    with whole_files(list(files), overwrite=overwrite) as partials:
+        for write, partial in zip(files.values(), partials, strict=True):
+            write(partial)
 
 
 def _widths(text: str) -> tuple[int, ...]:
