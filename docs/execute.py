@@ -10,8 +10,8 @@
     Take other cells where a page takes `pbmc_small`, with the same columns of ``obs`` and names of
     types, and fail where a block raises an error; outputs are not compared.
 
-Each page runs in an empty folder, its ``python`` blocks in one namespace, in order. Its pictures
-are then put beside it.
+Each page runs in a process and an empty folder of its own, its ``python`` blocks in one namespace,
+in order. Its pictures are then put beside it.
 
 - The ``text`` block right after a ``python`` block is the expected output.
 - A ``console`` block runs its ``$ vaexprs`` lines. ``$ cat FILE`` makes the file that it shows.
@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import multiprocessing
 import os
 import re
 import shlex
@@ -36,6 +37,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,9 +58,10 @@ NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 
 
 class Outcome(NamedTuple):
-    """What a page's run gave: the number of blocks, its new text, and the differences."""
+    """What a page's run gave: blocks, seconds, its new text, and the differences."""
 
     n_blocks: int
+    seconds: float
     text: str
     differences: list[str]
 
@@ -76,20 +81,20 @@ def main() -> None:
     shutil.copytree(options.source, options.target, ignore=shutil.ignore_patterns("__pycache__"))
     form = options.source.parent / "models" / "FORMAT.md"
     shutil.copy(form, options.target / "reference" / "format.md")
-    n_blocks, failed = 0, 0
-    for page in sorted(options.target.rglob("*.md")):
-        name = page.relative_to(options.target)
-        if options.only not in str(name) or str(name) in ELSEWHERE:
-            continue
-        if options.cells:
+    pages = [
+        page
+        for page in sorted(options.target.rglob("*.md"))
+        if options.only in (name := str(page.relative_to(options.target))) and name not in ELSEWHERE
+    ]
+    if options.cells:
+        for page in pages:
             take_cells(page, options.cells.resolve(strict=True))
-        started = time.monotonic()
-        outcome = run_page(page.resolve(), write=options.write)
+    n_blocks, failed = 0, 0
+    for page, outcome in outcomes(pages, write=options.write):
+        name = page.relative_to(options.target)
         n_blocks += outcome.n_blocks
         if outcome.n_blocks:
-            print(
-                f"{name}: {outcome.n_blocks} blocks, {time.monotonic() - started:.0f} s", flush=True
-            )
+            print(f"{name}: {outcome.n_blocks} blocks, {outcome.seconds:.0f} s", flush=True)
         if options.write:
             (options.source / name).write_text(outcome.text, encoding="utf-8")
         for difference in outcome.differences:
@@ -99,6 +104,14 @@ def main() -> None:
             print(f"{name}: {difference}")
     print(f"{n_blocks} blocks were run, {failed} differ")
     sys.exit(bool(failed))
+
+
+def outcomes(pages: Sequence[Path], *, write: bool) -> Iterator[tuple[Path, Outcome]]:
+    """Run pages, two at a time, each in a process of its own, and yield what they gave."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context, max_tasks_per_child=1) as pool:
+        run = partial(run_page, write=write)
+        yield from zip(pages, pool.map(run, [page.resolve() for page in pages]), strict=True)
 
 
 def take_cells(page: Path, cells: Path) -> None:
@@ -113,7 +126,7 @@ def take_cells(page: Path, cells: Path) -> None:
 
 def run_page(page: Path, *, write: bool = False) -> Outcome:
     """Run the blocks of a page, and put the pictures they draw beside it."""
-    text = page.read_text(encoding="utf-8")
+    started, text = time.monotonic(), page.read_text(encoding="utf-8")
     names: dict[str, Any] = {"__name__": "__main__"}
     parts: list[str] = []
     differences: list[str] = []
@@ -146,7 +159,8 @@ def run_page(page: Path, *, write: bool = False) -> Outcome:
             at = replaced[1]
         for picture in Path().glob("*.png"):
             shutil.copy(picture, page.parent)
-    return Outcome(n_blocks, "".join([*parts, text[at:]]), differences)
+    seconds = time.monotonic() - started
+    return Outcome(n_blocks, seconds, "".join([*parts, text[at:]]), differences)
 
 
 def python(code: str, names: dict[str, Any], page: str) -> str:
