@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.sinks.journal import damaged
+from vaexprs.sinks.journal import other_bytes
 
 #: Bytes by where they begin and how many they are; later ones win.
 _Changes: TypeAlias = dict[tuple[int, int], bytes]
@@ -61,8 +61,7 @@ class ForgivingFile(io.RawIOBase):
         self._file = io.FileIO(path, "x+" if snapshot is None else "r+")
         if snapshot is not None:
             if (size := path.stat().st_size) < self._end:
-                lacking = f"of {self._end:,} bytes of an unfinished run {size:,} are there"
-                raise damaged(path, lacking)
+                raise other_bytes(path, size, self._end)
             self._file.truncate(self._end)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:

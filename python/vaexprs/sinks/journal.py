@@ -209,6 +209,13 @@ def damaged(path: Path, what: str) -> OutputError:
     return OutputError(f"{path}: {what}: start the run again with overwrite=True (--overwrite).")
 
 
+def other_bytes(path: Path, n_bytes: int, expected: int) -> OutputError:
+    """Return the refusal of an output that is longer or shorter than its journal says."""
+    return damaged(
+        path, f"an unfinished run had {expected:,} bytes here, and {n_bytes:,} are there"
+    )
+
+
 @contextmanager
 def refused_if_damaged(path: Path, state: State | None) -> Iterator[None]:
     """Refuse to go on with an output that the library of its format cannot open."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vaexprs.errors import require
 from vaexprs.generation.generator import Block
 from vaexprs.sinks.base import Run
-from vaexprs.sinks.journal import Journal, State, damaged, refused_if_damaged
+from vaexprs.sinks.journal import Journal, State, other_bytes, refused_if_damaged
 from vaexprs.sinks.layout import AnnDataWriter
 
 __all__ = ["ZarrSink"]
@@ -106,7 +106,7 @@ class ZarrStore:
         return np.array([array.n_bytes for array in self._arrays], np.int64)
 
     def start_at(self, n_bytes: NDArray[np.int64]) -> None:
-        """Go on where arrays had so many bytes; refuse chunks that are gone or cut off."""
+        """Resume; refuse arrays whose stored chunks do not have `n_bytes`, ``(n_arrays,)``."""
         for array, expected in zip(self._arrays, n_bytes.tolist(), strict=True):
             array.start_at(expected)
 
@@ -171,14 +171,11 @@ class _Array:
         self._written: list[Path] = []
 
     def start_at(self, n_bytes: int) -> None:
-        """Go on after the chunks of the rows that are stored, which had so many bytes."""
+        """Resume after the stored rows; refuse if their chunks do not have `n_bytes` in all."""
         places = [self._place(start) for start in range(0, self.n_rows, self.chunk[0])]
         self.n_bytes = sum(place.stat().st_size for place in places if place.exists())
         if self.n_bytes != n_bytes:
-            raise damaged(
-                self._folder,
-                f"of {n_bytes:,} bytes of an unfinished run {self.n_bytes:,} are there",
-            )
+            raise other_bytes(self._folder, self.n_bytes, n_bytes)
 
     def take_written(self) -> list[Path]:
         """Return what was written since the last call."""
