@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def outcomes(pages: Sequence[Path], *, write: bool) -> Iterator[tuple[Path, Outcome]]:
-    """Run pages, two at a time, each in a process of its own, and yield what they gave."""
+    """Run pages in two processes, a new one for each page; yield their outcomes in order."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, max_tasks_per_child=1) as pool:
         run = partial(run_page, write=write)
@@ -150,7 +150,7 @@ def run_page(page: Path, *, write: bool = False) -> Outcome:
                 added = new if shown or not new else f"\n```text\n{new}```\n"
                 replaced = (*place, added)
             if equal(old, new, shape="shape" in mark):
-                # Written, all outputs of a page are of one run: what one command made, others show.
+                # Outputs are written from one run, so that hashes and sizes agree over a page.
                 if not write or SHORTENED.search(old):
                     replaced = (*replaced[:2], text[replaced[0] : replaced[1]])
             elif "run" not in mark or FAILED.search(new):

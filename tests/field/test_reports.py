@@ -97,8 +97,8 @@ def test_smoothed_values_with_the_counts_in_raw():
     assert read_expression(adata, raw=True).n_genes == 6
 
 
-def test_logged_counts_beside_the_counts(caplog):
-    """The usual file of scanpy: X is fitted as the counts behind it, and nothing else is said."""
+def test_logged_counts_beside_the_counts():
+    """The usual file of scanpy: the counts behind X are fitted, and the layer is pointed to."""
     from vaexprs.data.recovery import with_counts
 
     made = np.random.default_rng(1).poisson(0.7, (40, 60)).astype(np.float32)

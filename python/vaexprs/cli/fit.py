@@ -13,7 +13,7 @@ import typer
 from vaexprs.cli.console import facts, next_command, note
 from vaexprs.cli.options import AsJson, ConditionKeys, Layer, Overwrite, Quiet, Seed
 
-#: Functions that write a file to a path, by its final name.
+#: For the final name of each file, a function that writes it to a given path.
 _Files: TypeAlias = dict[Path, Callable[[Path], object]]
 
 
@@ -121,7 +121,7 @@ def fit(
     with Report(not quiet) as report, report.phase("writing"):
         try:
             artifact = vae.artifact_bytes(precision=precision)
-        except Exception:  # what was learned is kept though no artifact could be made of it
+        except Exception:  # training is not lost where the export fails
             _write(learned, overwrite)
             raise
         _write({output: lambda partial: partial.write_bytes(artifact), **learned}, overwrite)

@@ -89,7 +89,7 @@ Layer = Annotated[str | None, typer.Option(metavar="NAME", help="Layer to read; 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with an unfinished h5ad, zarr or parts.")
+    bool, typer.Option("--resume", help="Go on with an unfinished .h5ad, .zarr or .parts.")
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 

@@ -98,5 +98,5 @@ def _check_parity(
             raise VaexprsError(
                 f"export failed its check: output {name!r} of the artifact differs from the "
                 f"trained model by {worst:.1e} (relative), more than {PARITY_TOLERANCE:.0e}. "
-                "Nothing was written; please report this with the package versions."
+                "No artifact was written; please report this with the package versions."
             )

@@ -136,12 +136,12 @@ class Contents:
 
 
 def _joined(first: str, *names: str) -> str:
-    """Join names by dots, so that they can be told apart: others' dots and quotes are quoted."""
-    quoted = (
-        json.dumps(name, ensure_ascii=False) if "." in name or '"' in name else name
-        for name in names
-    )  # fmt: skip
-    return ".".join((first, *quoted))
+    """Join names by dots; a name that holds a dot or a quote is quoted as in JSON."""
+    return ".".join((first, *map(_quoted, names)))
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False) if "." in name or '"' in name else name
 
 
 def _number(value: float) -> float | None:

@@ -31,8 +31,8 @@ _LEVELS = (np.arange(20) + 0.5) / 20
 _FEWEST_CELLS, _EVIDENCE = 30, 15.0
 #: Variance along the direction below which nothing can be moved.
 _FLAT = 1e-8
-#: Least variance of size that the regression must explain, in multiples of what a regression on
-#: as many unrelated coordinates explains.
+#: A regression of size on z counts from this multiple of the variance that a regression on
+#: coordinates without any relation to size explains by chance.
 _BEYOND_CHANCE = 4.0
 
 
