@@ -171,6 +171,8 @@ def test_a_category_for_missing_labels_needs_labels():
         fit(tiny(), missing="unknown")
     with pytest.raises(ArgumentError, match="no labels are asked for"):
         fit(tiny(), condition_keys=[], missing="unknown")
+    keys = pd.Index(["ct"])  # has no truth value
+    assert fit(tiny(), condition_keys=keys, missing="unknown").spec.conditions.keys[0].name == "ct"
 
 
 def test_the_advice_for_empty_cells_of_a_layer_works():

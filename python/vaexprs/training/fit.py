@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from vaexprs.checks import known_arguments, real, whole
 from vaexprs.data import ExpressionData, read_expression
+from vaexprs.data.labels import key_names
 from vaexprs.data.open import CellsLike
 from vaexprs.data.recovery import common_sum, counts_of, with_counts
 from vaexprs.errors import ArgumentError
@@ -184,7 +185,7 @@ def fit_vae(
         raise ArgumentError(f"validation_split must be in [0, 1), got {validation_split}.")
     n_latent = None if n_latent is None else whole("n_latent", n_latent, 1, _LARGEST_LATENT)
     seed, where = schedule.seed, choose_device(device)
-    if missing is not None and labels is None and not condition_keys:
+    if missing is not None and labels is None and not key_names(condition_keys):
         raise ArgumentError(
             f"missing={missing!r} names the category of cells without a label, but no labels are "
             "asked for: name their column by condition_keys (vaexprs fit --condition-key), or "
