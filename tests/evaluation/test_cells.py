@@ -93,9 +93,9 @@ def test_refusals(simulate, tmp_path):
     strange.var_names = [f"other{i}" for i in range(strange.n_vars)]
     with pytest.raises(DataError, match="share 0 gene names"):
         read_cells(train, strange)
-    with pytest.raises(DataError, match=r"real_train has \d+ genes, generated 5"):
+    with pytest.raises(DataError, match=r"real_train has \d+ genes, generated has 5"):
         read_cells(train.X, made.X[:, :5])
-    with pytest.raises(DataError, match=r"real_train has \d+ genes, real_test 5"):
+    with pytest.raises(DataError, match=r"real_train has \d+ genes, real_test has 5"):
         read_cells(train.X, made.X, made.X[:, :5])
     broken = made.copy()
     broken.X = broken.X.toarray()

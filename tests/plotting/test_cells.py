@@ -141,7 +141,7 @@ def test_genes_are_aligned_by_name(numbers):
     twice = read(make(numbers, genes=["g0", "g0", "g2", "g3", "g4", "g5"]))
     with pytest.raises(DataError, match="gene 'g0' comes twice in the real cells"):
         align(twice, made)
-    with pytest.raises(DataError, match="have 6 genes and the generated ones 3: arrays"):
+    with pytest.raises(DataError, match="real has 6 genes, generated has 3: arrays"):
         align(read(numbers), read(numbers[:, :3]))
     assert align(read(numbers), made.take(np.array([0, 1, 2, 0, 1, 2]))).n_genes == 6
 

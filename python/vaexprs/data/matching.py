@@ -57,6 +57,18 @@ def matching_choice(
     )
 
 
+def refuse_other_widths(real: str, n_real: int, other: str, n_other: int) -> None:
+    """Raise `DataError` where arrays, whose genes have no names, differ in their number of genes.
+
+    `real` and `other` are names for the message.
+    """
+    if n_real != n_other:
+        raise DataError(
+            f"{real} has {n_real:,} genes, {other} has {n_other:,}: arrays must hold the same "
+            "genes in the same order, or pass AnnData objects, whose var_names are matched."
+        )
+
+
 def refuse_logged(X: Any, name: str) -> None:
     """Raise `DataError` if cells that are to be compared as counts are logarithms of counts.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.data.matching import refuse_logged
+from vaexprs.data.matching import refuse_logged, refuse_other_widths
 from vaexprs.data.open import open_cells
 from vaexprs.data.scale import scale_of, stored_values, to_log
 from vaexprs.errors import DataError, near_matches, require
@@ -129,12 +129,7 @@ def align(real: Cells, generated: Cells) -> Cells:
     real data lack is an error. Arrays have no names and must agree in their number of genes.
     """
     if real.var_names is None or generated.var_names is None:
-        if real.n_genes != generated.n_genes:
-            raise DataError(
-                f"the real cells have {real.n_genes:,} genes and the generated ones "
-                f"{generated.n_genes:,}: arrays must hold the same genes in the same order, or "
-                "pass AnnData objects, whose var_names are matched."
-            )
+        refuse_other_widths("real", real.n_genes, "generated", generated.n_genes)
         return real
     if np.array_equal(real.var_names, generated.var_names):
         return real

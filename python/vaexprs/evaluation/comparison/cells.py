@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from vaexprs.data import ExpressionData, read_expression
-from vaexprs.data.matching import Choice, matching_choice, refuse_logged
+from vaexprs.data.matching import Choice, matching_choice, refuse_logged, refuse_other_widths
 from vaexprs.data.open import open_cells
 from vaexprs.data.opened import OpenCells
 from vaexprs.data.scale import scale_of, to_log
@@ -99,12 +99,8 @@ def read_cells(
     if real_test is not None:
         others["real_test"] = _opened("real_test", real_test)
     for name, side in others.items():
-        if real.var_names is None and side.var_names is None and side.shape[1] != real.shape[1]:
-            raise DataError(
-                f"real_train has {real.shape[1]:,} genes, {name} {side.shape[1]:,}: arrays must "
-                "hold the same genes in the same order, or pass AnnData objects, whose var_names "
-                "are matched."
-            )
+        if real.var_names is None and side.var_names is None:
+            refuse_other_widths("real_train", real.shape[1], name, side.shape[1])
     own = layer if layer is not None and layer in made.layers else None
     sides = {"generated": _read("generated", made, keys, donor_key, Choice(own))}
     choice = Choice(layer)

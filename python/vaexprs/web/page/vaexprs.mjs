@@ -155,6 +155,8 @@ class Model {
   #choice(row, what) {
     const chosen = [];
     let numbers, n;
+    if (row === null || typeof row !== "object" || Array.isArray(row))
+      throw new VaexprsError(`${what || "conditions"} must be an object, such as { ${this.keys[0]?.name ?? "cell_type"}: "..." }, not ${row}.`);
     for (const [name, wanted] of Object.entries(row)) {
       if (what && name === "n_cells") {
         n = wholeNumber(`n_cells of ${what}`, wanted, Number.MAX_SAFE_INTEGER);
@@ -162,10 +164,11 @@ class Model {
       }
       const key = this.keys.find((one) => one.name === name);
       if (key === undefined) throw unknown("condition key", name, this.keys.map((one) => one.name));
-      const isNumbers = typeof wanted === "object" && !Array.isArray(wanted) && !(wanted instanceof Set);
+      const isObject = typeof wanted === "object" && wanted !== null;
+      const isNumbers = isObject && !Array.isArray(wanted) && !(wanted instanceof Set);
       if (isNumbers && (what || numbers !== undefined))
         throw new VaexprsError(`${name}: numbers of cells are given for one key alone; a design table crosses several.`);
-      const categories = isNumbers ? Object.keys(wanted) : typeof wanted === "object" ? [...wanted] : [wanted];
+      const categories = isNumbers ? Object.keys(wanted) : isObject ? [...wanted] : [wanted];
       if (categories.length === 0) throw new VaexprsError(`${name}: no category is chosen.`);
       for (const category of categories.map(String))
         if (!key.categories.includes(category)) throw unknown(`category of ${name}`, category, key.categories);
@@ -179,6 +182,8 @@ class Model {
   blocks(plan = this.plan(), { nCells, seed = 0, firstCell = 0, library = 0 } = {}) {
     const most = 2n ** 63n - 1n;
     const first = wholeNumber("firstCell", firstCell, most);
+    if (!Array.isArray(plan?.conditions))
+      throw new VaexprsError("blocks takes a plan: pass model.plan(conditions).");
     if (nCells === undefined && plan.nCells === undefined)
       throw new VaexprsError("nCells is missing: give it, or a plan of numbers of cells.");
     const n = nCells === undefined ? BigInt(plan.nCells) - BigInt(first) : wholeNumber("nCells", nCells, most);
