@@ -1,5 +1,7 @@
 """Hidden groups: kinds of cells that lie apart, found without labels.
 
+Programs that some cells of a kind have on part it further (`programs`).
+
 Between kinds of cells lie no cells, and labels tell them in part or not at all. So cells are
 grouped by a Gaussian mixture of their scores, in which components that overlap are one group. The
 group is one more condition while the model is trained and calibrated. At the end every group gets a

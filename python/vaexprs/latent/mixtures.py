@@ -95,7 +95,7 @@ def choose_mixture(
     parts = [(judged[fold != k], judged[fold == k]) for k in range(FOLDS)]
 
     def whole(inside: Array, k: int, strength: float) -> Mixture:
-        return _fit_whole(inside, k, given, strength, rng)
+        return fit_whole(inside, k, given, strength, rng)
 
     def leading(inside: Array, k: int, r: int) -> Mixture:
         return _fit_leading(inside, k, r, given, tie, importance, rng)
@@ -134,18 +134,18 @@ def choose_whole_mixture(cells: Array, rng: np.random.Generator) -> Mixture:
     fold = rng.permutation(len(judged)) % FOLDS
     scores: list[float] = []
     for k in range(1, int(np.clip(n // _CELLS_OF_WHOLE, 1, _WHOLE[-1])) + 1):
-        fits = [_fit_whole(judged[fold != f], k, given, d, rng) for f in range(FOLDS)]
+        fits = [fit_whole(judged[fold != f], k, given, d, rng) for f in range(FOLDS)]
         scores.append(sum(fit.score(judged[fold == f]) for f, fit in enumerate(fits)))
         if max(scores) > max(scores[-2:]):
             break
-    return _fit_whole(cells, int(np.argmax(scores)) + 1, given, d, rng)
+    return fit_whole(cells, int(np.argmax(scores)) + 1, given, d, rng)
 
 
 def _shrunk(centred: Array, given: Array, strength: float) -> Array:
     return (centred.T @ centred + strength * given) / (len(centred) + strength)
 
 
-def _fit_whole(cells: Array, k: int, given: Array, tie: float, rng: np.random.Generator) -> Mixture:
+def fit_whole(cells: Array, k: int, given: Array, tie: float, rng: np.random.Generator) -> Mixture:
     """Return a mixture by expectation-maximisation.
 
     Each covariance is shrunk to the one that the components have in common, and that to the given

@@ -169,6 +169,16 @@ class Conditions:
             np.put_along_axis(out, codes + self.starts, 1.0, axis=1)
         return out
 
+    def flat(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Return the number of each cell's combination among all that categories make.
+
+        The last key varies fastest; without keys it is 0.
+        """
+        number = np.zeros(len(codes), np.int64)
+        for size, column in zip(self.sizes, codes.T, strict=True):
+            number = number * size + column
+        return number
+
     def key(self, name: str) -> ConditionKey:
         """Return a key by name, or raise `ConditionError` with near matches."""
         for key in self.keys:

@@ -49,9 +49,9 @@ class Cells:
         one_hot = data.one_hot()
         #: Hidden group of each cell, where the model has some and the data do not name them.
         self.hidden = None
-        if features.group_bias is not None and HIDDEN not in data.conditions.names:
-            self.hidden = features.groups(scores)
-            groups = np.eye(len(features.group_bias), dtype=np.float32)[self.hidden]
+        if features.n_groups and HIDDEN not in data.conditions.names:
+            self.hidden = features.groups(scores, data.conditions.flat(data.codes))
+            groups = np.eye(features.n_groups, dtype=np.float32)[self.hidden]
             one_hot = np.concatenate([one_hot, groups], axis=1)
         self.condition = torch.from_numpy(one_hot).to(device)
 

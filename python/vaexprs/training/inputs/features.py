@@ -13,6 +13,7 @@ from vaexprs.data import ExpressionData
 from vaexprs.data.matrices.chunked import by_chunk
 from vaexprs.data.scale import Scale, to_log
 from vaexprs.latent.hidden_groups import HiddenGroups
+from vaexprs.latent.programs import Programs
 from vaexprs.training.inputs.cross_fitting import Components, cross_fit
 from vaexprs.training.inputs.scaling import Scaling
 
@@ -45,19 +46,35 @@ class Features:
     components: Array  # (n_genes, n_components)
     offset: Array  # scores of the mean cell, (n_components,)
     score_scale: Array  # deviation of each score over the training cells
-    group_weight: Array | None = None  # of hidden groups, (n_components, n_groups)
-    group_bias: Array | None = None  # (n_groups,)
+    group_weight: Array | None = None  # of kinds of cells, (n_components, n_kinds)
+    group_bias: Array | None = None  # (n_kinds,)
+    program_centre: Array | None = None  # (n_combinations, n_kinds, n_components)
+    program_direction: Array | None = None  # (n_components, n_programs)
+    program_threshold: Array | None = None  # (n_programs,)
+    program_group: NDArray[np.int32] | None = None  # (n_kinds, 2**n_programs)
 
     @property
     def n_inputs(self) -> int:
         """Number of inputs of the encoder."""
         return len(self.gene_scale) if self.reads_genes else self.components.shape[1]
 
-    def groups(self, scores: Array) -> NDArray[np.int32]:
-        """Return the hidden group of each cell by its scores, ``(n_cells,)``."""
-        assert self.group_weight is not None
-        assert self.group_bias is not None
-        return HiddenGroups(self.group_weight, self.group_bias).of(scores)
+    @property
+    def n_groups(self) -> int:
+        """Number of hidden groups, 0 for none."""
+        if self.program_group is not None:
+            return int(self.program_group.max()) + 1
+        return 0 if self.group_bias is None else len(self.group_bias)
+
+    def groups(self, scores: Array, combination: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the hidden group of each cell by its scores and combination, ``(n_cells,)``."""
+        kind = np.zeros(len(scores), np.int32)
+        if self.group_weight is not None and self.group_bias is not None:
+            kind = HiddenGroups(self.group_weight, self.group_bias).of(scores)
+        centre, direction = self.program_centre, self.program_direction
+        threshold, group = self.program_threshold, self.program_group
+        if centre is None or direction is None or threshold is None or group is None:
+            return kind
+        return Programs(centre, direction, threshold, group).of(scores, combination, kind)
 
     def transform(self, X: Any) -> Any:
         """Return ``f`` of the values, sparse where they are sparse."""

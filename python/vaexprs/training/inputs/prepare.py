@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vaexprs.data import ExpressionData, concatenate, read_expression
 from vaexprs.errors import ArgumentError
 from vaexprs.latent.hidden_groups import HIDDEN, find_groups
+from vaexprs.latent.programs import find_programs
 from vaexprs.spec import ConditionKey, Conditions
 from vaexprs.training.defaults import MOST_LATENTS, choose_latent
 from vaexprs.training.inputs.batches import Cells, split_cells
@@ -94,26 +95,43 @@ def _may_hide(conditions: Conditions) -> bool:
 
 
 def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> Prepared:
-    """Return cells whose hidden groups are a condition key, if there are any."""
-    found = cells.components
+    """Return cells whose hidden groups are a condition key, if there are any.
+
+    Groups are kinds of cells that lie apart, and within these the patterns of programs.
+    """
+    found, conditions = cells.components, cells.data.conditions
     n_clear = found.n_signal(_CLEAR)
-    scores = found.scores / np.sqrt(found.total)
-    groups = find_groups(scores[:, :n_clear], seed) if n_clear else None
-    if groups is None:
+    if not n_clear:
         return cells
-    weight = np.zeros((scores.shape[1], groups.n_groups), np.float32)
-    weight[:n_clear] = groups.weight
-    features = replace(cells.features, group_weight=weight, group_bias=groups.bias)
-    key = ConditionKey(HIDDEN, tuple(map(str, range(groups.n_groups))))
+    scores = (found.scores / np.sqrt(found.total)).astype(np.float32)
+    clear, to_all = scores[:, :n_clear], np.eye(scores.shape[1], n_clear, dtype=np.float32)
+    features, kind = cells.features, np.zeros(len(clear), np.int32)
+    kinds = find_groups(clear, seed)
+    if kinds is not None:
+        kind = kinds.of(clear)
+        features = replace(features, group_weight=to_all @ kinds.weight, group_bias=kinds.bias)
+    combination = conditions.flat(cells.training.codes)
+    programs = find_programs(clear, combination, kind, seed)
+    if programs is not None:
+        features = replace(
+            features,
+            program_centre=programs.centre @ to_all.T,
+            program_direction=to_all @ programs.direction,
+            program_threshold=programs.threshold,
+            program_group=programs.group,
+        )
+    if not features.n_groups:
+        return cells
+    key = ConditionKey(HIDDEN, tuple(map(str, range(features.n_groups))))
 
     def told(some: ExpressionData, group: NDArray[np.int32]) -> ExpressionData:
         return replace(some, keys=(*some.keys, key), codes=np.column_stack([some.codes, group]))
 
-    own, others = groups.of(scores[:, :n_clear]), cells.validation
+    own, others = features.groups(scores, combination), cells.validation
     everyone = np.zeros(cells.data.n_cells, np.int32)
     everyone[kept] = own
     if others is not None:
-        group = features.groups(features.scores(others.X))
+        group = features.groups(features.scores(others.X), conditions.flat(others.codes))
         others = told(others, group)
         if cells.from_data:
             everyone[np.setdiff1d(np.arange(len(everyone)), kept)] = group

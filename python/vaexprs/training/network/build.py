@@ -51,7 +51,7 @@ def build(
         linear_path=not cells.features.reads_genes,
         embedding=_EMBEDDING if n_conditions > _MOST_CATEGORIES else 0,
         reads_library=law.row.reads_library,
-        hidden_groups=0 if cells.features.group_bias is None else len(cells.features.group_bias),
+        hidden_groups=cells.features.n_groups,
         typical_library=_typical_library(data) if law.row.reads_library else 1.0,
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
