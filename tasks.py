@@ -45,6 +45,9 @@ CONSTRAINTS = ROOT / "constraints.txt"
 ENVIRONMENTS = ROOT / ".venvs"
 # Pinned so that the same tools build and judge everywhere; pip itself reads no constraints file.
 TORCH = "torch==2.13.0"
+#: Two processes; each begins with one half of the tests, so that few files share their fixtures
+#: between both, and takes from the other's when it is done.
+PARALLEL = ("-n", "2", "--dist", "worksteal")
 
 
 def main() -> None:
@@ -72,13 +75,13 @@ def test(*arguments: str) -> None:
     python = fresh_environment("test")
     install(python, f"{ROOT}[all,dev]")
     cpp_tests(python)
-    run(python, "-m", "pytest", "-n", "2", *arguments, cwd=ROOT)
+    run(python, "-m", "pytest", *PARALLEL, *arguments, cwd=ROOT)
 
 
 def slow(*arguments: str) -> None:
     """Run the tests that ``test`` leaves out."""
     python = environment_python(ENVIRONMENTS / "test")
-    run(python, "-m", "pytest", "-n", "2", "-m", "slow", *arguments, cwd=ROOT)
+    run(python, "-m", "pytest", *PARALLEL, "-m", "slow", *arguments, cwd=ROOT)
 
 
 def fuzz(*arguments: str) -> None:
@@ -166,7 +169,7 @@ def sanitize() -> None:
     # Python's capture, so that a report reaches the terminal though the process ends.
     run(
         "env", *(f"{name}={value}" for name, value in settings.items()),
-        python, "-m", "pytest", "-q", "--capture=sys", *left_out, *places, cwd=ROOT,
+        python, "-m", "pytest", *PARALLEL, "-q", "--capture=sys", *left_out, *places, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -204,7 +207,7 @@ def wheel(base: str = sys.executable) -> None:
             (Path(folder) / "shared").symlink_to(data)
         # Releases newer than the pinned ones may warn of what is to come in others.
         warnings = () if pinned else ("-W", "default")
-        run(python, "-m", "pytest", "-n", "2", *warnings, "-m", "not torch and not slow", cwd=place)
+        run(python, "-m", "pytest", *PARALLEL, *warnings, "-m", "not torch and not slow", cwd=place)
 
 
 def cpp_tests(
@@ -220,7 +223,8 @@ def cpp_tests(
     options = ["-DVAEXPRS_BUILD_TESTS=ON", "-DVAEXPRS_BUILD_PYTHON=OFF", "-DVAEXPRS_WERROR=ON"]
     run(cmake, "-S", ROOT, "-B", build, "-DCMAKE_BUILD_TYPE=Release", *options, *more)
     run(cmake, "--build", build, "--parallel", "2", "--target", target)
-    run(ctest, "--test-dir", build, "--output-on-failure", "--tests-regex", tests)
+    how = ("--parallel", "2", "--output-on-failure", "--tests-regex", tests)
+    run(ctest, "--test-dir", build, *how)
 
 
 def fresh_environment(name: str, base: str = sys.executable) -> Path:
