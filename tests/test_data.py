@@ -367,6 +367,7 @@ def test_conditions_count_the_combinations():
               [0, 1, 0, 0, 1], [1, 0, 0, 1, 0], [0, 0, 1, 1, 0]]  # fmt: skip
     np.testing.assert_array_equal(data.one_hot(), np.array(wanted, np.float32))
     assert data.one_hot().dtype == np.float32
+    assert conditions.flat(data.codes).tolist() == [4, 0, 5, 3, 0, 4]
 
 
 def test_no_keys_make_one_combination():
@@ -376,6 +377,7 @@ def test_no_keys_make_one_combination():
     assert data.one_hot().shape == (6, 0)
     assert data.conditions.combinations.shape == (1, 0)
     assert data.conditions.n_cells.tolist() == [6]
+    assert data.conditions.flat(data.codes).tolist() == [0] * 6
 
 
 def test_known_keys_translate_the_labels_of_new_cells():

@@ -96,6 +96,19 @@ def test_sizes_at_the_edge(shape: tuple[int, int]) -> None:
     assert find_programs(0 * scores, zero, zero, seed=0) is None
 
 
+def test_many_cells_with_a_rare_kind() -> None:
+    """More cells than are looked at, and a kind of which none may be among those."""
+    scores, combination, on = scores_of(np.random.default_rng(4), [0.05], n=60_000)
+    kind = np.zeros(len(scores), np.int64)
+    kind[-2:] = 1
+    found = find_programs(scores, combination, kind, seed=0)
+    assert found is not None
+    group = found.of(scores, combination, kind)
+    assert (group[:-2] == on[:-2, 0]).mean() > 0.97
+    assert len(set(group[-2:])) == 1
+    assert group[-1] not in group[:-2]
+
+
 @pytest.fixture(scope="module")
 def switching() -> anndata.AnnData:
     """Return 800 cells of two types in which 25 genes are four times as high in one cell of six.

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaexprs.latent.mixtures import FOLDS, MOST_CELLS, Mixture, fit_whole
+from vaexprs.latent.mixtures import FOLDS, Mixture, fit_whole
 
 Array = NDArray[np.floating[Any]]
 Codes = NDArray[np.integer[Any]]
 
 #: Programs at most, and directions in which they are looked for.
 _MOST, _DIRECTIONS = 3, 12
+#: Cells that are looked at, which bounds the time to some seconds.
+_MOST_CELLS = 20_000
 #: Fewest cells of a pattern of programs: with fewer, its means would be those of single cells.
 _FEWEST_CELLS = 20
 #: Nats per held-out cell by which two components describe a score better than one does.
@@ -64,8 +66,9 @@ def find_programs(scores: Array, combination: Codes, kind: Codes, seed: int) -> 
     np.add.at(n, (combination, kind), 1)
     centre /= np.maximum(n, 1)[..., None]
     y -= centre[combination, kind]
-    if len(y) > MOST_CELLS:
-        some = rng.permutation(len(y))[:MOST_CELLS]
+    n_kinds = centre.shape[1]
+    if len(y) > _MOST_CELLS:
+        some = rng.permutation(len(y))[:_MOST_CELLS]
         y, kind = y[some], kind[some]
     white = _whitening(y)
     found = []
@@ -80,7 +83,7 @@ def find_programs(scores: Array, combination: Codes, kind: Codes, seed: int) -> 
     best = sorted(found, key=lambda program: -program[0])[:_MOST]
     directions = np.stack([direction for _, direction, _ in best], axis=1)
     thresholds = np.array([threshold for _, _, threshold in best])
-    group = _groups(y @ directions > thresholds, kind)
+    group = _groups(y @ directions > thresholds, kind, n_kinds)
     if group.max() + 1 == len(group):
         return None
     single = np.float32
@@ -145,12 +148,12 @@ def _fit(y: Array, k: int, rng: np.random.Generator) -> Mixture:
     return fit_whole(y, k, np.ones((1, 1)), 1.0, rng)
 
 
-def _groups(on: NDArray[np.bool_], kind: Codes) -> NDArray[np.int32]:
+def _groups(on: NDArray[np.bool_], kind: Codes, n_kinds: int) -> NDArray[np.int32]:
     """Return the group of each kind and pattern.
 
     A pattern of few cells of a kind belongs to the pattern without its weakest program.
     """
-    n_kinds, n_patterns = int(kind.max()) + 1, 1 << on.shape[1]
+    n_patterns = 1 << on.shape[1]
     code = on @ (1 << np.arange(on.shape[1]))
     n = np.zeros((n_kinds, n_patterns), np.int64)
     np.add.at(n, (kind, code), 1)
