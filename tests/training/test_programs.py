@@ -87,6 +87,12 @@ def test_normal_scores_and_a_few_odd_cells_have_no_program(seed: int) -> None:
     assert find_programs(scores, combination, 0 * combination, seed=seed) is None
 
 
+def test_a_continuum_is_no_program() -> None:
+    scores = np.random.default_rng(6).uniform(size=(1200, 2))
+    zero = np.zeros(len(scores), np.int64)
+    assert find_programs(scores, zero, zero, seed=0) is None
+
+
 @pytest.mark.parametrize("shape", [(30, 1), (400, 1), (25, 12), (5, 3)])
 def test_sizes_at_the_edge(shape: tuple[int, int]) -> None:
     """Few cells, or one score; and scores that do not vary."""

@@ -8,6 +8,7 @@ component analysis (Hyvärinen 1999, IEEE Transactions on Neural Networks 10, 62
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ _MOST, _DIRECTIONS = 3, 12
 _MOST_CELLS = 20_000
 #: Fewest cells of a pattern of programs: with fewer, its means would be those of single cells.
 _FEWEST_CELLS = 20
+#: Skewness of a long tail: the programs of two sets of PBMCs have 0.8 to 1.7, and a score that is
+#: spread evenly, to which two components fit as well, has 0.
+_LEAST_SKEWNESS = 0.5
 #: Nats per held-out cell by which two components describe a score better than one does.
 _LEAST_GAIN = 0.05
 #: Starts of the iteration for a direction, its steps, and the change at which it ends.
@@ -74,8 +78,11 @@ def find_programs(scores: Array, combination: Codes, kind: Codes, seed: int) -> 
     found = []
     for unit in _long_tails(y @ white, rng):
         direction = white @ unit
-        gain, threshold = _switch(y @ direction, rng)
-        n_on = int((y @ direction > threshold).sum())
+        along = y @ direction
+        if (along**3).mean() < _LEAST_SKEWNESS:
+            break
+        gain, threshold = _switch(along, rng)
+        n_on = int((along > threshold).sum())
         if gain >= _LEAST_GAIN and _FEWEST_CELLS <= n_on <= len(y) // 2:
             found.append((gain, direction, threshold))
     if not found:
@@ -100,8 +107,8 @@ def _whitening(y: Array) -> Array:
     return whitening
 
 
-def _long_tails(x: Array, rng: np.random.Generator) -> list[Array]:
-    """Return orthogonal directions of white scores, each the most skewed of what is left."""
+def _long_tails(x: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Yield orthogonal directions of white scores, each the most skewed of what is left."""
     found: list[Array] = []
     for _ in range(min(_DIRECTIONS, x.shape[1])):
         others = np.array(found).reshape(len(found), x.shape[1])
@@ -117,7 +124,7 @@ def _long_tails(x: Array, rng: np.random.Generator) -> list[Array]:
             if skewness > most:
                 best, most = w, skewness
         found.append(best)
-    return found
+        yield best
 
 
 def _unit(w: Any, others: Array) -> Array:
