@@ -29,7 +29,8 @@ _FEWEST_CELLS = 20
 #: Skewness of a long tail: the programs of two sets of PBMCs have 0.8 to 1.7, and a score that is
 #: spread evenly, to which two components fit as well, has 0.
 _LEAST_SKEWNESS = 0.5
-#: Nats per held-out cell by which two components describe a score better than one does.
+#: Nats per held-out cell by which two components describe a score better than one does: noise of
+#: 2,000 cells gains -0.01 to 0.01.
 _LEAST_GAIN = 0.05
 #: Starts of the iteration for a direction, its steps, and the change at which it ends.
 _STARTS, _STEPS, _STILL = 10, 100, 1e-6

@@ -22,7 +22,7 @@ from vaexprs.training.network.loop import History
 from vaexprs.training.network.model import VAE, Architecture
 
 #: Version of the file's layout; raised when an older vaexprs could not read it.
-FIT_VERSION = 1
+FIT_VERSION = 2
 
 
 def to_bytes(
