@@ -45,9 +45,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 ENVIRONMENTS = ROOT / ".venvs"
 # Pinned so that the same tools build and judge everywhere; pip itself reads no constraints file.
 TORCH = "torch==2.13.0"
-#: Two processes; each begins with one half of the tests, so that few files share their fixtures
-#: between both, and takes from the other's when it is done.
-PARALLEL = ("-n", "2", "--dist", "worksteal")
+#: Processes that run tests, as pytest-xdist takes them.
+PARALLEL = ("-n", "2")
 
 
 def main() -> None:
