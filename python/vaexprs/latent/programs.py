@@ -1,9 +1,9 @@
 """Programs that switch: genes that some cells of a kind have on together, and others off.
 
-A decoder is smooth in z, so what it draws between these cells has the program half on. Where a
-program shows as a long tail of the scores, the cells in the tail become hidden groups. Directions
-of long tails are those of greatest skewness, found by the fixed-point iteration of independent
-component analysis (Hyvärinen 1999, IEEE Transactions on Neural Networks 10, 626-634).
+A decoder is smooth in z: between the two it draws cells that express the program at half strength.
+Where a program shows as a long tail of the scores, the cells in the tail become hidden groups.
+Directions of long tails are those of greatest skewness, found by the fixed-point iteration of
+independent component analysis (Hyvärinen 1999, IEEE Transactions on Neural Networks 10, 626-634).
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ def _whitening(y: Array) -> Array:
 
 
 def _long_tails(x: Array, rng: np.random.Generator) -> Iterator[Array]:
-    """Yield orthogonal directions of white scores, each the most skewed of what is left."""
+    """Yield orthogonal unit vectors ``(d,)`` along which whitened scores ``(n, d)`` are skewed.
+
+    Each has the greatest skewness of those orthogonal to the ones before.
+    """
     found: list[Array] = []
     for _ in range(min(_DIRECTIONS, x.shape[1])):
         others = np.array(found).reshape(len(found), x.shape[1])
@@ -157,7 +160,7 @@ def _fit(y: Array, k: int, rng: np.random.Generator) -> Mixture:
 
 
 def _groups(on: NDArray[np.bool_], kind: Codes, n_kinds: int) -> NDArray[np.int32]:
-    """Return the group of each kind and pattern.
+    """Return the group of each kind and pattern, ``(n_kinds, 2**n_programs)``.
 
     A pattern of few cells of a kind belongs to the pattern without its weakest program.
     """

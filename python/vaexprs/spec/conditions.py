@@ -172,12 +172,11 @@ class Conditions:
     def flat(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """Return the number of each cell's combination among all that categories make.
 
-        The last key varies fastest; without keys it is 0.
+        From `codes` ``(n_cells, n_keys)``; ``(n_cells,)``, int64. The last key varies fastest.
         """
-        number = np.zeros(len(codes), np.int64)
-        for size, column in zip(self.sizes, codes.T, strict=True):
-            number = number * size + column
-        return number
+        if not self.keys:
+            return np.zeros(len(codes), np.int64)
+        return np.ravel_multi_index(tuple(codes.T), tuple(self.sizes)).astype(np.int64)
 
     def key(self, name: str) -> ConditionKey:
         """Return a key by name, or raise `ConditionError` with near matches."""

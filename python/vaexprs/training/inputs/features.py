@@ -66,7 +66,11 @@ class Features:
         return 0 if self.group_bias is None else len(self.group_bias)
 
     def groups(self, scores: Array, combination: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Return the hidden group of each cell by its scores and combination, ``(n_cells,)``."""
+        """Return the hidden group of each cell, ``(n_cells,)``.
+
+        By its scores ``(n_cells, n_components)`` and combination ``(n_cells,)``, numbered as
+        `Conditions.flat` does.
+        """
         kind = np.zeros(len(scores), np.int32)
         if self.group_weight is not None and self.group_bias is not None:
             kind = HiddenGroups(self.group_weight, self.group_bias).of(scores)
