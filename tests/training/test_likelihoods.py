@@ -88,13 +88,16 @@ def test_nb(dtype, rtol):
     assert_equal(got, nb(x, mean, theta), size(x, mean, theta), rtol)
 
 
-@pytest.mark.parametrize("n_shapes", [1, 4])
+@pytest.mark.parametrize("n_shapes", [1, 11])
 def test_gradients_of_nb_are_those_of_its_values(n_shapes):
-    """Finite differences, with one inverse dispersion a gene and with one a cell."""
+    """Finite differences, with one inverse dispersion a gene and with one a cell.
+
+    There are more rows than a step takes.
+    """
     rng = np.random.default_rng(0)
-    x = torch.tensor(rng.poisson(3.0, (4, 6)).astype(np.float64))
-    log_mean = torch.tensor(rng.normal(0.5, 1.5, (4, 6)), requires_grad=True)
-    log_theta = torch.tensor(rng.normal(0.0, 2.0, (n_shapes, 6)), requires_grad=True)
+    x = torch.tensor(rng.poisson(3.0, (11, 3)).astype(np.float64))
+    log_mean = torch.tensor(rng.normal(0.5, 1.5, (11, 3)), requires_grad=True)
+    log_theta = torch.tensor(rng.normal(0.0, 2.0, (n_shapes, 3)), requires_grad=True)
     assert torch.autograd.gradcheck(lambda m, t: nb_log_prob(x, m, t), (log_mean, log_theta))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,27 +102,37 @@ class Draws:
         ArgumentError
             If the decoder gives a parameter outside its support.
         """
-        spec, blocks = self.spec, []
+        return self.observed([seed])[0]
+
+    def observed(self, seeds: Sequence[int]) -> list[Any]:
+        """Return the values of `observe` for each of several seeds; draws are decoded once."""
+        spec = self.spec
+        blocks: list[list[Any]] = [[] for _ in seeds]
         for start in range(0, len(self.group), ROWS_PER_STEP):
             rows = slice(start, start + ROWS_PER_STEP)
             outputs = decoder_outputs(
                 self.decoder, spec.law, self.scaling,
                 z=self.z[rows], condition=self.condition[rows], library=self.library[rows, None],
             )  # fmt: skip
-            try:
-                data, indices, indptr = spec.value_law.draw(
-                    spec.parameters(outputs),
-                    seed=fitting_seed(seed),
-                    first_cell=start,
-                    rounded=spec.observation == "rounded",
-                )
-            except ValueError as error:  # a parameter outside its support
-                raise ArgumentError(
-                    f"no cells can be drawn from what was trained ({error.args[0].rstrip('.')}): "
-                    "training went astray; try a smaller learning_rate, or a smaller n_latent."
-                ) from error
-            block = sparse.csr_matrix((data, indices, indptr), shape=outputs["mean"].shape)
-            blocks.append(block if spec.value_law.sparse else block.toarray())
-        if isinstance(blocks[0], np.ndarray):
-            return np.concatenate(blocks)
-        return sparse.vstack(blocks, format="csr")
+            for seed, made in zip(seeds, blocks, strict=True):
+                try:
+                    data, indices, indptr = spec.value_law.draw(
+                        spec.parameters(outputs),
+                        seed=fitting_seed(seed),
+                        first_cell=start,
+                        rounded=spec.observation == "rounded",
+                    )
+                except ValueError as error:  # a parameter outside its support
+                    raise ArgumentError(
+                        "no cells can be drawn from what was trained "
+                        f"({error.args[0].rstrip('.')}): training went astray; "
+                        "try a smaller learning_rate, or a smaller n_latent."
+                    ) from error
+                block = sparse.csr_matrix((data, indices, indptr), shape=outputs["mean"].shape)
+                made.append(block if spec.value_law.sparse else block.toarray())
+        return [
+            np.concatenate(made)
+            if isinstance(made[0], np.ndarray)
+            else sparse.vstack(made, format="csr")
+            for made in blocks
+        ]

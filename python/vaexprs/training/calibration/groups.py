@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaexprs.data import ExpressionData
 from vaexprs.training.calibration.draws import Draws
-from vaexprs.training.network.model import Decoder, wide
+from vaexprs.training.network.model import Decoder
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class Grouping:
         total = np.zeros(self.n_groups)
         for rows, heads, library in draws.heads(names):
             size = torch.from_numpy(library).to(heads[names[0]].device)[:, None]
-            found = values(heads, size)
+            found = [value.cpu().numpy() for value in values(heads, size)]
             if not out:
                 out = [np.zeros((self.n_groups, value.shape[1])) for value in found]
             # draws are sorted: those of one combination lie side by side
@@ -68,7 +68,7 @@ class Grouping:
             ):
                 group, weight = self.draws[combination], self.weight[combination]
                 for sums, value in zip(out, found, strict=True):
-                    sums[group] += weight * wide(value[start:stop]).sum(0).cpu().numpy()
+                    sums[group] += weight * value[start:stop].sum(axis=0, dtype=np.float64)
                 total[group] += weight * (stop - start)
         return [value / total[:, None] for value in out]
 

@@ -108,8 +108,8 @@ def match_covariance(state: State) -> State:
     for seed in range(_COVARIANCE_ROUNDS):
         draws = state.draws(seed)
         views = []
-        for view in (2 * seed, 2 * seed + 1):
-            seen = state.features.scores(draws.observe(view)).astype(np.float64)
+        for values in draws.observed([2 * seed, 2 * seed + 1]):
+            seen = state.features.scores(values).astype(np.float64)
             counts = state.spec.is_counts
             views.append(np.column_stack([seen, np.log(draws.library)]) if counts else seen)
         prior = match_scores(

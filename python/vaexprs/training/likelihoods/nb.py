@@ -29,6 +29,8 @@ from vaexprs.training.network.model import wide
 
 #: Smallest share of a gene.
 _TINY = 1e-12
+#: Rows whose intermediate values a CPU's cache holds: 0.5 MB each with 14,000 genes.
+_ROWS = 8
 
 
 class NegativeBinomial(CountLaw):
@@ -98,18 +100,27 @@ class _DenseTerms(torch.autograd.Function):
     With :math:`p = \mu / (\theta + \mu)`, the derivative by the log mean is
     :math:`d = x - (x + \theta) p`, and that by :math:`\log \theta` is
     :math:`-d - \theta \log(1 + \mu / \theta)`. Automatic differentiation would pass over the
-    ``(n_cells, n_genes)`` values more often.
+    ``(n_cells, n_genes)`` values more often. A CPU takes a few rows at a time.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
         """Return the sums, ``(n_cells,)``."""
         theta = log_theta.exp()
-        log_ratio = log_mean - log_theta
-        excess = F.softplus(log_ratio)
-        slope = torch.addcmul(x, x + theta, torch.sigmoid(log_ratio), value=-1)
+        slope, excess = torch.empty_like(log_mean), torch.empty_like(log_mean)
+        sums = log_mean.new_empty(len(x))
+        step = _ROWS if x.device.type == "cpu" else max(len(x), 1)
+        for start in range(0, len(x), step):
+            rows = slice(start, start + step)
+            own = rows if len(theta) > 1 else slice(None)
+            log_ratio = log_mean[rows] - log_theta[own]
+            weighted = x[rows] + theta[own]
+            torch.addcmul(x[rows], weighted, torch.sigmoid(log_ratio), value=-1, out=slope[rows])
+            excess[rows] = F.softplus(log_ratio)
+            terms = log_ratio.sub_(excess[rows]).mul_(x[rows])
+            sums[rows] = terms.sum(-1) - (theta[own] * excess[rows]).sum(-1)
         ctx.save_for_backward(slope, theta, excess)
-        return (x * (log_ratio - excess)).sum(-1) - (theta * excess).sum(-1)
+        return sums
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, Tensor, Tensor]:
@@ -138,9 +149,12 @@ def gamma_terms(x: Tensor, log_theta: Tensor) -> Tensor:
     """
     row, column = torch.nonzero(x, as_tuple=True)
     value = wide(x[row, column])  # differences of large numbers, which float32 would lose
-    if log_theta.shape[0] == 1:
-        theta = wide(log_theta[0]).exp().index_select(0, column.to(value.device))
+    if log_theta.shape[0] == 1:  # one of each gene
+        of_gene = wide(log_theta[0]).exp()
+        where = column.to(value.device)
+        theta, start = (each.index_select(0, where) for each in (of_gene, torch.lgamma(of_gene)))
     else:
         theta = wide(log_theta[row, column]).exp()
-    terms = torch.lgamma(value + theta) - torch.lgamma(theta) - torch.lgamma(value + 1.0)
+        start = torch.lgamma(theta)
+    terms = torch.lgamma(value + theta) - start - torch.lgamma(value + 1.0)
     return add_up(terms, row, x)

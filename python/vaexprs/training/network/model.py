@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vaexprs.spec.likelihoods import FOLLOWED, LEAST_CHANGE
+from vaexprs.training.network.affine import affine
 from vaexprs.training.network.layers import Layer, Stack
 
 __all__ = ["VAE", "Architecture", "Batch", "Decoder", "Head", "Losses", "kl_divergence", "wide"]
@@ -126,12 +127,12 @@ class Head(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return ``(n, G)``, or ``(1, G)`` without weights."""
         out, read = self.bias[None, :], [name for name in self.weight if name != FOLLOWED]
-        if read:  # one product of all blocks: one for each would read and write (n, G) again
-            blocks = torch.cat([features[name] for name in read], 1)  # (n, sum of widths)
-            out = torch.addmm(self.bias, blocks, torch.cat([self.weight[name] for name in read]))
+        if read:
+            weights = [self.weight[name] for name in read]
+            out = affine([features[name] for name in read], weights, self.bias)  # (n, G)
         if FOLLOWED in self.weight:  # gene by gene
             change = features[FOLLOWED] * self.weight[FOLLOWED]  # (n, G)
-            out = out + change.clamp(min=LEAST_CHANGE)
+            out = change.clamp_(min=LEAST_CHANGE).add_(out)
         return out  # (n, G)
 
     def add_block(self, name: str, weight: Tensor) -> None:
@@ -220,7 +221,7 @@ class Decoder(nn.Module):
             features[FOLLOWED] = heads["logits"] - self.head("logits").bias  # (n, G)
         heads |= {name: self.heads[name](features) for name in wanted if name not in heads}
         if "logits" in wanted:
-            heads["logits"] = torch.minimum(heads["logits"], self.ceiling)
+            heads["logits"].clamp_(max=self.ceiling)
         return {name: heads[name] for name in wanted}
 
 

@@ -38,5 +38,5 @@ def decoder_outputs(
 
 def _apply(function: str, x: Tensor, library: Tensor) -> Tensor:
     if function == "softmax":
-        return torch.softmax(x, -1) * library
+        return torch.softmax(x, -1).mul_(library)
     return {"exp": torch.exp, "sigmoid": torch.sigmoid, "linear": lambda x: x}[function](x)
