@@ -1,4 +1,4 @@
-"""The product of features and wide weights in tiles: values, derivatives, and what is not asked."""
+"""Products of features and wide weights, in tiles and at once: values and derivatives."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def blocks(n_genes, widths=(3, 1, 2), n=5):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
     return [drawn(n, w) for w in widths], [drawn(w, n_genes) for w in widths], drawn(n_genes)
+
+
+@pytest.fixture(params=[1, 2], ids=["in pieces", "at once"], autouse=True)
+def threads(request, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
 
 
 @pytest.mark.parametrize("n_genes", [1, 4, 7, 8])  # less than a tile, one, and a part of one more

@@ -25,11 +25,12 @@ from vaexprs.training.inputs.features import Features
 from vaexprs.training.likelihoods.base import DISPERSION_BOUNDS
 from vaexprs.training.likelihoods.counts import CountLaw, add_up
 from vaexprs.training.likelihoods.shares import Shares
+from vaexprs.training.network.affine import in_pieces
 from vaexprs.training.network.model import wide
 
 #: Smallest share of a gene.
 _TINY = 1e-12
-#: Rows whose intermediate values a CPU's cache holds: 0.5 MB each with 14,000 genes.
+#: Rows that one thread takes at a time, for its cache: 0.5 MB with 14,000 genes.
 _ROWS = 8
 
 
@@ -100,7 +101,7 @@ class _DenseTerms(torch.autograd.Function):
     With :math:`p = \mu / (\theta + \mu)`, the derivative by the log mean is
     :math:`d = x - (x + \theta) p`, and that by :math:`\log \theta` is
     :math:`-d - \theta \log(1 + \mu / \theta)`. Automatic differentiation would pass over the
-    ``(n_cells, n_genes)`` values more often. A CPU takes a few rows at a time.
+    ``(n_cells, n_genes)`` values more often. One thread takes a few rows at a time.
     """
 
     @staticmethod
@@ -109,7 +110,7 @@ class _DenseTerms(torch.autograd.Function):
         theta = log_theta.exp()
         slope, excess = torch.empty_like(log_mean), torch.empty_like(log_mean)
         sums = log_mean.new_empty(len(x))
-        step = _ROWS if x.device.type == "cpu" else max(len(x), 1)
+        step = _ROWS if in_pieces(x) else max(len(x), 1)
         for start in range(0, len(x), step):
             rows = slice(start, start + step)
             own = rows if len(theta) > 1 else slice(None)
