@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vaexprs.datasets import simulate_counts, simulate_groups
-from vaexprs.errors import DataError
+from vaexprs.errors import ArgumentError, DataError
 
 pytest.importorskip("anndata")
 pytest.importorskip("scipy")
@@ -175,10 +175,10 @@ def test_counts_take_names_and_frequencies():
     ("call", "message"),
     [
         (lambda: simulate_groups(n_genes=299), "need 300 genes, got n_genes=299"),
-        (lambda: simulate_groups(n_groups=0), "n_groups must be at least 1, got 0"),
-        (lambda: simulate_groups(-1), "seed must be at least 0"),
+        (lambda: simulate_groups(n_groups=0), "n_groups must be a whole number >= 1, got 0"),
+        (lambda: simulate_groups(-1), "seed must be a whole number >= 0"),
         (lambda: simulate_groups(sd=float("nan")), "sd must be at least 0, got nan"),
-        (lambda: simulate_counts(0), "n_cells must be at least 1"),
+        (lambda: simulate_counts(0), "n_cells must be a whole number >= 1"),
         (lambda: simulate_counts(cell_types=0), "cell_types must be at least 1"),
         (lambda: simulate_counts(cell_types=["B", "B"]), "none twice"),
         (lambda: simulate_counts(cell_types={"B": -1.0}), "must be finite and above 0"),
@@ -189,5 +189,13 @@ def test_counts_take_names_and_frequencies():
     ],
 )
 def test_wrong_arguments_are_named(call, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((ArgumentError, DataError), match=message):
         call()
+
+
+@pytest.mark.parametrize("simulate", [simulate_counts, simulate_groups])
+@pytest.mark.parametrize("wrong", [None, 1.5, -1, "1"])
+def test_whole_numbers_are_asked_for(simulate, wrong):
+    for name in ("seed", "n_genes", "n_markers"):
+        with pytest.raises(ArgumentError, match=f"{name} must be a whole number"):
+            simulate(**{name: wrong})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaexprs.checks import whole
 from vaexprs.data.open import open_cells, shipped_cells
 from vaexprs.errors import DataError, near_matches, require
 
@@ -101,15 +102,19 @@ def simulate_groups(
 
     Raises
     ------
-    DataError
+    ArgumentError, DataError
         If a number is out of its range.
 
     References
     ----------
     The first example of the vignette of VAExprs, https://bioconductor.org/packages/VAExprs.
     """
-    _at_least(1, n_cells_per_group=n_cells_per_group, n_genes=n_genes, n_groups=n_groups)
-    _at_least(0, n_markers=n_markers, sd=sd, shift_sd=shift_sd, seed=seed)
+    for name, value in {
+        "n_cells_per_group": n_cells_per_group, "n_genes": n_genes, "n_groups": n_groups,
+    }.items():  # fmt: skip
+        whole(name, value, 1)
+    n_markers, seed = whole("n_markers", n_markers, 0), whole("seed", seed, 0)
+    _at_least(0, sd=sd, shift_sd=shift_sd)
     if n_groups * n_markers > n_genes:
         raise DataError(
             f"simulate_groups: {n_groups} groups with {n_markers} marker genes each need "
@@ -212,11 +217,12 @@ def simulate_counts(
 
     Raises
     ------
-    DataError
+    ArgumentError, DataError
         If a number is out of its range or a name comes twice.
     """
-    _at_least(1, n_cells=n_cells, n_genes=n_genes)
-    _at_least(0, n_markers=n_markers, n_modules=n_modules, seed=seed)
+    n_cells, n_genes = whole("n_cells", n_cells, 1), whole("n_genes", n_genes, 1)
+    n_markers, n_modules = whole("n_markers", n_markers, 0), whole("n_modules", n_modules, 0)
+    seed = whole("seed", seed, 0)
     _at_least(0, library_sd=library_sd, module_sd=module_sd, batch_sd=batch_sd)
     if median_library is None:
         median_library = 0.15 * n_genes

@@ -331,6 +331,14 @@ def test_numbers_of_cells_may_have_an_exponent(text, n):
         ("evaluate x.h5ad y.h5ad -o {folder}/r.pdf", "the suffix must be .html"),
         ("evaluate x.h5ad y.h5ad --scores {folder}/r", "the suffix must be .json"),
         ("plot nowhere.onnx -o {folder}/figure.png", "nowhere.onnx"),
+        (
+            "plot {model} -o {folder}/x.png --layer counts --seed 0",
+            "--layer, --seed have no effect",
+        ),
+        (
+            "plot x.h5ad -o {folder}/x.png --real x.h5ad --method heatmap --layout side",
+            "--layout has no",
+        ),
         ("frobnicate", "unknown command 'frobnicate': known: 'split', 'fit'"),
         ("gen", "unknown command 'gen': did you mean 'generate'"),
     ],

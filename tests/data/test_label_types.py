@@ -196,3 +196,26 @@ def test_a_key_named_as_our_columns_leaves_room_for_them(own):
 def test_categories_that_differ_by_blanks_alone_are_refused():
     with pytest.raises(ConditionError, match="'NK' and 'NK '"):
         read_expression(np.ones((2, 2)), labels=["NK", "NK "])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.cut(np.arange(6) % 3, [-1, 0, 1, 2]),
+        pd.Categorical(pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(6) % 3, "D")),
+    ],
+    ids=["intervals", "dates"],
+)
+def test_labels_without_a_type_in_json_are_asked_for_in_every_form(tiny_artifact, column):
+    labels = pd.Series(column)
+    key = read_expression(np.ones((6, 2)), labels={"key": labels}).keys[0]
+    model = load_artifact(tiny_artifact(keys={"key": key.categories}))
+    one = labels.iloc[0]
+    for asked, n in (
+        (one, 2), ({one}, 2), ([one, one], None), (labels, None), ({one: 2}, None), (str(one), 2),
+    ):  # fmt: skip
+        made = gen_exprs(model, n, conditions={"key": asked})
+        assert made.obs["key"].iloc[0] == str(one)
+        assert made.n_obs == (6 if asked is labels else 2)
+    table = pd.DataFrame({"key": [one, one], "n_cells": [1, 2]})
+    assert gen_exprs(model, conditions=table).n_obs == 3

@@ -190,6 +190,21 @@ def test_the_verdict_does_not_flatter(reports):
     assert "could not show a difference, not that there is none" in words
 
 
+def test_the_sentence_on_classifiers_quotes_the_one_that_it_judges_by(reports):
+    """One is higher and within its range, another lower and beyond it."""
+    named = {kind.key: kind for kind in kinds()}
+    scores = tuple(
+        Score(named[key], key, value, control=control, width=0.05).judged()
+        for key, value, control in (
+            ("boosting_auc", 0.58, 0.60), ("forest_auc_genes", 0.55, 0.40),
+        )
+    )  # fmt: skip
+    assert [score.verdict for score in scores] == ["within", "worse"]
+    words = " ".join(summary(replace(reports["good"], scores=scores)))
+    assert "an AUC of 0.55" in words
+    assert "where real from real cells gives 0.40" in words
+
+
 def test_uses_follow_from_the_scores(reports):
     good = {use: answer for use, answer, _ in uses(reports["good"])}
     bad = {use: (answer, why) for use, answer, why in uses(reports["bad"])}

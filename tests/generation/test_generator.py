@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaexprs import Generator, load_artifact
-from vaexprs.errors import ArtifactError, ConditionError, DeviceError
+from vaexprs.errors import ArgumentError, ArtifactError, ConditionError, DeviceError
 from vaexprs.generation.decoder import Decoder
 from vaexprs.generation.generator import Block
 from vaexprs.generation.observation import CSR
@@ -367,6 +367,9 @@ def test_library_sizes_follow_the_law_or_the_user(tiny_artifact: Any, prior: str
     given_ = np.linspace(500, 5000, 130)
     made = collect(generator.blocks(n_cells=130, first_cell=50, library=given_))
     assert np.allclose(made["library"], given_)
+    for wrong in ("5000", True, [True] * 3, ["1", "2", "3"]):
+        with pytest.raises(ArgumentError, match="library"):
+            generator.blocks(n_cells=3, library=wrong)
     one = collect(generator.blocks(n_cells=130, library=20_000.0, return_mean=True))
     assert (one["library"] == 20_000).all()
     assert np.allclose(one["X"].sum(axis=1), 20_000, rtol=1e-4)
@@ -387,6 +390,8 @@ def test_a_layout_ends_where_it_ends(model: Any) -> None:
     generator = Generator(model)
     plan = generator.plan({"cell_type": {"NK": 5, "T": 3}})
     assert collect(generator.blocks(plan))["codes"][:, 0].tolist() == [1] * 5 + [2] * 3
+    asked = collect(generator.blocks({"cell_type": {"NK": 5, "T": 3}}))
+    assert same(asked, collect(generator.blocks(plan)))
     assert collect(generator.blocks(plan, first_cell=4))["codes"][:, 0].tolist() == [1, 2, 2, 2]
     with pytest.raises(ConditionError, match="lay out 8 cells"):
         generator.blocks(plan, n_cells=9)

@@ -283,9 +283,13 @@ def test_sizes_that_no_figure_has_are_refused(real, made, figsize):
         ({"ax": 3}, ArgumentError, "ax must be axes of matplotlib, got 3"),
         ({"max_cells": 2.5}, ArgumentError, "max_cells must be a whole number"),
         ({"seed": -1}, ArgumentError, "seed must be a whole number >= 0"),
+        (
+            {"method": "TSNE", "perplexity": 500},
+            DataError, "TSNE refuses these cells or options: perplexity",
+        ),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_arguments_of_a_wrong_kind_are_refused(real, made, options, error, message):
     with pytest.raises(error, match=message):
         plot_aug(made, real=real, **options)
@@ -312,6 +316,19 @@ def test_wrong_input_is_refused(real, made):
     for scale in ("auto", "counts"):
         with pytest.raises(DataError, match="the generated cells hold log1p of counts"):
             plot_aug(logged_made, real=real, scale=scale)
+    holed = real.copy()
+    holed.X = real.X.toarray()
+    holed.X[0, 0] = np.nan
+    with pytest.raises(DataError, match="the real cells hold NaN"):
+        plot_aug(made, real=holed)
+    nothing = np.zeros((5, 4))
+    with pytest.raises(DataError, match="NMF refuses these cells or options"):
+        plot_aug(nothing, "NMF", real=nothing)
+    labels = real.obs["cell_type"].tolist()
+    for side, cells in (("real", made.X[: len(labels)]), ("generated", made.X)):
+        given = {f"{side}_labels": labels[: N_MADE if side == "generated" else None]}
+        with pytest.raises(DataError, match=f"{side}_labels were given, and the"):
+            plot_aug(cells, real=real.X, **given)
     with pytest.raises(DataError, match="MDS cannot place new cells"):
         plot_aug(made, "MDS", real=real, basis="real")
     with pytest.raises(DataError, match="unknown basis 'both'"):

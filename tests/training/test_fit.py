@@ -13,9 +13,9 @@ pytest.importorskip("onnx")
 anndata = pytest.importorskip("anndata")
 sparse = pytest.importorskip("scipy.sparse")
 
-from vaexprs import ArgumentError, fit_vae, gen_exprs  # noqa: E402
+from vaexprs import fit_vae, gen_exprs  # noqa: E402
 from vaexprs.datasets import simulate_groups  # noqa: E402
-from vaexprs.errors import ConditionError, DataError, DeviceError  # noqa: E402
+from vaexprs.errors import ArgumentError, ConditionError, DataError, DeviceError  # noqa: E402
 from vaexprs.training.inputs.batches import split_cells  # noqa: E402
 from vaexprs.training.network.model import VAE  # noqa: E402
 
@@ -466,6 +466,30 @@ def test_encoding_other_cells_is_checked(simulated, tiny):
     logged.X = np.log1p(logged.X.toarray())
     with pytest.raises(DataError, match="needs counts"):
         fit.reconstruct(logged)
+
+
+def test_cells_are_encoded_as_they_were_read_for_the_fit(simulated, tiny):
+    """The same AnnData, of which ``raw`` was read and missing labels were filled in."""
+    cells = simulated.copy()
+    cells.obs["label"] = cells.obs["cell_type"].astype(object)
+    cells.obs.iloc[::5, cells.obs.columns.get_loc("label")] = None
+    cells.raw = cells
+    cells.X = np.log1p(1.1 * cells.X.toarray())
+    options = {"raw": True, "missing": "unknown"}
+    fit = fit_vae(cells, condition_keys="label", **options, **tiny)
+    z = fit.encode(cells, missing="unknown")
+    np.testing.assert_array_equal(z, fit.encode(cells, **options))
+    np.testing.assert_array_equal(z, fit.reconstruct(cells, missing="unknown").obsm["z"])
+    with pytest.raises(DataError, match="have no label under 'label'"):
+        fit.encode(cells)
+    with pytest.raises(DataError, match="needs counts, but X holds"):
+        fit.encode(cells, missing="unknown", raw=False)
+    with pytest.raises(DataError, match=r"holds 0 cells x .* expected at least one of each"):
+        fit.encode(cells[:0].copy())
+    for seed in (-1, None, 1.5, 2**64):
+        for method in (fit.encode, fit.reconstruct):
+            with pytest.raises(ArgumentError, match="seed must be a whole number"):
+                method(cells, missing="unknown", sample=True, seed=seed)
 
 
 def test_arrays_with_labels_do_what_an_anndata_does(simulated, tiny):

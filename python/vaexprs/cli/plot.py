@@ -20,8 +20,15 @@ from vaexprs.cli.options import (
     complete_model,
 )
 
+#: Options that change nothing of some pictures, by the picture.
+_WITHOUT_EFFECT = {
+    "an architecture": ("method", "color", "layer", "layout", "n_top_genes", "seed"),
+    "a heatmap": ("layout",),
+}
+
 
 def plot(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -73,7 +80,10 @@ def plot(
     from vaexprs.plotting import plot_aug, plot_heatmap, plot_vae
 
     look: dict[str, Any] = {"title": title, "figsize": figsize}
-    if Path(source).suffix not in (".h5ad", ".zarr"):
+    of_model = Path(source).suffix not in (".h5ad", ".zarr")
+    if of_model or method.casefold() == "heatmap":
+        _refuse_given(context, "an architecture" if of_model else "a heatmap")
+    if of_model:
         if real is not None:
             raise DataError(
                 f"--real is drawn beside generated cells, and {source!r} is a model: generate "
@@ -103,3 +113,17 @@ def plot(
                 "the cells. Ask for more with --figsize."
             ) from warning
     facts({"output": str(output)}, as_json=as_json)
+
+
+def _refuse_given(context: typer.Context, picture: str) -> None:
+    """Raise `ArgumentError` if an option was given that has no effect on a picture."""
+    from vaexprs.errors import ArgumentError
+
+    given = [
+        "--" + name.replace("_", "-")
+        for name in _WITHOUT_EFFECT[picture]
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        have, them = ("has", "it") if len(given) == 1 else ("have", "them")
+        raise ArgumentError(f"{', '.join(given)} {have} no effect on {picture}: leave {them} out.")

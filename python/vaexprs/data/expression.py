@@ -236,8 +236,8 @@ class ExpressionData:
             _, where, _ = self.first(lambda values: values < 0)
             raise DataError(
                 f"likelihood {likelihood!r} needs values >= 0, but {self.source} holds "
-                f"{self.minimum:g} ({where}): choose likelihood='gaussian' "
-                "for scaled data, or pass the raw values" + self._other_layers() + "."
+                f"{self.minimum:g} ({where}): fit scaled data with likelihood='gaussian', "
+                "or pass the raw values" + self._other_layers() + "."
             )
         if support != "counts":
             return
@@ -248,14 +248,15 @@ class ExpressionData:
                 f"likelihood {likelihood!r} needs counts, but {self.source} holds "
                 f"{value:g} ({where}), which is no whole "
                 f"number{looks}: name the layer with the raw counts, such as "
-                f'layer="counts"{self._other_layers()}, or use likelihood="auto".'
+                f'layer="counts"{self._other_layers()}, or fit with likelihood="auto".'
             )
         empty = np.flatnonzero(self.library == 0)
         if empty.size:
             raise DataError(
                 f"{empty.size} of {self.n_cells} cells have no counts at all in {self.source} "
-                f"(first: {self.obs_names[empty[0]]!r}): remove them with drop_empty=True "
-                f"(--drop-empty), or for example with adata[{self._in_python}.sum(axis=1) > 0]."
+                f"(first: {self.obs_names[empty[0]]!r}): remove them, as in "
+                f"adata[{self._in_python}.sum(axis=1) > 0]; a fit leaves them out with "
+                "drop_empty=True (--drop-empty)."
             )
 
     def first(self, wrong: Callable[[Any], NDArray[np.bool_]]) -> tuple[float, str, int]:

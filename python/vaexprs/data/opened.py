@@ -161,13 +161,16 @@ class OpenCells:
         return element, what, shape
 
     def looks_like_counts(self, element: str = "X") -> bool | None:
-        """Return whether some thousand values are counts, or None where they cannot be read.
+        """Return whether some thousand values are counts; None where they cannot be read, or NaN.
 
         The element is ``"X"``, ``"raw"`` or ``"layers/NAME"``.
         """
         try:
             with _readable(self._element(element)) as opened:
-                return scale_of(first_values(opened)) in ("counts", "binary")
+                values = first_values(opened)
+                if not np.isfinite(values).all():
+                    return None
+                return scale_of(values) in ("counts", "binary")
         except Exception:  # a matrix that nobody asked for blocks nothing
             return None
 

@@ -102,7 +102,7 @@ def read_expression(
     n_cells, n_genes = X.shape
     if n_cells == 0 or n_genes == 0:
         raise DataError(
-            f"there is nothing to learn from: {source} holds {n_cells} cells x {n_genes} genes."
+            f"{source} holds {n_cells} cells x {n_genes} genes: expected at least one of each."
         )
     names = cells.genes(raw) or [f"gene{index}" for index in range(n_genes)]
     check_text(names, "gene names")

@@ -165,7 +165,7 @@ class Generator:
 
     def blocks(
         self,
-        plan: Plan | None = None,
+        plan: Plan | ConditionsLike = None,
         *,
         n_cells: int | None = None,
         first_cell: int = 0,
@@ -178,7 +178,7 @@ class Generator:
         Parameters
         ----------
         plan
-            From `plan`; by default the training frequencies.
+            From `plan`, or what `plan` takes; by default the training frequencies.
         n_cells
             Number of cells; may be left out where the plan is a layout of its own length.
         first_cell
@@ -198,7 +198,7 @@ class Generator:
         ValueError
             If a number is out of its range.
         """
-        plan = self.plan() if plan is None else plan
+        plan = plan if isinstance(plan, Plan) else self.plan(plan)
         seed, first_cell, n_cells = check_range(plan, n_cells, first_cell, seed)
         sizes = _check_library(self.spec, library, n_cells)
         job = Job(self._decoder, self.inputs_of(plan), seed, sizes, first_cell, return_mean)
@@ -415,6 +415,8 @@ def _check_library(
         raise ArgumentError(
             f"library must be one number or {n_cells} of them, got {library!r:.80}."
         ) from error
+    if _no_numbers(library):
+        raise ArgumentError(f"library sizes must be numbers, got {library!r:.80}.")
     if sizes.ndim > 1 or (sizes.ndim == 1 and len(sizes) != n_cells):
         raise ArgumentError(
             f"library must be one number or {n_cells} of them, got shape {sizes.shape}."
@@ -423,6 +425,14 @@ def _check_library(
     if wrong.size:
         raise ArgumentError(f"library sizes must lie above 0 and below 2^63, got {wrong[0]:g}.")
     return np.broadcast_to(sizes, (n_cells,))
+
+
+def _no_numbers(values: Any) -> bool:
+    """Return whether values are strings or bools, which NumPy would turn into numbers."""
+    given = np.asarray(values)
+    return given.dtype.kind in "bSU" or (
+        given.dtype == object and any(isinstance(each, str | bool) for each in given.ravel())
+    )
 
 
 def available_cores() -> int:

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaexprs.embeddings import diffusion_map, umap_plane
-from vaexprs.errors import DataError, UnknownArgumentError, near_matches, require
+from vaexprs.errors import (
+    DataError,
+    UnknownArgumentError,
+    VaexprsError,
+    near_matches,
+    require,
+)
 
 Method = Literal["PCA", "MDS", "TSNE", "UMAP", "NMF", "DiffusionMap"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -97,7 +103,33 @@ def project(
     seed: int,
     options: Mapping[str, Any],
 ) -> Projection:
-    """Place both sources in one plane."""
+    """Place both sources in one plane.
+
+    Raises
+    ------
+    DataError
+        If the basis is unknown, or the cells or an option are refused by the library of the method.
+    """
+    try:
+        return _project(real, generated, method, basis=basis, seed=seed, options=options)
+    except VaexprsError:
+        raise
+    except (TypeError, ValueError) as error:
+        module, name = _LIBRARIES[method]
+        raise DataError(
+            f"{module}.{name} refuses these cells or options: {str(error).rstrip('.')}."
+        ) from error
+
+
+def _project(
+    real: Points,
+    generated: Points,
+    method: str,
+    *,
+    basis: Literal["real", "joint"] | None,
+    seed: int,
+    options: Mapping[str, Any],
+) -> Projection:
     if basis is None:
         basis = "real" if method in _OUT_OF_SAMPLE else "joint"
     if basis not in ("real", "joint"):

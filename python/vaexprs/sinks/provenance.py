@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,9 @@ def _plain(asked: Any) -> Any:
         return {_ANY: sorted(map(_plain, asked), key=str)}
     if isinstance(asked, str | int | float) or asked is None:
         return asked
-    return [_plain(part) for part in asked]
+    if isinstance(asked, Iterable):
+        return [_plain(part) for part in asked]
+    return label_text(asked)  # a label that JSON has no type for, such as an interval or a date
 
 
 def _choice(value: Any) -> Any:

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from vaexprs import _core
+from vaexprs.checks import whole
 from vaexprs.data import read_expression
+from vaexprs.data.open import open_cells
 from vaexprs.data.recovery import counts_of
 from vaexprs.errors import require
 from vaexprs.files import whole_file
@@ -71,6 +73,8 @@ class VAEFit:
         *,
         labels: Any = None,
         layer: str | None = None,
+        raw: bool | None = None,
+        missing: str | None = None,
         sample: bool = False,
         seed: int = 0,
     ) -> NDArray[np.float32]:
@@ -83,18 +87,29 @@ class VAEFit:
             columns that the model was trained with; genes are matched by name.
         labels
             Labels of an array's cells, as in `fit_vae`.
-        layer
-            Layer to read instead of ``X``.
+        layer, raw
+            Layer to read instead of ``X``, or whether to read ``raw``. The default is what the
+            model was trained on, where these cells have it, else ``X``.
+        missing
+            Category of the cells that have no label, as in `fit_vae`; without it they are refused.
         sample
             Draw from the posteriors instead of taking their means.
         seed
-            Of the draws.
+            Seed of the draws, in [0, 2**64).
 
         Returns
         -------
         z : array, ``(n_cells, n_latent)``, float32
+
+        Raises
+        ------
+        ArgumentError
+            If the seed is out of its range.
+        DataError, ConditionError
+            If the cells cannot be read, or are not of the kind that the model was trained on.
         """
-        return self._latents(self._cells(data, labels, layer), sample, seed)
+        seed = whole("seed", seed, 0, 2**64 - 1)
+        return self._latents(self._cells(data, labels, layer, raw, missing), sample, seed)
 
     def reconstruct(
         self,
@@ -102,6 +117,8 @@ class VAEFit:
         *,
         labels: Any = None,
         layer: str | None = None,
+        raw: bool | None = None,
+        missing: str | None = None,
         sample: bool = False,
         seed: int = 0,
     ) -> AnnData:
@@ -109,7 +126,7 @@ class VAEFit:
 
         Parameters
         ----------
-        data, labels, layer, sample, seed
+        data, labels, layer, raw, missing, sample, seed
             As in `encode`.
 
         Returns
@@ -117,11 +134,18 @@ class VAEFit:
         AnnData
             Expected values in data units, ``(n_cells, n_genes)``, with the condition columns in
             ``obs``, ``obs["source"] == "reconstruction"`` and the latent variables in
-            ``obsm["z"]``.
+            ``obsm["z"]``. Where counts were recovered from logged data they are the logarithms of
+            expected counts, which exceed the mean of logged draws.
+
+        Raises
+        ------
+        ArgumentError, DataError, ConditionError
+            As in `encode`.
         """
+        seed = whole("seed", seed, 0, 2**64 - 1)
         anndata = require("anndata", extra="train", purpose="reconstruct")
         pandas = require("pandas", extra="train", purpose="reconstruct")
-        cells = self._cells(data, labels, layer)
+        cells = self._cells(data, labels, layer, raw, missing)
         z, law = self._latents(cells, sample, seed), self.spec.value_law
         blocks = []
         for start in range(0, len(cells), ROWS_PER_STEP):
@@ -202,16 +226,21 @@ class VAEFit:
         parts["vae"].to(where).eval()
         return cls(**parts, device=where)
 
-    def _cells(self, data: Any, labels: Any, layer: str | None) -> Cells:
+    def _cells(
+        self, data: Any, labels: Any, layer: str | None, raw: bool | None, missing: str | None
+    ) -> Cells:
         known = self.spec.conditions.keys
-        if layer is None:  # the layer of the training cells, where these cells have it
-            trained_on = self.spec.provenance.get("data", {}).get("layer")
-            layer = trained_on if trained_on in getattr(data, "layers", ()) else None
+        if layer is None and raw is None:
+            cells, trained_on = open_cells(data), self.spec.provenance.get("data", {})
+            layer = trained_on.get("layer") if trained_on.get("layer") in cells.layers else None
+            raw = bool(trained_on.get("raw")) and cells.raw_names is not None
         expression = read_expression(
             data,
             labels=labels,
             condition_keys=[key.name for key in known],
             layer=layer,
+            raw=bool(raw),
+            missing=missing,
             known_keys=known,
             genes=self.spec.var_names,
             chunked=True,

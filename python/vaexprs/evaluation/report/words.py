@@ -98,7 +98,9 @@ def _classifier_sentence(report: Contents) -> list[str]:
     found = [score for score in report.scores if score.kind.family == "classifiers"]
     if not found:
         return []
-    worst = max(found, key=lambda score: score.value)
+    # of those beyond their control, if any is: the sentence ends with a verdict on it
+    beyond = [score for score in found if score.verdict in ("worse", "off")]
+    worst = max(beyond or found, key=lambda score: score.value)
     sentence = (
         "The best of the classifiers separates generated from real cells with an AUC of "
         f"{worst.value:.2f} ({_title(worst)}), where real from real "
