@@ -161,7 +161,7 @@ class OpenCells:
         return element, what, shape
 
     def looks_like_counts(self, element: str = "X") -> bool | None:
-        """Return whether some thousand values are counts; None where they cannot be read, or NaN.
+        """Return whether some thousand values are counts; None if they cannot be read or are NaN.
 
         The element is ``"X"``, ``"raw"`` or ``"layers/NAME"``.
         """

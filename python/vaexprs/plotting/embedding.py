@@ -15,7 +15,7 @@ from vaexprs.data.matching import Choice, matching_choice
 from vaexprs.data.open import CellsLike, open_cells
 from vaexprs.errors import DataError
 from vaexprs.plotting.cells import SCALES, Cells, Scale, align, choose_scale, read_cells, rescale
-from vaexprs.plotting.colouring import Colouring, choose_colouring, shared_labels
+from vaexprs.plotting.colouring import Colouring, choose_colouring
 from vaexprs.plotting.projection import (
     MAX_CELLS,
     Method,
@@ -141,7 +141,8 @@ def plot_aug(
     true, made, chosen = _comparable(
         real, generated, real_labels, generated_labels, layer, scale, max_cells=limit, seed=seed
     )
-    _refuse_lonely_labels(true, made, real_labels, generated_labels)
+    if (real_labels is None) != (generated_labels is None):
+        _check_labels(true, made, "generated" if real_labels is None else "real")
     colouring = choose_colouring(true, made, color)
     genes = _most_variable(true, n_top_genes)
     plane = project(
@@ -197,15 +198,14 @@ def _comparable(
     return rescale(true, chosen), rescale(made, chosen), chosen
 
 
-def _refuse_lonely_labels(true: Cells, made: Cells, real: Any, generated: Any) -> None:
-    """Raise `DataError` if labels were given for cells and the others have none to match."""
-    if (real is None and generated is None) or shared_labels([true, made]):
-        return
-    given, other = ("real", "generated") if real is not None else ("generated", "real")
-    raise DataError(
-        f"{given}_labels were given, and the {other} cells have no labels of that name to be "
-        f"coloured by: pass {other}_labels as well, or neither."
-    )
+def _check_labels(true: Cells, made: Cells, given: str) -> None:
+    """Raise `DataError` if labels were given for one side and the other has none of that name."""
+    if not set(true.obs.columns) & set(made.obs.columns) - {"source"}:
+        other = "generated" if given == "real" else "real"
+        raise DataError(
+            f"{given}_labels were given, and the {other} cells have no labels of that name: label "
+            "both sides, or neither."
+        )
 
 
 def _title_sides(axes: list[Axes], sides: Sequence[Cells], title: str, note: str) -> None:

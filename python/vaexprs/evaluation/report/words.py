@@ -98,7 +98,7 @@ def _classifier_sentence(report: Contents) -> list[str]:
     found = [score for score in report.scores if score.kind.family == "classifiers"]
     if not found:
         return []
-    # of those beyond their control, if any is: the sentence ends with a verdict on it
+    # of those that exceed real cells, if any do: the sentence ends with a verdict on it
     beyond = [score for score in found if score.verdict in ("worse", "off")]
     worst = max(beyond or found, key=lambda score: score.value)
     sentence = (
