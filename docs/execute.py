@@ -76,6 +76,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="run pages whose path holds this")
     options = parser.parse_args()
     os.environ["MPLBACKEND"] = "Agg"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # pages take the cores
     if options.target.exists():
         shutil.rmtree(options.target)
     shutil.copytree(options.source, options.target, ignore=shutil.ignore_patterns("__pycache__"))
