@@ -23,6 +23,7 @@ from vaexprs.plotting.projection import (
     check_options,
     method_named,
     project,
+    refusals_of,
 )
 from vaexprs.style import INK, MISSING, MUTED, figure_of, new_figure, short, styled
 from vaexprs.style import title as draw_title
@@ -145,10 +146,11 @@ def plot_aug(
         _check_labels(true, made, "generated" if real_labels is None else "real")
     colouring = choose_colouring(true, made, color)
     genes = _most_variable(true, n_top_genes)
-    plane = project(
-        true.take(genes).dense(), made.take(genes).dense(), method, basis=basis, seed=seed,
-        options=options,
-    )  # fmt: skip
+    with refusals_of(method):
+        plane = project(
+            true.take(genes).dense(), made.take(genes).dense(), method, basis=basis, seed=seed,
+            options=options,
+        )  # fmt: skip
 
     if ax is None:
         figure = new_figure(*(figsize or _figsize(colouring, layout)))

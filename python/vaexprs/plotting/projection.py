@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -94,24 +95,11 @@ def check_options(method: str, options: Mapping[str, Any], own: Iterable[str]) -
             )
 
 
-def project(
-    real: Points,
-    generated: Points,
-    method: str,
-    *,
-    basis: Literal["real", "joint"] | None,
-    seed: int,
-    options: Mapping[str, Any],
-) -> Projection:
-    """Place both sources in one plane.
-
-    Raises
-    ------
-    DataError
-        If the basis is unknown, or the cells or an option are refused by the library of the method.
-    """
+@contextmanager
+def refusals_of(method: str) -> Iterator[None]:
+    """Turn what the library of a method refuses into a `DataError` that names it."""
     try:
-        return _project(real, generated, method, basis=basis, seed=seed, options=options)
+        yield
     except VaexprsError:
         raise
     except (TypeError, ValueError) as error:
@@ -121,7 +109,7 @@ def project(
         ) from error
 
 
-def _project(
+def project(
     real: Points,
     generated: Points,
     method: str,
@@ -130,6 +118,7 @@ def _project(
     seed: int,
     options: Mapping[str, Any],
 ) -> Projection:
+    """Place both sources in one plane."""
     if basis is None:
         basis = "real" if method in _OUT_OF_SAMPLE else "joint"
     if basis not in ("real", "joint"):
