@@ -109,10 +109,8 @@ def simulate_groups(
     ----------
     The first example of the vignette of VAExprs, https://bioconductor.org/packages/VAExprs.
     """
-    for name, value in {
-        "n_cells_per_group": n_cells_per_group, "n_genes": n_genes, "n_groups": n_groups,
-    }.items():  # fmt: skip
-        whole(name, value, 1)
+    n_cells_per_group = whole("n_cells_per_group", n_cells_per_group, 1)
+    n_genes, n_groups = whole("n_genes", n_genes, 1), whole("n_groups", n_groups, 1)
     n_markers, seed = whole("n_markers", n_markers, 0), whole("seed", seed, 0)
     _at_least(0, sd=sd, shift_sd=shift_sd)
     if n_groups * n_markers > n_genes:
