@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,19 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 import anndata  # noqa: E402
 import pandas as pd  # noqa: E402
+from safetensors import safe_open  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
 from vaexprs import VAEFit, fit_vae, gen_exprs  # noqa: E402
 from vaexprs.latent.programs import find_programs  # noqa: E402
 
 Array = NDArray[np.floating[Any]]
+
+
+def found_in(scores: Array, combination: Any, kind: Any = None, *, seed: int = 0) -> Any:
+    """Return the programs of cells with one condition key."""
+    kind = np.zeros(len(scores), np.int64) if kind is None else kind
+    return find_programs(scores, combination[:, None], combination, kind, seed)
 
 
 def scores_of(
@@ -34,7 +43,7 @@ def scores_of(
 def test_a_program_is_found_in_every_combination() -> None:
     """Half of the cells are asked for it; it is then found in the other half, too."""
     scores, combination, on = scores_of(np.random.default_rng(0), [0.1], n=1800)
-    found = find_programs(scores[:900], combination[:900], np.zeros(900, np.int64), seed=0)
+    found = found_in(scores[:900], combination[:900])
     assert found is not None
     assert found.n_groups == 2
     group = found.of(scores, combination, 0 * combination)
@@ -47,7 +56,7 @@ def test_a_program_is_found_in_every_combination() -> None:
 def test_two_programs_are_four_groups_where_cells_have_them_together() -> None:
     rng = np.random.default_rng(1)
     scores, combination, on = scores_of(rng, [0.2, 0.25], n=2000)
-    found = find_programs(scores, combination, 0 * combination, seed=0)
+    found = found_in(scores, combination)
     assert found is not None
     assert found.n_groups == 4
     group = found.of(scores, combination, 0 * combination)
@@ -61,7 +70,7 @@ def test_two_programs_are_four_groups_where_cells_have_them_together() -> None:
 def test_a_pattern_of_few_cells_is_no_group() -> None:
     """Some eight cells have both programs; they count as cells of one of them."""
     scores, combination, _ = scores_of(np.random.default_rng(2), [0.08, 0.08], n=1300)
-    found = find_programs(scores, combination, 0 * combination, seed=0)
+    found = found_in(scores, combination)
     assert found is not None
     assert found.n_groups == 3
     assert np.bincount(found.of(scores, combination, 0 * combination)).min() >= 20
@@ -71,7 +80,7 @@ def test_kinds_keep_groups_of_their_own() -> None:
     scores, combination, _ = scores_of(np.random.default_rng(3), [0.12])
     kind = np.arange(len(scores)) % 2
     scores[kind == 1] -= [0, 0, 9, 0, 0, 0]
-    found = find_programs(scores, combination, kind, seed=0)
+    found = found_in(scores, combination, kind)
     assert found is not None
     assert found.n_groups == 4
     group = found.of(scores, combination, kind)
@@ -80,18 +89,55 @@ def test_kinds_keep_groups_of_their_own() -> None:
         assert not set(group[kind == k]) & set(group[kind != k])
 
 
+def two_keys(rng: np.random.Generator, n: int) -> tuple[Array, NDArray[np.int64]]:
+    """Return normal scores of cells of three types with two treatments, and their categories."""
+    codes = np.column_stack([rng.integers(3, size=n), rng.integers(2, size=n)])
+    return rng.normal(size=(n, 8)), codes
+
+
+@pytest.mark.parametrize("where", ["category", "combination"])
+def test_a_program_of_some_cells_is_found_among_them(where: str) -> None:
+    """Cells of one treatment, or of one type and treatment, have it on; the others spread there."""
+    rng = np.random.default_rng(8)
+    scores, codes = two_keys(rng, 2000)
+    combination = codes @ [2, 1]
+    there = codes[:, 1] == 0 if where == "category" else combination == 4
+    on = there & (rng.random(len(scores)) < 0.1)
+    scores[:, 0] += 5 * on
+    scores[~there, 0] *= 3
+    found = find_programs(scores, codes, combination, 0 * combination, seed=0)
+    assert found is not None
+    group = found.of(scores, combination, 0 * combination)
+    assert found.n_groups == 2
+    assert ((group == group[on][0]) == on)[there].mean() > 0.98
+    assert len(set(group[~there])) == 1
+    assert np.isfinite(found.threshold).any(axis=1).tolist() == [
+        bool(there[combination == one].all()) for one in range(6)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_normal_scores_have_no_program_in_any_part(seed: int) -> None:
+    """Nor has a part in which a few cells lie far out."""
+    scores, codes = two_keys(np.random.default_rng(20 + seed), 900)
+    combination = codes @ [2, 1]
+    assert find_programs(scores, codes, combination, 0 * combination, seed=seed) is None
+    scores[np.flatnonzero(combination == 1)[:4]] += 3
+    assert find_programs(scores, codes, combination, 0 * combination, seed=seed) is None
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_normal_scores_and_a_few_odd_cells_have_no_program(seed: int) -> None:
     scores, combination, _ = scores_of(np.random.default_rng(10 + seed), [0.0])
-    assert find_programs(scores, combination, 0 * combination, seed=seed) is None
+    assert found_in(scores, combination, seed=seed) is None
     scores[:8, 0] += 6
-    assert find_programs(scores, combination, 0 * combination, seed=seed) is None
+    assert found_in(scores, combination, seed=seed) is None
 
 
 def test_a_continuum_is_no_program() -> None:
     scores = np.random.default_rng(6).uniform(size=(1200, 2))
     zero = np.zeros(len(scores), np.int64)
-    assert find_programs(scores, zero, zero, seed=0) is None
+    assert found_in(scores, zero) is None
 
 
 @pytest.mark.parametrize("shape", [(30, 1), (400, 1), (25, 12), (5, 3)])
@@ -99,8 +145,8 @@ def test_sizes_at_the_edge(shape: tuple[int, int]) -> None:
     """Few cells, or one score; and scores that do not vary."""
     scores = np.random.default_rng(0).normal(size=shape)
     zero = np.zeros(len(scores), np.int64)
-    assert find_programs(scores, zero, zero, seed=0) is None
-    assert find_programs(0 * scores, zero, zero, seed=0) is None
+    assert found_in(scores, zero) is None
+    assert found_in(0 * scores, zero) is None
 
 
 def test_many_cells_with_a_rare_kind() -> None:
@@ -108,7 +154,7 @@ def test_many_cells_with_a_rare_kind() -> None:
     scores, combination, on = scores_of(np.random.default_rng(4), [0.05], n=60_000)
     kind = np.zeros(len(scores), np.int64)
     kind[-2:] = 1
-    found = find_programs(scores, combination, kind, seed=0)
+    found = found_in(scores, combination, kind)
     assert found is not None
     group = found.of(scores, combination, kind)
     assert (group[:-2] == on[:-2, 0]).mean() > 0.97
@@ -171,3 +217,21 @@ def test_encoding_saving_and_exporting_keep_programs(
     some = switching[::3].copy()
     np.testing.assert_array_equal(again.encode(some), fit.encode(some))
     assert again.artifact_bytes() == fit.artifact_bytes()
+
+
+def test_a_fit_saved_with_one_threshold_for_all_combinations_is_read(
+    switching: anndata.AnnData, fit: VAEFit, tmp_path: Any
+) -> None:
+    """Version 2 of the layout had no programs of some combinations alone."""
+    path = fit.save(tmp_path / "fit.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    threshold = tensors["features.program_threshold"]
+    assert (threshold == threshold[:1]).all(), "the program is one of all cells"
+    tensors["features.program_threshold"] = threshold[0].clone()
+    told = json.loads(metadata["vaexprs.fit"])
+    metadata["vaexprs.fit"] = json.dumps({**told, "version": 2})
+    save_file(tensors, tmp_path / "older.safetensors", metadata)
+    older = VAEFit.load(tmp_path / "older.safetensors")
+    np.testing.assert_array_equal(older.encode(switching), fit.encode(switching))

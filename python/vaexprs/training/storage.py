@@ -22,7 +22,7 @@ from vaexprs.training.network.loop import History
 from vaexprs.training.network.model import VAE, Architecture
 
 #: Version of the file's layout; raised when an older vaexprs could not read it.
-FIT_VERSION = 2
+FIT_VERSION = 3
 
 
 def to_bytes(
@@ -79,6 +79,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
                 f"{path} was saved by a newer vaexprs (version {fit['version']} of the layout, "
                 f"this one reads up to {FIT_VERSION}): upgrade vaexprs."
             )
+        threshold = tensors.get("features.program_threshold")
+        if fit["version"] < 3 and threshold is not None:  # one for all combinations
+            n_combinations = len(tensors["features.program_centre"])
+            tensors["features.program_threshold"] = threshold.repeat(n_combinations, 1)
         return {
             "spec": read_metadata(metadata),
             "history": fit["history"],

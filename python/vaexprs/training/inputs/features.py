@@ -50,7 +50,7 @@ class Features:
     group_bias: Array | None = None  # (n_kinds,)
     program_centre: Array | None = None  # (n_combinations, n_kinds, n_components)
     program_direction: Array | None = None  # (n_components, n_programs)
-    program_threshold: Array | None = None  # (n_programs,)
+    program_threshold: Array | None = None  # (n_combinations, n_programs)
     program_group: NDArray[np.int32] | None = None  # (n_kinds, 2**n_programs)
 
     @property

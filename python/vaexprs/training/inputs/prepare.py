@@ -110,8 +110,9 @@ def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> 
     if kinds is not None:
         kind = kinds.of(clear)
         features = replace(features, group_weight=to_all @ kinds.weight, group_bias=kinds.bias)
-    combination = conditions.flat(cells.training.codes)
-    programs = find_programs(clear, combination, kind, seed)
+    codes = cells.training.codes
+    combination = conditions.flat(codes)
+    programs = find_programs(clear, codes, combination, kind, seed)
     if programs is not None:
         features = replace(
             features,
