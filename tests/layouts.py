@@ -26,12 +26,13 @@ def layout(spec: GeneratorSpec, activation: str, *, full: bool, int8: bool, seed
     """
     rng = np.random.default_rng(seed)
     n_genes, n_groups = spec.n_genes, 3 if full else 0
+    n_read = spec.n_latent - 1 if full else spec.n_latent  # the last latent tells the group
 
     def normal(*shape: int, sd: float = 0.3) -> Any:
         return rng.normal(0, sd, shape).astype(np.float32)
 
     keys = bool(spec.conditions.keys)
-    width = spec.n_latent + (spec.conditions.n_conditions if keys else 0) + n_groups
+    width = n_read + (spec.conditions.n_conditions if keys else 0) + n_groups
     layers, n = [], width
     for units in UNITS:
         layers.append((normal(n, units), normal(units), activation))
@@ -40,10 +41,11 @@ def layout(spec: GeneratorSpec, activation: str, *, full: bool, int8: bool, seed
     blocks = {"hidden": normal(n, n_genes, sd=0.1)}
     extra: dict[str, Any] = {}
     if full:
-        blocks = {"z": normal(spec.n_latent, n_genes)} | blocks
+        blocks = {"z": normal(n_read, n_genes)} | blocks
         member = (rng.random((told, 4)) < 0.4).astype(np.float32)
         extra = {"member": member, "embedding": normal(told, 5), "ceiling": normal(n_genes, sd=1)}
-        extra["centres"] = normal(n_groups, spec.n_latent, sd=2.0)
+        extra["centres"] = normal(n_groups, n_read, sd=2.0)
+        extra["digits"] = normal(n_groups, 1, sd=2.0)
         blocks |= {"membership": normal(4, n_genes), "embedded": normal(5, n_genes)}
         extra["typical_library"] = 900.0
     if spec.likelihood == "bernoulli" and spec.observation != "draw":

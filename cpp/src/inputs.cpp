@@ -141,7 +141,9 @@ void Inputs::draw_mixture(const Run& run, const Cell& cell, std::size_t group, f
     const std::int32_t* from = conditions_.row(pool.group[place]);
     for (std::size_t j = 0; j < n_dim; ++j, row += n_dim) {
         double sum = mean[j];
-        if (unseen_[group]) sum = static_cast<float>(mean[j] + effects_->shift(to, from, j));
+        // One that does not vary is a switch: between its places there is nothing.
+        if (unseen_[group] && std::any_of(row, row + j + 1, [](float x) { return x != 0.0f; }))
+            sum = static_cast<float>(mean[j] + effects_->shift(to, from, j));
         // Summed in float64 and in order: the same bits whatever the compiler makes of it.
         for (std::size_t k = 0; k <= j; ++k)
             sum += static_cast<double>(row[k]) * noise[k];

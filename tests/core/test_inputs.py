@@ -192,6 +192,22 @@ def fnv1a(text: bytes) -> int:
     return value
 
 
+def test_a_coordinate_that_does_not_vary_is_not_moved() -> None:
+    """An unseen combination of two keys: the second of its latents is a switch."""
+    made = inputs(
+        2, [0, 1, 2, 3], [1, 1, 1], [[0, 1], [4, -1], [1, -1]], [[[0.5, 0], [0, 0]]], [0, 0, 0],
+        sizes=np.array([2, 2], np.int32),
+        seen=np.array([[0, 0], [0, 1], [1, 0]], np.int32),
+        combinations=np.array([[1, 1]], np.int32),
+        groups=np.zeros(1, np.int32), bounds=np.array([2**64 - 1], np.uint64),
+    )  # fmt: skip
+    out = drawn(made, 400, seed=0)
+    assert out.unseen.all()
+    # The keys move the first latent by 1 and 4, save for the ridge.
+    assert abs(out.z[:, 0].mean() - 5) < 0.1
+    assert set(out.z[:, 1].tolist()) == {-1.0}
+
+
 def test_streams_are_hashes_of_names() -> None:
     assert fnv1a(b"foobar") == 0xBF9CF968  # of the authors' page
     keys = [("Zelltyp", ["β", "α"])]

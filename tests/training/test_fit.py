@@ -372,7 +372,7 @@ def test_plain_stacks_as_in_the_first_example_of_the_original(tiny):
     }
     assert read["encoder"] == [(1000, "linear"), (256, "relu"), (128, "relu"), (2, "linear")]
     assert read["decoder"] == [(2, "linear"), (128, "relu"), (256, "relu"), (1000, "sigmoid")]
-    assert fit.encode(groups).shape == (300, 2)
+    assert fit.encode(groups).shape == (300, 4)  # two latents, and two that tell the groups
     mean = fit.reconstruct(groups).X
     assert mean.shape == groups.shape
     low, high = groups.X.min(0), groups.X.max(0)
@@ -401,8 +401,11 @@ def test_layers_as_people_write_them(simulated, tiny, hidden):
 @pytest.mark.parametrize("n_latent", [1, 3, 49])
 def test_the_latent_space_is_as_large_as_asked(simulated, tiny, n_latent):
     fit = fit_vae(simulated, condition_keys=KEYS, **{**tiny, "n_latent": n_latent, "epochs": 2})
-    assert fit.spec.n_latent == n_latent
-    assert fit.encode(simulated).shape == (160, n_latent)
+    assert fit.vae.shape.n_latent == n_latent
+    groups = fit.vae.shape.hidden_groups
+    told = (groups - 1).bit_length() if groups else 0  # latents that tell them
+    assert fit.spec.n_latent == n_latent + told
+    assert fit.encode(simulated).shape == (160, n_latent + told)
     assert fit.artifact_bytes()
 
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 from vaexprs import VAEFit, fit_vae, gen_exprs  # noqa: E402
 from vaexprs.datasets import simulate_groups  # noqa: E402
-from vaexprs.latent.hidden_groups import find_groups, gather  # noqa: E402
+from vaexprs.latent.hidden_groups import digits_of, find_groups, gather  # noqa: E402
 from vaexprs.spec import ConditionKey, Conditions, Prior  # noqa: E402
 
 #: The original's first example, as README shows it.
@@ -73,34 +73,45 @@ def test_fifteen_cells_are_no_group():
     assert find_groups(scores, seed=0) is None
 
 
-@pytest.mark.parametrize("n_latent", [1, 2, 5])
-def test_groups_are_kept_apart_in_the_latent_space(n_latent):
-    n_groups = 7
+@pytest.mark.parametrize("n_latent", [1, 5])
+@pytest.mark.parametrize("counts", [False, True])
+def test_latents_of_their_own_tell_the_groups(n_latent: int, counts: bool) -> None:
+    n_groups, n_dim = 7, n_latent + counts
     rng = np.random.default_rng(2)
+    means = rng.normal(size=(2 * n_groups, n_dim)).astype(np.float32)
+    tril = np.tril(rng.normal(size=(1, n_dim, n_dim))).astype(np.float32)
     prior = Prior(
-        "gaussian_mixture", False, np.arange(0, 2 * n_groups + 1, 2), np.full(2 * n_groups, 0.5),
-        rng.normal(size=(2 * n_groups, n_latent)).astype(np.float32),
-        0.7 * np.eye(n_latent, dtype=np.float32)[None], np.zeros(2 * n_groups, np.int32),
+        "gaussian_mixture", counts, np.arange(0, 2 * n_groups + 1, 2), np.full(2 * n_groups, 0.5),
+        means, tril, np.zeros(2 * n_groups, np.int32),
     )  # fmt: skip
     codes, n_cells = np.arange(n_groups, dtype=np.int32)[:, None], np.arange(1, n_groups + 1)
     told = Conditions((ConditionKey("hidden", tuple("abcdefg")),), codes, n_cells)
     alone = Conditions((), np.zeros((1, 0), np.int32), n_cells.sum(keepdims=True))
-    centres, together, _ = gather(prior, None, told, alone)
+    centre, together, _ = gather(prior, None, told, alone)
     np.testing.assert_allclose(together.weights[::2], np.arange(1, 8) / 56)
-    z = np.repeat(together.means, 200, axis=0) + 0.7 * rng.normal(size=(2800, n_latent))
-    group = ((z[:, None] - centres) ** 2).sum(2).argmin(1)
-    np.testing.assert_array_equal(group, np.repeat(np.arange(n_groups), 400))
+    np.testing.assert_allclose(centre, means[:, :n_latent].reshape(7, 2, -1).mean(1), rtol=1e-6)
+    digits = together.means[::2, n_latent : n_latent + 3]
+    np.testing.assert_array_equal(digits, digits_of(n_groups))
+    # the decoder's softmax of products, with what float32 keeps of it
+    share = np.exp(np.float32(digits @ digits.T - (digits**2).sum(1)))
+    np.testing.assert_array_equal(share, np.eye(n_groups))
+    kept = [*range(n_latent), *range(n_latent + 3, n_dim + 3)]
+    moved = means.copy()
+    moved[:, :n_latent] -= centre[np.arange(14) // 2]
+    np.testing.assert_array_equal(together.means[:, kept], moved)
+    covariance = (together.tril @ together.tril.transpose(0, 2, 1))[0]
+    np.testing.assert_allclose(covariance[np.ix_(kept, kept)], tril[0] @ tril[0].T, rtol=1e-5)
+    assert np.count_nonzero(covariance) == np.count_nonzero(covariance[np.ix_(kept, kept)])
 
 
 def test_encoding_saving_and_exporting_keep_the_groups(tmp_path):
     cells = simulate_groups(seed=2, n_genes=300, n_markers=60)
     fit = fit_vae(cells, epochs=3, seed=0, n_latent=3, progress=False, device="cpu")
     assert fit.spec.conditions.keys == ()
-    assert fit.spec.n_latent == 3
-    assert fit.vae.shape.n_conditions == 3
+    assert fit.spec.n_latent == 5  # three, and two that tell three groups apart
+    assert fit.vae.shape.n_latent == fit.vae.shape.n_conditions == 3
     z = fit.encode(cells)
-    centres = fit.vae.decoder.centres.numpy()
-    nearest = ((z[:, None] - centres) ** 2).sum(2).argmin(1)
+    nearest = (z[:, 3:] @ fit.vae.decoder.digits.numpy().T).argmax(1)
     group = cells.obs["group"].cat.codes.to_numpy()
     assert len(set(zip(nearest.tolist(), group.tolist(), strict=True))) == 3
     # the decoder tells the groups from z alone
@@ -133,8 +144,29 @@ def test_groups_within_labels_are_kept_and_labels_are_obeyed():
     assert again.X.shape == cells.shape
 
 
-def test_a_model_that_serves_unseen_combinations_has_no_hidden_groups(tiny):
-    cells = simulate_groups(seed=3, n_genes=300, n_markers=60)
-    cells.obs["batch"] = np.where(cells.obs["group"] == "group1", "x", "y")
-    fit = fit_vae(cells, condition_keys=["group", "batch"], **{**tiny, "epochs": 1})
-    assert fit.vae.shape.hidden_groups == 0
+def test_cells_of_unseen_combinations_belong_to_one_group_each() -> None:
+    """Label b has two kinds, and none of its cells in batch y is there to train on.
+
+    Of label a batch y has one kind more often than batch x: what an additive model of the batches
+    expects of the shares must not move cells between the kinds.
+    """
+    cells = simulate_groups(3, n_cells_per_group=150, n_genes=300, n_markers=60)
+    label = np.where(np.arange(450) < 225, "a", "b")  # a: kinds 1, 2; b: 2, 3
+    group = cells.obs["group"].cat.codes.to_numpy()
+    batch = np.where(np.arange(450) % 5 < np.array([1, 4, 3])[group], "x", "y")
+    cells.obs["label"], cells.obs["batch"] = label, batch
+    there = (label == "a") | (batch == "x")
+    fit = fit_vae(
+        cells[there].copy(), condition_keys=["label", "batch"], seed=0, epochs=20, progress=False,
+        device="cpu",
+    )  # fmt: skip
+    assert fit.vae.shape.hidden_groups == 3
+    made = gen_exprs(fit, 600, conditions={"label": "b", "batch": "y"}, seed=4)
+    assert made.obs["unseen_combination"].all()
+    nearest, away, _ = groups_of(made.X.toarray(), np.asarray(cells.X), group)
+    found = np.bincount(nearest, minlength=3) / 600
+    # 600 draws have an error of 0.02: five of them, and the fit's own
+    np.testing.assert_allclose(found, [0, 1 / 3, 2 / 3], atol=0.15)
+    real = cells[(label == "b") & (batch == "y")]
+    _, of_real, _ = groups_of(np.asarray(real.X), np.asarray(cells.X), group)
+    assert np.median(away) < 1.3 * np.median(of_real)

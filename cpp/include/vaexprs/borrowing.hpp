@@ -3,7 +3,7 @@
 // An unseen combination borrows the components of the seen ones that share with it the keys that
 // matter most to the latent space, each shifted by the difference that an additive model of the
 // keys expects. Asked for NK cells of a donor who had none, it takes other donors' NK cells and
-// moves them by the donors' difference.
+// moves them by the donors' difference. Coordinates that do not vary within a component stay.
 
 #pragma once
 

@@ -6,7 +6,7 @@ same bytes every time. `DecoderWeights` is the decoder in numbers; `build_model`
 
 ::
 
-    z ──(centre off)──┬────────────────────────────┐
+    z ──(to its group)┬────────────────────────────┐
                       ├─ hidden layers ── hidden ──┤
     condition ────────┼────────────────────────────┼─ Concat ─ Gemm ─ function ─ mean, ...
                       └─ membership ───────────────┘               │
@@ -16,9 +16,8 @@ same bytes every time. `DecoderWeights` is the decoder in numbers; `build_model`
 cells of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. Other
 combinations have zeros there and get the effects of their keys alone.
 
-A model may have hidden groups, each with a centre in the latent space. The group of the nearest
-centre, ``softmax(z @ centres' - |centres|^2 / 2)``, is one more condition, and the centre is taken
-off z; centres lie so far apart that the softmax is 0 or 1.
+A model may have hidden groups, told by the last latents: ``softmax(told @ digits')`` is 0 or 1 and
+one more condition. The other latents are taken from the mean of the group, which is added to them.
 """
 
 from __future__ import annotations
@@ -75,7 +74,10 @@ class DecoderWeights:
     # and the condition side by side.
     layers: tuple[tuple[Array, Array, str], ...]
     heads: Mapping[str, Head]  # By name; the table of likelihoods says which, and their functions.
-    centres: Array | None = None  # Of hidden groups, ``(n_groups, n_latent)``; None for none.
+    # Of hidden groups: mean latents, ``(n_groups, n_read)``, and the further latents that tell
+    # them, ``(n_groups, n_latent - n_read)``; None for none.
+    centres: Array | None = None
+    digits: Array | None = None
     ceiling: Array | None = None  # Largest logit of each gene, ``(n_genes,)``; None for none.
     # Categories that make up each combination, 0 or 1, ``(n_conditions, n_combinations)``.
     member: Array | None = None
@@ -178,15 +180,17 @@ def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -
     used = {block for head in weights.heads.values() for block in head.weight}
     features = {"z": "z"}
     told = ["condition"] if spec.conditions.keys else []
-    if weights.centres is not None:
-        centres = weights.centres
-        towards = builder.weight("centres.transposed", centres.T)
-        level = builder.weight("centres.level", -0.5 * (centres**2).sum(axis=1))
-        near = builder.node("Gemm", ["z", towards, level], "group.logits")
-        told.append(builder.node("Softmax", [near], "group", axis=-1))
-        places = builder.weight("centres", centres)
-        place = builder.node("MatMul", ["group", places], "group.centre")
-        features["z"] = builder.node("Sub", ["z", place], "z.within")
+    if weights.centres is not None and weights.digits is not None:
+        n_read = weights.centres.shape[1]
+        places = np.eye(spec.n_latent, dtype=np.float32)
+        towards = builder.weight("digits", places[:, n_read:] @ weights.digits.T)
+        logits = builder.node("MatMul", ["z", towards], "group.logits")
+        told.append(builder.node("Softmax", [logits], "group", axis=-1))
+        centres = builder.weight("centres", weights.centres)
+        centre = builder.node("MatMul", ["group", centres], "group.centre")
+        first = builder.weight("first", places[:, :n_read])
+        within = builder.node("MatMul", ["z", first], "z.within")
+        features["z"] = builder.node("Add", [within, centre], "z.read")
     if told:
         condition = features["condition"] = builder.concat(told, "condition.told")
         if "embedded" in used:

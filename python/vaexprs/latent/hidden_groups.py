@@ -4,8 +4,11 @@ Programs that some cells of a kind have on part it further (`programs`).
 
 Between kinds of cells lie no cells, and labels tell them in part or not at all. So cells are
 grouped by a Gaussian mixture of their scores, in which components that overlap are one group. The
-group is one more condition while the model is trained and calibrated. At the end every group gets a
-place of its own in the latent space, far from the others, and the decoder reads the group from z.
+group is one more condition while the model is trained and calibrated. At the end it is told by
+further latents, one for each binary digit of its number, and the decoder reads it from there. They
+do not vary within a component, so that a combination which training never saw, and which borrows
+components of others and moves them, keeps them as they are. For its sake, too, latents are taken
+from the mean of their group: more cells of one group are no move of all cells.
 """
 
 from __future__ import annotations
@@ -28,9 +31,9 @@ HIDDEN = "hidden group"
 _OVERLAP = 0.05
 #: Fewest cells of a group: with fewer, its means would be those of single cells.
 _FEWEST_CELLS = 20
-#: Standard deviations of a component that belong to its group, and distance between centres in
-#: numbers of the widest group's reach.
-_REACH, _APART = 10.0, 4.0
+#: A latent that tells a digit is this or its negative: so far apart are the groups in z, and a
+#: softmax of products is 0 or 1 in float32.
+_FAR = 10.0
 
 
 @dataclass(frozen=True)
@@ -94,44 +97,54 @@ def _linear_rule(y: Array, group: NDArray[np.int64]) -> HiddenGroups | None:
         group = (y @ weight + np.where(kept, bias, -np.inf)).argmax(axis=1)
 
 
+def digits_of(n_groups: int) -> NDArray[np.float32]:
+    """Return the latents that tell each group, ``(n_groups, n_digits)``."""
+    digits = np.arange(n_groups)[:, None] >> np.arange((n_groups - 1).bit_length()) & 1
+    return np.where(digits, _FAR, -_FAR).astype(np.float32)
+
+
 def gather(
     prior: Prior, library: LibraryLaw | None, told: Conditions, conditions: Conditions
 ) -> tuple[NDArray[np.float32], Prior, LibraryLaw | None]:
-    """Return a centre for each hidden group, ``(n_groups, n_latent)``, and laws without that key.
+    """Return mean latents of hidden groups, ``(n_groups, n_latent)``, and laws without that key.
 
     `told` are the conditions of the laws, the hidden group last, and `conditions` those without it;
-    combinations are in the order of their codes. Components keep their shape and move by the centre
-    of their group.
+    combinations are in the order of their codes. Components keep their shape, lose the mean of
+    their group, and gain the latents of `digits_of`.
     """
-    n_groups, n_latent = int(told.sizes[-1]), prior.means.shape[1] - prior.with_log_library
-    width = np.linalg.norm(prior.tril[:, :n_latent], axis=(1, 2)).max()
-    reach = np.linalg.norm(prior.means[:, :n_latent], axis=1).max() + _REACH * width
-    centres = np.zeros((n_groups, n_latent), np.float32)
-    for g in range(n_groups):  # both ways along each axis, then further out
-        turn, place = divmod(g, 2 * n_latent)
-        axis, side = divmod(place, 2)
-        centres[g, axis] = (1 + turn) * (1 - 2 * side) * _APART * reach
+    n_latent, n_groups = prior.means.shape[1] - prior.with_log_library, int(told.sizes[-1])
+    n_components = np.diff(prior.offsets)
+    group = np.repeat(told.combinations[:, -1], n_components)
+    weight = prior.weights * np.repeat(told.n_cells, n_components)
+    centre = np.zeros((n_groups, n_latent))
+    np.add.at(centre, group, weight[:, None] * prior.means[:, :n_latent])
+    centre /= np.maximum(np.bincount(group, weight, n_groups), 1e-300)[:, None]
+    centre = centre.astype(np.float32)
     labels = told.combinations[:, :-1]
     first = np.flatnonzero(np.append(True, (labels[1:] != labels[:-1]).any(axis=1)))
     if not labels.shape[1]:
         first = first[:1]
     owner = np.searchsorted(first, np.arange(len(labels)), side="right") - 1
     share = told.n_cells / conditions.n_cells[owner]
-    n_components = np.diff(prior.offsets)
-    means = prior.means.copy()
-    means[:, :n_latent] += np.repeat(centres[told.combinations[:, -1]], n_components, axis=0)
+    digits = digits_of(n_groups)[group]
+    means = np.insert(prior.means, [n_latent] * digits.shape[1], digits, axis=1)
+    means[:, :n_latent] -= centre[group]
+    kept = np.delete(np.arange(means.shape[1]), n_latent + np.arange(digits.shape[1]))
+    tril = np.zeros((len(prior.tril), means.shape[1], means.shape[1]), np.float32)
+    tril[:, kept[:, None], kept] = prior.tril
     together = replace(
         prior,
         offsets=np.append(prior.offsets[first], prior.offsets[-1]),
         weights=prior.weights * np.repeat(share, n_components),
         means=means,
+        tril=tril,
     )
     if library is None:
-        return centres, together, None
+        return centre, together, None
     location = np.add.reduceat(share * library.location, first)
     apart = library.scale**2 + (library.location - location[owner]) ** 2
     single = np.float32
-    return centres, together, replace(
+    return centre, together, replace(
         library,
         minimum=np.minimum.reduceat(library.minimum, first),
         maximum=np.maximum.reduceat(library.maximum, first),

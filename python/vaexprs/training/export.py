@@ -52,6 +52,7 @@ def decoder_weights(decoder: Decoder, scaling: Scaling | None) -> DecoderWeights
         layers=layers,
         heads=heads,
         centres=numpy(decoder.centres) if decoder.shape.hidden_groups else None,
+        digits=numpy(decoder.digits) if decoder.shape.hidden_groups else None,
         ceiling=ceiling if np.isfinite(ceiling).all() else None,
         member=numpy(decoder.member),
         embedding=numpy(decoder.embedding) if decoder.shape.embedding else None,

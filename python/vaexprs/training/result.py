@@ -60,10 +60,11 @@ class VAEFit:
 
     def __repr__(self) -> str:
         spec, keys = self.spec, ", ".join(self.spec.conditions.names) or "none"
-        epochs = len(self.history.get("loss", ()))
+        epochs, groups = len(self.history.get("loss", ())), self.vae.shape.hidden_groups
         return (
             f"VAEFit(likelihood={spec.likelihood!r}, n_genes={spec.n_genes}, "
-            f"n_latent={spec.n_latent}, conditions: {keys}, epochs={epochs}"
+            f"n_latent={self.vae.shape.n_latent}, conditions: {keys}, "
+            f"{f'hidden groups: {groups}, ' if groups else ''}epochs={epochs}"
             f"{', interrupted' if self.interrupted else ''})"
         )
 
@@ -100,6 +101,8 @@ class VAEFit:
         Returns
         -------
         z : array, ``(n_cells, n_latent)``, float32
+            As ``obsm["z"]`` of generated cells. Of a model with hidden groups the last latents tell
+            the group of a cell, and the others are differences from the mean of that group.
 
         Raises
         ------
@@ -253,9 +256,14 @@ class VAEFit:
 
     def _latents(self, cells: Cells, sample: bool, seed: int) -> NDArray[np.float32]:
         mean, log_variance = posterior(self.vae, cells)
-        if cells.hidden is not None:
-            mean = mean + self.vae.decoder.centres.cpu().numpy()[cells.hidden]
-        return _core.reparameterize(mean, log_variance, seed=seed) if sample else mean
+        z = _core.reparameterize(mean, log_variance, seed=seed) if sample else mean
+        if cells.hidden is None:
+            return z
+        centres, digits = (
+            part.cpu().numpy()[cells.hidden]
+            for part in (self.vae.decoder.centres, self.vae.decoder.digits)
+        )
+        return np.concatenate([z - centres, digits], axis=1)
 
 
 def _write(path: str | os.PathLike[str], content: bytes, overwrite: bool) -> Path:

@@ -79,10 +79,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
                 f"{path} was saved by a newer vaexprs (version {fit['version']} of the layout, "
                 f"this one reads up to {FIT_VERSION}): upgrade vaexprs."
             )
-        threshold = tensors.get("features.program_threshold")
-        if fit["version"] < 3 and threshold is not None:  # one for all combinations
-            n_combinations = len(tensors["features.program_centre"])
-            tensors["features.program_threshold"] = threshold.repeat(n_combinations, 1)
+        if fit["version"] < 3 and fit["architecture"].get("hidden_groups"):
+            raise ArtifactError(
+                f"it was saved by an older vaexprs (version {fit['version']} of the layout) and "
+                "has hidden groups, which are kept otherwise now: fit the model again."
+            )
         return {
             "spec": read_metadata(metadata),
             "history": fit["history"],

@@ -62,4 +62,5 @@ def with_groups_in_z(
     """
     centres, prior, library = gather(spec.prior, spec.library, spec.conditions, conditions)
     decoder.centres.copy_(torch.from_numpy(centres))
-    return replace(spec, conditions=conditions, prior=prior, library=library)
+    n_latent = prior.means.shape[1] - prior.with_log_library
+    return replace(spec, n_latent=n_latent, conditions=conditions, prior=prior, library=library)

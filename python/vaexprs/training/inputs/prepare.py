@@ -85,13 +85,8 @@ def prepare(
 
 
 def _may_hide(conditions: Conditions) -> bool:
-    """Return whether groups may be hidden in z: where no unseen combination can be asked for.
-
-    The latent law of such a combination is that of others, moved; a move would leave the groups.
-    """
-    everything = int(np.prod(conditions.sizes, dtype=np.int64))
-    few = conditions.n_conditions <= _MOST_CATEGORIES
-    return few and len(conditions.n_cells) == everything and HIDDEN not in conditions.names
+    """Return whether groups are looked for: not beside very many categories."""
+    return conditions.n_conditions <= _MOST_CATEGORIES and HIDDEN not in conditions.names
 
 
 def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> Prepared:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vaexprs.latent.hidden_groups import digits_of
 from vaexprs.spec.likelihoods import FOLLOWED, LEAST_CHANGE
 from vaexprs.training.network.affine import affine
 from vaexprs.training.network.layers import Layer, Stack
@@ -144,13 +145,15 @@ class Decoder(nn.Module):
     """From z and the conditions of a cell to the heads of its likelihood.
 
     Buffers: ``member (C, m)``, which categories make up each combination; ``embedding (C, e)``,
-    vectors in place of one-hot where there are very many categories; ``centres (k, d)``, places of
-    hidden groups in the latent space; ``ceiling (G,)``, the largest logit of each gene.
+    vectors in place of one-hot where there are very many categories; ``centres (k, d)``, mean
+    latents of hidden groups, and ``digits (k, b)``, the latents that tell them; ``ceiling (G,)``,
+    the largest logit of each gene.
     """
 
     member: Tensor
     embedding: Tensor
     centres: Tensor
+    digits: Tensor
     ceiling: Tensor
 
     def __init__(self, shape: Architecture) -> None:
@@ -179,6 +182,8 @@ class Decoder(nn.Module):
         self.register_buffer("member", torch.zeros(shape.n_conditions, shape.n_combinations))
         self.register_buffer("embedding", torch.zeros(shape.n_conditions, shape.embedding))
         self.register_buffer("centres", torch.zeros(shape.hidden_groups, shape.n_latent))
+        digits = torch.from_numpy(digits_of(shape.hidden_groups))
+        self.register_buffer("digits", digits, persistent=False)
         self.register_buffer("ceiling", torch.full((shape.n_genes,), torch.inf))
 
     def head(self, name: str) -> Head:
@@ -189,10 +194,10 @@ class Decoder(nn.Module):
 
     def features(self, z: Tensor, condition: Tensor, log_library: Tensor) -> dict[str, Tensor]:
         """Return the blocks of features that heads read."""
-        if condition.shape[1] < self.shape.n_conditions:  # hidden: that of the nearest centre
-            level = -0.5 * self.centres.square().sum(1)  # (k,)
-            group = torch.softmax(z @ self.centres.T + level, 1)  # (n, k)
-            z = z - group @ self.centres  # (n, d)
+        if condition.shape[1] < self.shape.n_conditions:  # the rest of z tells the hidden group
+            z, told = z[:, : self.shape.n_latent], z[:, self.shape.n_latent :]
+            group = torch.softmax(told @ self.digits.T, 1)  # (n, k)
+            z = z + group @ self.centres  # (n, d)
             condition = torch.cat([condition, group], 1)  # (n, C)
         features = {"z": z, "condition": condition}
         features["depth"] = log_library - math.log(self.shape.typical_library)  # (n, 1)
