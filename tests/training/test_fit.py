@@ -437,7 +437,7 @@ def test_settings_and_data_are_remembered(simulated, tiny):
 def test_encode_and_reconstruct(simulated, tiny):
     fit = fit_vae(simulated, condition_keys=KEYS, **tiny)
     z = fit.encode(simulated)
-    assert z.shape == (160, 4)
+    assert z.shape == (160, fit.spec.n_latent)
     assert z.dtype == np.float32
     np.testing.assert_allclose(fit.encode(simulated[[5]]), z[[5]], rtol=1e-4, atol=1e-5)
     shuffled = simulated[::-1, ::-1]
