@@ -117,6 +117,26 @@ def test_a_program_of_some_cells_is_found_among_them(where: str) -> None:
     ]
 
 
+def test_a_program_of_one_category_stands_beside_a_rare_one_that_its_cells_have_too() -> None:
+    """The first is on in all categories, in few cells of the last, and these have the second on."""
+    rng = np.random.default_rng(9)
+    n = 3000
+    combination = rng.integers(3, size=n)
+    second = (combination == 2) & (rng.random(n) < 0.15)
+    first = np.where(combination == 2, second & (rng.random(n) < 0.05), rng.random(n) < 0.12)
+    scores = rng.normal(size=(n, 6))
+    scores[:, 0] += 6 * first
+    scores[:, 1] += 6 * second
+    scores[combination != 2, 1] *= 3
+    found = found_in(scores, combination)
+    assert found is not None
+    group = found.of(scores, combination, 0 * combination)
+    assert found.n_groups == 3
+    on = group[second & ~first]
+    assert (on == on[0]).mean() > 0.95
+    assert (group[~second] == on[0]).mean() < 0.05
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_normal_scores_have_no_program_in_any_part(seed: int) -> None:
     """Nor has a part in which a few cells lie far out."""

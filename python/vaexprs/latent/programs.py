@@ -82,8 +82,7 @@ class _Tail:
     def is_in(self, other: _Tail) -> bool:
         """Return whether, where both were looked for, many of its cells have the other on, too."""
         both = (self.on & other.on).sum()
-        fewer = min((self.on & other.part).sum(), (other.on & self.part).sum())
-        return bool(both > _MOST_SHARED * fewer)
+        return bool(both > _MOST_SHARED * (self.on & other.part).sum())
 
 
 def find_programs(
