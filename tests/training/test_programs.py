@@ -113,8 +113,8 @@ def test_a_program_of_some_cells_is_found_among_them(where: str) -> None:
     assert ((group == group[on][0]) == on)[there].mean() > 0.98
     assert len(set(group[~there])) == 1
     assert np.isfinite(found.threshold).any(axis=1).tolist() == [
-        bool(there[combination == one].all()) for one in range(6)
-    ]
+        *(bool(there[combination == one].all()) for one in range(6)), False,
+    ]  # fmt: skip
 
 
 def test_a_program_of_one_category_stands_beside_a_rare_one_that_its_cells_have_too() -> None:
@@ -238,6 +238,27 @@ def test_encoding_saving_and_exporting_keep_programs(
     some = switching[::3].copy()
     np.testing.assert_array_equal(again.encode(some), fit.encode(some))
     assert again.artifact_bytes() == fit.artifact_bytes()
+
+
+def test_cells_of_combinations_that_training_did_not_have_are_encoded(
+    switching: anndata.AnnData,
+) -> None:
+    """Their program is told by the centre of all cells, on or off."""
+    cells = switching.copy()
+    cells.obs["batch"] = np.where(np.arange(800) % 2, "x", "y")
+    unseen = ((cells.obs["cell_type"] == "b") & (cells.obs["batch"] == "y")).to_numpy()
+    fit = fit_vae(
+        cells[~unseen].copy(), condition_keys=["cell_type", "batch"], seed=0, epochs=2,
+        validation_data=cells[unseen].copy(), progress=False, device="cpu",
+    )  # fmt: skip
+    assert fit.features.program_group is not None
+    z = fit.encode(cells[unseen].copy())
+    assert z.shape == (unseen.sum(), fit.spec.n_latent)
+    groups = z[:, fit.vae.shape.n_latent :]
+    on = cells.obs["on"].to_numpy()[unseen]
+    of_on, of_off = (np.unique(groups[side], axis=0, return_counts=True) for side in (on, ~on))
+    assert not np.array_equal(of_on[0][of_on[1].argmax()], of_off[0][of_off[1].argmax()])
+    assert fit.reconstruct(cells[unseen].copy()).shape == (unseen.sum(), 150)
 
 
 def test_a_fit_with_groups_of_an_older_layout_is_refused(fit: VAEFit, tmp_path: Any) -> None:

@@ -50,11 +50,13 @@ class Programs:
     """A linear rule: program k is on where ``(scores - centre) @ direction[:, k] > threshold``.
 
     The centre is that of a cell's combination and kind, and the threshold that of its combination.
+    The last of each is for combinations that no cell had.
     """
 
-    centre: NDArray[np.float32]  # (n_combinations, n_kinds, n_scores)
+    combination: NDArray[np.int64]  # that cells had, rising, (n_combinations,)
+    centre: NDArray[np.float32]  # (n_combinations + 1, n_kinds, n_scores)
     direction: NDArray[np.float32]  # (n_scores, n_programs)
-    threshold: NDArray[np.float32]  # (n_combinations, n_programs); inf where never on
+    threshold: NDArray[np.float32]  # (n_combinations + 1, n_programs); inf where never on
     group: NDArray[np.int32]  # group of each kind and pattern, (n_kinds, 2**n_programs)
 
     @property
@@ -64,8 +66,10 @@ class Programs:
 
     def of(self, scores: Array, combination: Codes, kind: Codes) -> NDArray[np.int32]:
         """Return the group of each cell, ``(n_cells,)``."""
-        along = (scores - self.centre[combination, kind]) @ self.direction
-        on = along > self.threshold[combination]
+        row = np.searchsorted(self.combination, combination)
+        row[np.append(self.combination, -1)[row] != combination] = len(self.combination)
+        along = (scores - self.centre[row, kind]) @ self.direction
+        on = along > self.threshold[row]
         return self.group[kind, on @ (1 << np.arange(on.shape[1]))]
 
 
@@ -103,13 +107,15 @@ def find_programs(
     """
     rng = np.random.default_rng(seed)
     y = scores.astype(np.float64)
-    centre = np.zeros((combination.max() + 1, kind.max() + 1, y.shape[1]))
+    known, combination = np.unique(combination, return_inverse=True)
+    centre = np.zeros((len(known) + 1, kind.max() + 1, y.shape[1]))
     n = np.zeros(centre.shape[:2])
     np.add.at(centre, (combination, kind), y)
     np.add.at(n, (combination, kind), 1)
+    centre[-1], n[-1] = centre.sum(axis=0), n.sum(axis=0)
     centre /= np.maximum(n, 1)[..., None]
     y -= centre[combination, kind]
-    n_combinations, n_kinds = n.shape
+    n_kinds = n.shape[1]
     if len(y) > _MOST_CELLS:
         some = rng.permutation(len(y))[:_MOST_CELLS]
         y, codes, combination, kind = y[some], codes[some], combination[some], kind[some]
@@ -123,11 +129,14 @@ def find_programs(
     group = _groups(np.stack([program.on for program in programs], axis=1), kind, n_kinds)
     if group.max() + 1 == len(group):
         return None
-    threshold = np.full((n_combinations, len(programs)), np.inf)
+    threshold = np.full((len(known) + 1, len(programs)), np.inf)
     for k, program in enumerate(programs):
         threshold[combination[program.part], k] = program.threshold
+        if program.part.all():
+            threshold[-1, k] = program.threshold
     single = np.float32
     return Programs(
+        known.astype(np.int64),
         centre.astype(single),
         np.stack([program.direction for program in programs], axis=1).astype(single),
         threshold.astype(single),

@@ -48,9 +48,10 @@ class Features:
     score_scale: Array  # deviation of each score over the training cells
     group_weight: Array | None = None  # of kinds of cells, (n_components, n_kinds)
     group_bias: Array | None = None  # (n_kinds,)
-    program_centre: Array | None = None  # (n_combinations, n_kinds, n_components)
+    program_combination: NDArray[np.int64] | None = None  # these arrays are those of `Programs`
+    program_centre: Array | None = None  # (n_combinations + 1, n_kinds, n_components)
     program_direction: Array | None = None  # (n_components, n_programs)
-    program_threshold: Array | None = None  # (n_combinations, n_programs)
+    program_threshold: Array | None = None  # (n_combinations + 1, n_programs)
     program_group: NDArray[np.int32] | None = None  # (n_kinds, 2**n_programs)
 
     @property
@@ -74,11 +75,15 @@ class Features:
         kind = np.zeros(len(scores), np.int32)
         if self.group_weight is not None and self.group_bias is not None:
             kind = HiddenGroups(self.group_weight, self.group_bias).of(scores)
-        centre, direction = self.program_centre, self.program_direction
-        threshold, group = self.program_threshold, self.program_group
-        if centre is None or direction is None or threshold is None or group is None:
+        known, centre = self.program_combination, self.program_centre
+        direction, threshold = self.program_direction, self.program_threshold
+        group = self.program_group
+        if known is None or centre is None:
             return kind
-        return Programs(centre, direction, threshold, group).of(scores, combination, kind)
+        assert direction is not None
+        assert threshold is not None
+        assert group is not None
+        return Programs(known, centre, direction, threshold, group).of(scores, combination, kind)
 
     def transform(self, X: Any) -> Any:
         """Return ``f`` of the values, sparse where they are sparse."""

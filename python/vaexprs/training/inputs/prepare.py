@@ -111,6 +111,7 @@ def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> 
     if programs is not None:
         features = replace(
             features,
+            program_combination=programs.combination,
             program_centre=programs.centre @ to_all.T,
             program_direction=to_all @ programs.direction,
             program_threshold=programs.threshold,
