@@ -97,7 +97,7 @@ def check_options(method: str, options: Mapping[str, Any], own: Iterable[str]) -
 
 @contextmanager
 def refusals_of(method: str) -> Iterator[None]:
-    """Turn what the library of a method refuses into a `DataError` that names it."""
+    """Raise a `DataError` that names the method where its library raises an error of arguments."""
     try:
         yield
     except VaexprsError:
@@ -118,7 +118,13 @@ def project(
     seed: int,
     options: Mapping[str, Any],
 ) -> Projection:
-    """Place both sources in one plane."""
+    """Place both sources in one plane.
+
+    Raises
+    ------
+    DataError
+        If the basis is unknown.
+    """
     if basis is None:
         basis = "real" if method in _OUT_OF_SAMPLE else "joint"
     if basis not in ("real", "joint"):
