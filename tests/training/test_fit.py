@@ -372,7 +372,7 @@ def test_plain_stacks_as_in_the_first_example_of_the_original(tiny):
     }
     assert read["encoder"] == [(1000, "linear"), (256, "relu"), (128, "relu"), (2, "linear")]
     assert read["decoder"] == [(2, "linear"), (128, "relu"), (256, "relu"), (1000, "sigmoid")]
-    assert fit.encode(groups).shape == (300, 4)  # two latents, and two that tell the groups
+    assert fit.encode(groups).shape == (300, 4)  # two latents, and two digits of the group
     mean = fit.reconstruct(groups).X
     assert mean.shape == groups.shape
     low, high = groups.X.min(0), groups.X.max(0)
@@ -403,9 +403,9 @@ def test_the_latent_space_is_as_large_as_asked(simulated, tiny, n_latent):
     fit = fit_vae(simulated, condition_keys=KEYS, **{**tiny, "n_latent": n_latent, "epochs": 2})
     assert fit.vae.shape.n_latent == n_latent
     groups = fit.vae.shape.hidden_groups
-    told = (groups - 1).bit_length() if groups else 0  # latents that tell them
-    assert fit.spec.n_latent == n_latent + told
-    assert fit.encode(simulated).shape == (160, n_latent + told)
+    n_digits = (groups - 1).bit_length() if groups else 0  # of the largest number of a group
+    assert fit.spec.n_latent == n_latent + n_digits
+    assert fit.encode(simulated).shape == (160, n_latent + n_digits)
     assert fit.artifact_bytes()
 
 

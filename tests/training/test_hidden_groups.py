@@ -108,7 +108,7 @@ def test_encoding_saving_and_exporting_keep_the_groups(tmp_path):
     cells = simulate_groups(seed=2, n_genes=300, n_markers=60)
     fit = fit_vae(cells, epochs=3, seed=0, n_latent=3, progress=False, device="cpu")
     assert fit.spec.conditions.keys == ()
-    assert fit.spec.n_latent == 5  # three, and two that tell three groups apart
+    assert fit.spec.n_latent == 5  # three latents, and two digits of the group
     assert fit.vae.shape.n_latent == fit.vae.shape.n_conditions == 3
     z = fit.encode(cells)
     nearest = (z[:, 3:] @ fit.vae.decoder.digits.numpy().T).argmax(1)

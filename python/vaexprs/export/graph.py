@@ -16,8 +16,9 @@ same bytes every time. `DecoderWeights` is the decoder in numbers; `build_model`
 cells of that combination and 0 for others, ``relu(condition @ member - (n_keys - 1))``. Other
 combinations have zeros there and get the effects of their keys alone.
 
-A model may have hidden groups, told by the last latents: ``softmax(told @ digits')`` is 0 or 1 and
-one more condition. The other latents are taken from the mean of the group, which is added to them.
+A model may have hidden groups. The last latents hold the binary digits of a cell's group, and
+``softmax(last @ digits')``, which is 0 or 1, is one more condition. The other latents are
+differences from the mean of the group; the graph adds it.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class DecoderWeights:
     # and the condition side by side.
     layers: tuple[tuple[Array, Array, str], ...]
     heads: Mapping[str, Head]  # By name; the table of likelihoods says which, and their functions.
-    # Of hidden groups: mean latents, ``(n_groups, n_read)``, and the further latents that tell
-    # them, ``(n_groups, n_latent - n_read)``; None for none.
+    # Of hidden groups: mean latents, ``(n_groups, n_read)``, and the extra latents that hold
+    # their numbers, ``(n_groups, n_latent - n_read)``; None for none.
     centres: Array | None = None
     digits: Array | None = None
     ceiling: Array | None = None  # Largest logit of each gene, ``(n_genes,)``; None for none.
@@ -182,7 +183,7 @@ def _features(builder: _Builder, weights: DecoderWeights, spec: GeneratorSpec) -
     told = ["condition"] if spec.conditions.keys else []
     if weights.centres is not None and weights.digits is not None:
         n_read = weights.centres.shape[1]
-        places = np.eye(spec.n_latent, dtype=np.float32)
+        places = np.eye(spec.n_latent, dtype=np.float32)  # products take columns: exact
         towards = builder.weight("digits", places[:, n_read:] @ weights.digits.T)
         logits = builder.node("MatMul", ["z", towards], "group.logits")
         told.append(builder.node("Softmax", [logits], "group", axis=-1))

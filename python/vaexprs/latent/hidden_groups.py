@@ -4,11 +4,13 @@ Programs that some cells of a kind have on part it further (`programs`).
 
 Between kinds of cells lie no cells, and labels tell them in part or not at all. So cells are
 grouped by a Gaussian mixture of their scores, in which components that overlap are one group. The
-group is one more condition while the model is trained and calibrated. At the end it is told by
-further latents, one for each binary digit of its number, and the decoder reads it from there. They
-do not vary within a component, so that a combination which training never saw, and which borrows
-components of others and moves them, keeps them as they are. For its sake, too, latents are taken
-from the mean of their group: more cells of one group are no move of all cells.
+group is one more condition while the model is trained and calibrated. At the end extra latents hold
+its number, one for each binary digit, and the decoder reads it there.
+
+A combination that training never saw borrows components of others and moves them. The extra latents
+do not vary within a component, and so the core does not move them. The other latents are
+differences from the mean of their group: a batch with more cells of one group would otherwise look
+like a batch in which all cells are moved.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ HIDDEN = "hidden group"
 _OVERLAP = 0.05
 #: Fewest cells of a group: with fewer, its means would be those of single cells.
 _FEWEST_CELLS = 20
-#: A latent that tells a digit is this or its negative: so far apart are the groups in z, and a
-#: softmax of products is 0 or 1 in float32.
+#: A latent that holds a digit is this or its negative. The softmax by which the decoder reads the
+#: group is then 0 or 1 in float32.
 _FAR = 10.0
 
 
@@ -98,7 +100,7 @@ def _linear_rule(y: Array, group: NDArray[np.int64]) -> HiddenGroups | None:
 
 
 def digits_of(n_groups: int) -> NDArray[np.float32]:
-    """Return the latents that tell each group, ``(n_groups, n_digits)``."""
+    """Return the extra latents of each group, ``(n_groups, n_digits)``: its binary digits."""
     digits = np.arange(n_groups)[:, None] >> np.arange((n_groups - 1).bit_length()) & 1
     return np.where(digits, _FAR, -_FAR).astype(np.float32)
 

@@ -123,7 +123,7 @@ def project(
     Raises
     ------
     DataError
-        If the basis is unknown.
+        If the basis is unknown, or the method cannot place new cells in that of the real ones.
     """
     if basis is None:
         basis = "real" if method in _OUT_OF_SAMPLE else "joint"

@@ -120,7 +120,8 @@ def fit_vae(
     n_latent
         Size of the latent space, at most 1024. By default one for 8 cells, at most 30, or up to 64
         where principal components beyond 30 are signal rather than noise; fewer where new cells
-        would not show them. Where hidden groups are found, a few more tell them.
+        would not show them. Where hidden groups are found, the artifact has a few more, which
+        hold the number of a cell's group.
     hidden
         Hidden layers of encoder and decoder in the default layout, such as ``(128,)`` or
         ``[(256, "elu"), (128, "relu")]``; the decoder has them in reverse. There the encoder

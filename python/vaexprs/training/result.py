@@ -100,9 +100,10 @@ class VAEFit:
 
         Returns
         -------
-        z : array, ``(n_cells, n_latent)``, float32
-            As ``obsm["z"]`` of generated cells. Of a model with hidden groups the last latents tell
-            the group of a cell, and the others are differences from the mean of that group.
+        z : array, ``(n_cells, spec.n_latent)``, float32
+            As ``obsm["z"]`` of generated cells. In a model with hidden groups the last latents, 10
+            or -10, hold the number of a cell's group, and the others are differences from the mean
+            of that group.
 
         Raises
         ------

@@ -146,7 +146,7 @@ class Decoder(nn.Module):
 
     Buffers: ``member (C, m)``, which categories make up each combination; ``embedding (C, e)``,
     vectors in place of one-hot where there are very many categories; ``centres (k, d)``, mean
-    latents of hidden groups, and ``digits (k, b)``, the latents that tell them; ``ceiling (G,)``,
+    latents of hidden groups, and ``digits (k, b)``, the extra latents of each; ``ceiling (G,)``,
     the largest logit of each gene.
     """
 
@@ -194,7 +194,7 @@ class Decoder(nn.Module):
 
     def features(self, z: Tensor, condition: Tensor, log_library: Tensor) -> dict[str, Tensor]:
         """Return the blocks of features that heads read."""
-        if condition.shape[1] < self.shape.n_conditions:  # the rest of z tells the hidden group
+        if condition.shape[1] < self.shape.n_conditions:  # the last latents hold the hidden group
             z, told = z[:, : self.shape.n_latent], z[:, self.shape.n_latent :]
             group = torch.softmax(told @ self.digits.T, 1)  # (n, k)
             z = z + group @ self.centres  # (n, d)
