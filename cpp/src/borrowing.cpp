@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+
+#include "vaexprs/float_math.hpp"
 
 namespace vaexprs {
 
@@ -74,11 +77,21 @@ struct Design {
     }
 };
 
-/// The mean of each group at one coordinate: of its mixture, else its log library size, else 0.
-std::vector<double> group_means(const LatentLaw& law, std::size_t n_groups,
-                                std::size_t coordinate) {
-    std::vector<double> means(n_groups, 0.0);
-    for (std::size_t g = 0; g < n_groups; ++g) {
+/// Effects that hidden groups may have: 32 MB. Models of ours have a few thousand.
+constexpr std::size_t kMostEffects = std::size_t{1} << 22;
+/// Cells added to those of each hidden group, so that none has a share of zero: its logarithm would
+/// be infinite.
+constexpr double kAdded = 0.5;
+
+std::size_t sum_of(std::span<const std::int32_t> sizes) {
+    return static_cast<std::size_t>(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}));
+}
+
+/// The mean of each combination at one coordinate: of its mixture, else its log library size, else
+/// 0.
+std::vector<double> means_of(const LatentLaw& law, std::size_t n_seen, std::size_t coordinate) {
+    std::vector<double> means(n_seen, 0.0);
+    for (std::size_t g = 0; g < n_seen; ++g) {
         if (!law.is_mixture()) {
             if (law.library.location != nullptr) means[g] = law.library.location[g];
             continue;
@@ -93,7 +106,11 @@ std::vector<double> group_means(const LatentLaw& law, std::size_t n_groups,
 }  // namespace
 
 Effects::Effects(const Conditions& conditions, const LatentLaw& law)
-    : n_dim_(law.is_mixture() ? law.n_dim() : 1), importance_(conditions.n_keys(), 0.0) {
+    : conditions_(conditions),
+      law_(law),
+      n_dim_(law.is_mixture() ? law.n_dim() : 1),
+      hidden_(law, kMostEffects / (sum_of(conditions.sizes) + conditions.n_seen())),
+      importance_(conditions.n_keys(), 0.0) {
     const std::size_t n_keys = conditions.n_keys(), n_seen = conditions.n_seen();
     std::size_t width = 0;
     for (const std::int32_t size : conditions.sizes) {
@@ -117,15 +134,21 @@ Effects::Effects(const Conditions& conditions, const LatentLaw& law)
     // A little, so that effects are unique where keys are confounded.
     design.ridge = 1e-3 / static_cast<double>(n_seen);
 
-    effects_.resize(design.n_rows * n_dim_);
-    for (std::size_t j = 0; j < n_dim_; ++j) {
-        std::vector<double> means = group_means(law, n_seen, j);
-        const double average = dot(design.shares, means);
-        for (double& mean : means)
-            mean -= average;
-        const std::vector<double> effect = design.solve(means);
+    const std::size_t n_hidden = has_hidden_groups() ? hidden_.size() : 0;
+    n_columns_ = n_dim_ + n_hidden;
+    effects_.assign(design.n_rows * n_columns_, 0.0);
+    const auto fit = [&](std::vector<double> values, std::size_t column) {
+        const double average = dot(design.shares, values);
+        for (double& value : values)
+            value -= average;
+        const std::vector<double> effect = design.solve(values);
         for (std::size_t i = 0; i < design.n_rows; ++i)
-            effects_[i * n_dim_ + j] = effect[i];
+            effects_[i * n_columns_ + column] = effect[i];
+        return effect;
+    };
+    for (std::size_t j = 0; j < n_dim_; ++j) {
+        if (!hidden_.varies(j)) continue;
+        const std::vector<double> effect = fit(means_of(law, n_seen, j), j);
         for (std::size_t k = 0; k < n_keys; ++k) {
             double mean = 0.0, variance = 0.0;
             const auto at = [&](std::size_t g) { return effect[design.rows[g * n_keys + k]]; };
@@ -141,38 +164,131 @@ Effects::Effects(const Conditions& conditions, const LatentLaw& law)
         explained += variance;
     for (double& variance : importance_)
         variance = variance / (explained > 0.0 ? explained : 1.0) + 1e-6;
+
+    having_.resize(n_hidden);
+    std::vector<std::vector<double>> values(n_hidden, std::vector<double>(n_seen));
+    for (std::size_t g = 0; n_hidden != 0 && g < n_seen; ++g) {
+        const std::vector<double> share = shares(g);
+        for (std::size_t k = 0; k < n_hidden; ++k) {
+            values[k][g] = log_cells(g, share[k]);
+            if (share[k] > 0.0) having_[k].push_back(static_cast<std::uint32_t>(g));
+        }
+    }
+    for (std::size_t k = 0; k < n_hidden; ++k)
+        fit(std::move(values[k]), n_dim_ + k);
 }
 
-double Effects::shift(const std::int32_t* to, const std::int32_t* from,
-                      std::size_t coordinate) const {
+double Effects::difference(const std::int32_t* to, const std::int32_t* from,
+                           std::size_t column) const {
     double sum = 0.0;
     for (std::size_t k = 0; k < starts_.size(); ++k) {
         if (to[k] == from[k]) continue;
         if (const std::int64_t i = row(k, to[k]); i >= 0)
-            sum += effects_[static_cast<std::size_t>(i) * n_dim_ + coordinate];
-        sum -= effects_[static_cast<std::size_t>(row(k, from[k])) * n_dim_ + coordinate];
+            sum += effects_[static_cast<std::size_t>(i) * n_columns_ + column];
+        sum -= effects_[static_cast<std::size_t>(row(k, from[k])) * n_columns_ + column];
     }
     return sum;
 }
 
-std::vector<std::uint32_t> nearest_seen(const Conditions& conditions,
-                                        const std::vector<double>& importance,
-                                        const std::int32_t* combination) {
-    const auto overlap = [&](std::size_t g) {
-        double sum = 0.0;
-        for (std::size_t k = 0; k < conditions.n_keys(); ++k)
-            sum += conditions.row(g)[k] == combination[k] ? importance[k] : 0.0;
-        return sum;
-    };
+double Effects::shift(const std::int32_t* to, const std::int32_t* from,
+                      std::size_t coordinate) const {
+    return hidden_.varies(coordinate) ? difference(to, from, coordinate) : 0.0;
+}
+
+std::vector<std::uint32_t> Effects::nearest(const std::int32_t* combination) const {
+    std::vector<std::uint32_t> all(conditions_.n_seen());
+    std::iota(all.begin(), all.end(), 0u);
+    return nearest(overlaps(combination), all);
+}
+
+/// How much each seen combination has in common with another.
+std::vector<double> Effects::overlaps(const std::int32_t* combination) const {
+    std::vector<double> out(conditions_.n_seen(), 0.0);
+    for (std::size_t g = 0; g < out.size(); ++g) {
+        for (std::size_t k = 0; k < conditions_.n_keys(); ++k)
+            out[g] += conditions_.row(g)[k] == combination[k] ? importance_[k] : 0.0;
+    }
+    return out;
+}
+
+std::vector<std::uint32_t> Effects::nearest(const std::vector<double>& overlaps,
+                                            const std::vector<std::uint32_t>& among) {
     double most = 0.0;
-    for (std::size_t g = 0; g < conditions.n_seen(); ++g)
-        most = std::max(most, overlap(g));
+    for (const std::uint32_t g : among)
+        most = std::max(most, overlaps[g]);
     std::vector<std::uint32_t> nearest;
-    for (std::size_t g = 0; g < conditions.n_seen(); ++g) {
+    for (const std::uint32_t g : among) {
         // The bound is far below the 1e-6 that a key is worth, and above rounding.
-        if (overlap(g) >= most - 1e-9) nearest.push_back(static_cast<std::uint32_t>(g));
+        if (overlaps[g] >= most - 1e-9) nearest.push_back(g);
     }
     return nearest;
+}
+
+/// The share of each hidden group in a seen combination.
+std::vector<double> Effects::shares(std::size_t seen) const {
+    std::vector<double> share(hidden_.size(), 0.0);
+    const auto last = static_cast<std::size_t>(law_.mixture.offsets[seen + 1]);
+    for (auto c = static_cast<std::size_t>(law_.mixture.offsets[seen]); c < last; ++c)
+        share[hidden_.of(c)] += law_.mixture.weights[c];
+    return share;
+}
+
+/// The log number of cells of a combination that are of a hidden group of some share.
+double Effects::log_cells(std::size_t seen, double share) const {
+    const double n = share * static_cast<double>(conditions_.n_cells[seen]) + kAdded;
+    return log_float(static_cast<float>(n));
+}
+
+/// The same in an unseen one: those of the nearest, with log odds moved by the differences that
+/// the model expects. What would be less than one of their cells is none.
+std::vector<double> Effects::shares(const std::int32_t* unseen) const {
+    std::vector<double> moved(hidden_.size(), 0.0), odds(hidden_.size());
+    double n_cells = 0.0;
+    for (const std::uint32_t g : nearest(unseen)) {
+        const std::vector<double> own = shares(g);
+        for (std::size_t k = 0; k < own.size(); ++k)
+            odds[k] = log_cells(g, own[k]) + difference(unseen, conditions_.row(g), n_dim_ + k);
+        const double largest = *std::max_element(odds.begin(), odds.end());
+        double total = 0.0;
+        for (double& x : odds)
+            total += x = exp_float(static_cast<float>(std::max(x - largest, -80.0)));
+        const auto n = static_cast<double>(conditions_.n_cells[g]);
+        n_cells += n;
+        for (std::size_t k = 0; k < own.size(); ++k)
+            moved[k] += n * odds[k] / total;
+    }
+    const double least = std::min(1.0, *std::max_element(moved.begin(), moved.end()));
+    for (double& share : moved)
+        share = share < least ? 0.0 : share / n_cells;
+    return moved;
+}
+
+Pool Effects::lent(const std::int32_t* combination) const {
+    Pool pool;
+    double sum = 0.0;
+    const std::vector<double> share = shares(combination), common = overlaps(combination);
+    for (std::size_t k = 0; k < share.size(); ++k) {
+        if (!(share[k] > 0.0) || having_[k].empty()) continue;
+        const std::vector<std::uint32_t> lenders = nearest(common, having_[k]);
+        const auto each = [&](const auto& use) {
+            for (const std::uint32_t g : lenders) {
+                const auto last = static_cast<std::uint32_t>(law_.mixture.offsets[g + 1]);
+                for (auto c = static_cast<std::uint32_t>(law_.mixture.offsets[g]); c < last; ++c) {
+                    if (hidden_.of(c) == k)
+                        use(g, c,
+                            law_.mixture.weights[c] * static_cast<double>(conditions_.n_cells[g]));
+                }
+            }
+        };
+        double total = 0.0;
+        each([&](std::uint32_t, std::uint32_t, double weight) { total += weight; });
+        each([&](std::uint32_t g, std::uint32_t c, double weight) {
+            pool.cumulative.push_back(sum += share[k] * weight / total);
+            pool.component.push_back(c);
+            pool.group.push_back(g);
+        });
+    }
+    return pool;
 }
 
 }  // namespace vaexprs

@@ -42,7 +42,8 @@ Inputs::Inputs(const Conditions& conditions, const LatentLaw& law, const Plan& p
     for (const std::int32_t size : conditions.sizes)
         n_conditions_ += static_cast<std::size_t>(size);
     const std::map<Codes, std::size_t> places = places_of(conditions_);
-    // Groups that borrow from the same combinations share one pool.
+    // Groups that borrow from the same combinations share one pool, but for shares of hidden
+    // groups.
     std::map<std::vector<std::uint32_t>, std::uint32_t> known;
     for (std::size_t g = 0; g < streams_.size(); ++g) {
         const std::int32_t* combination = combinations_.data() + g * conditions_.n_keys();
@@ -51,20 +52,25 @@ Inputs::Inputs(const Conditions& conditions, const LatentLaw& law, const Plan& p
         unseen_.push_back(place == places.end());
         if (unseen_.back()) {
             if (!effects_) effects_ = std::make_unique<Effects>(conditions_, law_);
-            sources = nearest_seen(conditions_, effects_->importance(), combination);
+            sources = effects_->nearest(combination);
         } else {
             sources.push_back(static_cast<std::uint32_t>(place->second));
         }
         if (law_.library.location != nullptr) library_.push_back(library_of(sources));
         if (!law_.is_mixture()) continue;
-        const auto [entry, is_new] =
-            known.emplace(std::move(sources), static_cast<std::uint32_t>(pools_.size()));
+        const auto next = static_cast<std::uint32_t>(pools_.size());
+        if (unseen_.back() && effects_->has_hidden_groups()) {
+            pools_.push_back(effects_->lent(combination));
+            pool_.push_back(next);
+            continue;
+        }
+        const auto [entry, is_new] = known.emplace(std::move(sources), next);
         if (is_new) pools_.push_back(pool_of(entry->first));
         pool_.push_back(entry->second);
     }
 }
 
-Inputs::Pool Inputs::pool_of(const std::vector<std::uint32_t>& groups) const {
+Pool Inputs::pool_of(const std::vector<std::uint32_t>& groups) const {
     double total = 0.0, sum = 0.0;
     for (const std::uint32_t g : groups)
         total += static_cast<double>(conditions_.n_cells[g]);
@@ -141,9 +147,7 @@ void Inputs::draw_mixture(const Run& run, const Cell& cell, std::size_t group, f
     const std::int32_t* from = conditions_.row(pool.group[place]);
     for (std::size_t j = 0; j < n_dim; ++j, row += n_dim) {
         double sum = mean[j];
-        // One that does not vary is a switch: between its places there is nothing.
-        if (unseen_[group] && std::any_of(row, row + j + 1, [](float x) { return x != 0.0f; }))
-            sum = static_cast<float>(mean[j] + effects_->shift(to, from, j));
+        if (unseen_[group]) sum = static_cast<float>(mean[j] + effects_->shift(to, from, j));
         // Summed in float64 and in order: the same bits whatever the compiler makes of it.
         for (std::size_t k = 0; k <= j; ++k)
             sum += static_cast<double>(row[k]) * noise[k];

@@ -116,6 +116,52 @@ void unseen_combinations_take_the_sum_of_effects() {
     CHECK(n_unseen > 200 && n_unseen < 300);
 }
 
+/// Two batches and two stimuli, (1, 1) unseen. The last latent holds the hidden group: the second
+/// is more frequent in batch 0, and the third is in (0, 1) alone.
+struct Hidden {
+    std::vector<std::int32_t> sizes{2, 2}, seen{0, 0, 0, 1, 1, 0}, factor{0, 0, 0, 0, 0, 0, 0};
+    std::vector<std::int64_t> n_cells{20000, 20000, 20000}, offsets{0, 2, 5, 7};
+    std::vector<double> weights{0.75, 0.25, 0.65, 0.25, 0.1, 0.9, 0.1};
+    //                        z, number of the group
+    std::vector<float> means{0, -10, 100, 10, 1, -10, 101, 10, 201, 30, 5, -10, 105, 10};
+    std::vector<float> tril{0.1f, 0, 0, 0};
+    std::vector<std::uint64_t> bounds{0};
+    std::vector<std::int32_t> groups{0}, asked{1, 1};
+
+    Inputs inputs() const {
+        const LatentLaw law{2, false, {offsets, weights, means.data(), tril.data(), factor}, {}};
+        return {{sizes, seen, n_cells}, law, {true, bounds, groups}, asked, {kPlainStream}};
+    }
+};
+
+void unseen_combinations_have_the_shares_of_groups_that_add_up() {
+    const Hidden model;
+    const Inputs inputs = model.inputs();
+    const std::size_t n = 20000;
+    std::vector<std::int32_t> codes(2 * n);
+    std::vector<std::uint32_t> streams(n);
+    std::vector<unsigned char> unseen(n);
+    std::vector<float> z(2 * n);
+    inputs.draw({7, 0, 1, available_kernels().back()}, n,
+                {codes.data(), reinterpret_cast<bool*>(unseen.data()), streams.data(), z.data(),
+                 nullptr, nullptr});
+    // z tells stimuli more than batches: (0, 1) lends. From batch 0 to 1 the groups become 1.2 and
+    // 0.4 times and once as many, and means of z change by -10.
+    double count[3] = {0, 0, 0};
+    const double expected[3] = {0.78 / 0.98, 0.1 / 0.98, 0.1 / 0.98}, means[3] = {-9, 91, 191};
+    for (std::size_t i = 0; i < n; ++i) {
+        CHECK(unseen[i] != 0);
+        const float number = z[2 * i + 1];
+        const std::size_t group = number == -10.0f ? 0 : number == 10.0f ? 1 : 2;
+        CHECK(group < 2 || number == 30.0f);
+        count[group] += 1.0 / n;
+        CHECK(std::abs(z[2 * i] - means[group]) < 1.0);
+    }
+    // Five standard errors of the most uncertain share.
+    for (std::size_t k = 0; k < 3; ++k)
+        CHECK(std::abs(count[k] - expected[k]) < 0.015);
+}
+
 void streams_are_known_hashes() {
     CHECK(stream_of({}) == kPlainStream);
     // FNV-1a of "a", a zero byte, "b", a zero byte.
@@ -129,7 +175,9 @@ void streams_are_known_hashes() {
 
 int main() {
     using namespace vaexprs::tests;
-    return run_all({{"threads and cuts do not matter", threads_and_cuts_do_not_matter},
-                    {"unseen combinations", unseen_combinations_take_the_sum_of_effects},
-                    {"streams", streams_are_known_hashes}});
+    return run_all(
+        {{"threads and cuts do not matter", threads_and_cuts_do_not_matter},
+         {"unseen combinations", unseen_combinations_take_the_sum_of_effects},
+         {"shares of hidden groups", unseen_combinations_have_the_shares_of_groups_that_add_up},
+         {"streams", streams_are_known_hashes}});
 }

@@ -47,11 +47,6 @@ class Inputs {
     void draw(const Run& run, std::size_t n, const InputRows& out) const;
 
   private:
-    /// Components to choose from, in order: those of one seen combination or of several.
-    struct Pool {
-        std::vector<double> cumulative;
-        std::vector<std::uint32_t> component, group;
-    };
     struct Library {
         float minimum, maximum, location, scale;
     };

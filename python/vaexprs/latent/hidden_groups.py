@@ -7,10 +7,13 @@ grouped by a Gaussian mixture of their scores, in which components that overlap 
 group is one more condition while the model is trained and calibrated. At the end extra latents hold
 its number, one for each binary digit, and the decoder reads it there.
 
-A combination that training never saw borrows components of others and moves them. The extra latents
-do not vary within a component, and so the core does not move them. The other latents are
-differences from the mean of their group: a batch with more cells of one group would otherwise look
-like a batch in which all cells are moved.
+A combination that training never saw borrows components of others and moves them by the effects of
+its categories. The extra latents do not vary within a component, and so the core does not move
+them. The other latents lack the effect of their group: a batch with more cells of one group would
+otherwise look like a batch in which all cells are moved. Their shares follow the effects, too.
+So kinds may be the marks of the categories of one key, such as cell types. Where they are those of
+two, one kind in each type and batch, each is in one combination, and says all that is known of it:
+nothing would be left to carry over (`n_keys_told`).
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ HIDDEN = "hidden group"
 _OVERLAP = 0.05
 #: Fewest cells of a group: with fewer, its means would be those of single cells.
 _FEWEST_CELLS = 20
+#: A category lacks a group of which it has less than this share of what its cells let expect, where
+#: that is this number or more.
+_LACKING, _EXPECTED = 0.1, 10.0
 #: A latent that holds a digit is this or its negative. The softmax by which the decoder reads the
 #: group is then 0 or 1 in float32.
 _FAR = 10.0
@@ -99,6 +105,27 @@ def _linear_rule(y: Array, group: NDArray[np.int64]) -> HiddenGroups | None:
         group = (y @ weight + np.where(kept, bias, -np.inf)).argmax(axis=1)
 
 
+def n_keys_told(group: NDArray[Any], codes: NDArray[Any]) -> int:
+    """Return of how many keys some category lacks a group; codes are ``(n_cells, n_keys)``.
+
+    Categories are compared among cells that agree in the other keys, or, where all of these are of
+    one category, among all cells.
+    """
+    told = 0
+    for key, of_key in enumerate(codes.T):
+        others = np.delete(codes, key, axis=1)
+        alike = np.unique(others, axis=0, return_inverse=True)[1].ravel()
+        n = np.zeros((alike.max() + 1, of_key.max() + 1, group.max() + 1))
+        np.add.at(n, (alike, of_key, group), 1)
+        several = (n.sum(axis=2) > 0).sum(axis=1) > 1
+        n = n[several] if several.any() else n.sum(axis=0, keepdims=True)
+        total = n.sum(axis=(1, 2), keepdims=True)
+        expected = (n.sum(axis=2, keepdims=True) * n.sum(axis=1, keepdims=True) / total).sum(axis=0)
+        n = n.sum(axis=0)
+        told += bool(((expected >= _EXPECTED) & (n < _LACKING * expected)).any())
+    return told
+
+
 def digits_of(n_groups: int) -> NDArray[np.float32]:
     """Return the extra latents of each group, ``(n_groups, n_digits)``: its binary digits."""
     digits = np.arange(n_groups)[:, None] >> np.arange((n_groups - 1).bit_length()) & 1
@@ -108,26 +135,26 @@ def digits_of(n_groups: int) -> NDArray[np.float32]:
 def gather(
     prior: Prior, library: LibraryLaw | None, told: Conditions, conditions: Conditions
 ) -> tuple[NDArray[np.float32], Prior, LibraryLaw | None]:
-    """Return mean latents of hidden groups, ``(n_groups, n_latent)``, and laws without that key.
+    """Return effects of hidden groups, ``(n_groups, n_latent)``, and laws without that key.
 
     `told` are the conditions of the laws, the hidden group last, and `conditions` those without it;
-    combinations are in the order of their codes. Components keep their shape, lose the mean of
+    combinations are in the order of their codes. Components keep their shape, lose the effect of
     their group, and gain the latents of `digits_of`.
     """
     n_latent, n_groups = prior.means.shape[1] - prior.with_log_library, int(told.sizes[-1])
     n_components = np.diff(prior.offsets)
     group = np.repeat(told.combinations[:, -1], n_components)
-    weight = prior.weights * np.repeat(told.n_cells, n_components)
-    centre = np.zeros((n_groups, n_latent))
-    np.add.at(centre, group, weight[:, None] * prior.means[:, :n_latent])
-    centre /= np.maximum(np.bincount(group, weight, n_groups), 1e-300)[:, None]
-    centre = centre.astype(np.float32)
     labels = told.combinations[:, :-1]
     first = np.flatnonzero(np.append(True, (labels[1:] != labels[:-1]).any(axis=1)))
     if not labels.shape[1]:
         first = first[:1]
     owner = np.searchsorted(first, np.arange(len(labels)), side="right") - 1
     share = told.n_cells / conditions.n_cells[owner]
+    weighted = prior.weights[:, None] * prior.means[:, :n_latent].astype(np.float64)
+    centre = _effects(
+        np.add.reduceat(weighted, prior.offsets[:-1]), told.n_cells, owner,
+        told.combinations[:, -1], n_groups,
+    ).astype(np.float32)  # fmt: skip
     digits = digits_of(n_groups)[group]
     means = np.insert(prior.means, [n_latent] * digits.shape[1], digits, axis=1)
     means[:, :n_latent] -= centre[group]
@@ -153,3 +180,22 @@ def gather(
         location=location.astype(single),
         scale=np.sqrt(np.add.reduceat(share * apart, first)).astype(single),
     )  # fmt: skip
+
+
+def _effects(
+    means: Array, n: NDArray[Any], owner: NDArray[Any], group: NDArray[Any], n_groups: int
+) -> Array:
+    """Return the effect of each group on means ``(n_rows, d)``: ``(n_groups, d)``.
+
+    Weighted least squares of effects of combinations (`owner`) and of groups that add up. What
+    combinations of one group each differ in is theirs.
+    """
+    cells = np.zeros((owner[-1] + 1, n_groups))
+    cells[owner, group] = n
+    own = cells / cells.sum(axis=1, keepdims=True)
+    sums = np.zeros((n_groups, means.shape[1]))
+    np.add.at(sums, group, n[:, None] * means)
+    of_owner = np.add.reduceat(n[:, None] * means, np.searchsorted(owner, np.arange(len(own))))
+    within = np.diag(cells.sum(axis=0)) - cells.T @ own
+    effects: Array = np.linalg.lstsq(within, sums - own.T @ of_owner, rcond=1e-9)[0]
+    return effects

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData, concatenate, read_expression
 from vaexprs.errors import ArgumentError
-from vaexprs.latent.hidden_groups import HIDDEN, find_groups
+from vaexprs.latent.hidden_groups import HIDDEN, find_groups, n_keys_told
 from vaexprs.latent.programs import find_programs
 from vaexprs.spec import ConditionKey, Conditions
 from vaexprs.training.defaults import MOST_LATENTS, choose_latent
@@ -101,11 +101,11 @@ def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> 
     scores = (found.scores / np.sqrt(found.total)).astype(np.float32)
     clear, to_all = scores[:, :n_clear], np.eye(scores.shape[1], n_clear, dtype=np.float32)
     features, kind = cells.features, np.zeros(len(clear), np.int32)
-    kinds = find_groups(clear, seed)
-    if kinds is not None:
+    kinds, codes = find_groups(clear, seed), cells.training.codes
+    all_seen = len(conditions.n_cells) == np.prod(conditions.sizes, dtype=np.float64)
+    if kinds is not None and (all_seen or n_keys_told(kinds.of(clear), codes) <= 1):
         kind = kinds.of(clear)
         features = replace(features, group_weight=to_all @ kinds.weight, group_bias=kinds.bias)
-    codes = cells.training.codes
     combination = conditions.flat(codes)
     programs = find_programs(clear, codes, combination, kind, seed)
     if programs is not None:
