@@ -76,7 +76,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         fit: dict[str, Any] = json.loads(metadata[PREFIX + "fit"])
         if fit["version"] > FIT_VERSION:
             raise ArtifactError(
-                f"{path} was saved by a newer vaexprs (version {fit['version']} of the layout, "
+                f"it was saved by a newer vaexprs (version {fit['version']} of the layout, "
                 f"this one reads up to {FIT_VERSION}): upgrade vaexprs."
             )
         if fit["version"] < 3 and fit["architecture"].get("hidden_groups"):
@@ -84,18 +84,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
                 f"it was saved by an older vaexprs (version {fit['version']} of the layout) and "
                 "has hidden groups, which are kept otherwise now: fit the model again."
             )
+        spec = read_metadata(metadata)
+        vae = _vae(fit["architecture"], _group(tensors, "vae"), fit.get("parameters", tensors))
+        features = Features(
+            fit["feature_kind"],
+            not fit["architecture"]["linear_path"],
+            **_arrays(tensors, "features"),
+        )
+        features.check(len(spec.var_names), vae.shape.hidden_groups)
         return {
-            "spec": read_metadata(metadata),
+            "spec": spec,
             "history": fit["history"],
             "interrupted": fit["interrupted"],
-            "vae": _vae(
-                fit["architecture"], _group(tensors, "vae"), fit.get("parameters", tensors)
-            ),
-            "features": Features(
-                fit["feature_kind"],
-                not fit["architecture"]["linear_path"],
-                **_arrays(tensors, "features"),
-            ),
+            "vae": vae,
+            "features": features,
             "scaling": Scaling(**_arrays(tensors, "scaling"))
             if "scaling.shift" in tensors
             else None,
@@ -117,6 +119,9 @@ def _vae(architecture: dict[str, Any], state: dict[str, Tensor], parameters: Ite
             _, _, head, _, block = name.split(".")
             vae.decoder.head(head).add_block(block, state[name])
     vae.load_state_dict(state)
+    for name, value in state.items():
+        if value.isnan().any():
+            raise ValueError(f"vae.{name} has values that are not numbers.")
     return vae
 
 

@@ -28,6 +28,21 @@ _IN_UNITS_OF_GENES = ("gene_scale", "offset", "score_scale")
 _SCALES: dict[str, Scale] = {"log_normalised": "counts", "log1p": "linear"}
 #: Rows made dense at a time, to bound memory.
 _ROWS_PER_STEP = 512
+#: What the dimensions of the arrays of `Features` count.
+_DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "gene_shift": ("genes",),
+    "gene_scale": ("genes",),
+    "components": ("genes", "components"),
+    "offset": ("components",),
+    "score_scale": ("components",),
+    "group_weight": ("components", "kinds"),
+    "group_bias": ("kinds",),
+    "program_combination": ("combinations",),
+    "program_centre": ("combinations and others", "kinds", "components"),
+    "program_direction": ("components", "programs"),
+    "program_threshold": ("combinations and others", "programs"),
+    "program_group": ("kinds", "patterns"),
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,43 @@ class Features:
     program_direction: Array | None = None  # (n_components, n_programs)
     program_threshold: Array | None = None  # (n_combinations + 1, n_programs)
     program_group: NDArray[np.int32] | None = None  # (n_kinds, 2**n_programs)
+
+    def check(self, n_genes: int, n_groups: int) -> None:
+        """Refuse arrays, read from a file, that do not fit one another.
+
+        Raises
+        ------
+        ValueError
+            If a shape or a value is not what the other arrays, or the numbers of genes and of
+            hidden groups, let expect.
+        """
+        arrays = {name: getattr(self, name) for name in _DIMENSIONS}
+        for start in ("group_", "program_"):
+            absent = [name for name in arrays if name.startswith(start) and arrays[name] is None]
+            if 0 < len(absent) < sum(name.startswith(start) for name in arrays):
+                raise ValueError(f"features.{absent[0]} is missing.")
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        sizes = {"genes": n_genes, "components": self.components.shape[-1]}
+        sizes["kinds"] = 1 if self.group_bias is None else len(self.group_bias)
+        if self.program_direction is not None and self.program_combination is not None:
+            programs, combinations = self.program_direction.shape[-1], len(self.program_combination)
+            sizes |= {"programs": programs, "patterns": 2**programs}
+            sizes |= {"combinations": combinations, "combinations and others": combinations + 1}
+        for name, array in arrays.items():
+            expected = tuple(sizes[dimension] for dimension in _DIMENSIONS[name])
+            if array.shape != expected:
+                raise ValueError(
+                    f"features.{name}: expected shape {expected} "
+                    f"({', '.join(_DIMENSIONS[name])}), got {array.shape}."
+                )
+            infinite = name == "program_threshold"  # where a program is never on
+            if not (~np.isnan(array) if infinite else np.isfinite(array)).all():
+                raise ValueError(f"features.{name} has values that are not numbers.")
+        if self.n_groups != n_groups:
+            raise ValueError(f"expected {n_groups} hidden groups, got {self.n_groups}.")
+        group = self.program_group
+        if group is not None and np.unique(group).tolist() != list(range(n_groups)):
+            raise ValueError(f"features.program_group: expected each of 0 to {n_groups - 1}.")
 
     @property
     def n_inputs(self) -> int:
