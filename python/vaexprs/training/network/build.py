@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData
+from vaexprs.errors import ArgumentError
 from vaexprs.spec import Conditions
 from vaexprs.training.inputs.cross_fitting import Components
 from vaexprs.training.inputs.prepare import Prepared
@@ -21,6 +23,9 @@ _CELLS_OF_OWN, _MOST_COMBINATIONS = 20, 64
 #: With more than 256 categories, one-hot is replaced by fixed random 64-dimensional embeddings in
 #: the linear path.
 _MOST_CATEGORIES, _EMBEDDING = 256, 64
+#: Bytes that a weight takes in training: itself, its gradient, two moments of Adam, and the best
+#: weights so far, in float32.
+_BYTES_OF_WEIGHT = 20
 
 
 def build(
@@ -33,6 +38,11 @@ def build(
     """Return a VAE for prepared cells, on a device, at its starting weights.
 
     `layers` are the hidden layers of encoder and decoder. Torch's global generator stays as it was.
+
+    Raises
+    ------
+    ArgumentError
+        If the weights alone would take more memory than the device has.
     """
     data = cells.data
     member = _members(data.conditions)
@@ -55,6 +65,8 @@ def build(
         typical_library=_typical_library(data) if law.row.reads_library else 1.0,
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.device("meta"):  # which holds no values
+            _check_memory(VAE(shape, law.log_prob), device)
         torch.manual_seed(seed)
         vae = VAE(shape, law.log_prob).to(device)
         vae.decoder.member.copy_(torch.from_numpy(member))
@@ -72,6 +84,26 @@ def build(
         if ceiling is not None:
             vae.decoder.ceiling.copy_(_float32(np.log(ceiling)))
     return vae
+
+
+def _check_memory(vae: VAE, device: torch.device) -> None:
+    """Refuse a model that cannot be trained: a host that lacks memory ends the process."""
+    needed = _BYTES_OF_WEIGHT * sum(weight.numel() for weight in vae.parameters())
+    if device.type == "cuda":
+        there = torch.cuda.get_device_properties(device).total_memory
+    elif hasattr(os, "sysconf"):
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:  # Windows, which does not say
+        return
+    if needed > there:
+        widths = [
+            [layer.units for layer in side] for side in (vae.shape.encoder, vae.shape.decoder)
+        ]
+        raise ArgumentError(
+            f"a model with hidden layers of {widths[0]} and {widths[1]} units takes "
+            f"{needed / 1e9:,.0f} GB to train on {vae.shape.n_genes:,} genes, and the device has "
+            f"{there / 1e9:,.0f} GB: use fewer units."
+        )
 
 
 def _start_linear_path(vae: VAE, components: Components, start: Start) -> None:

@@ -18,6 +18,8 @@ from vaexprs.errors import ArgumentError, near_matches
 from vaexprs.export.graph import ACTIVATIONS
 from vaexprs.spec import Likelihood
 
+#: Units of a layer at most: more would not fit in the numbers that count weights.
+_WIDEST = 2**24
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": F.elu,
     "gelu": F.gelu,
@@ -60,7 +62,7 @@ def parse_layers(layers: Any, *, name: str) -> tuple[Layer, ...]:
             units, function = layer
         else:
             units, function = layer, "relu"
-        units = whole(f"{name}: a layer's width", units, 1)
+        units = whole(f"{name}: a layer's width", units, 1, _WIDEST)
         if function not in ACTIVATIONS:
             raise ArgumentError(
                 f"{name}: unknown activation {function!r}: " + near_matches(function, ACTIVATIONS)
