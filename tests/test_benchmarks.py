@@ -12,17 +12,25 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def gpu(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--epochs", "1", "--rounds", "1", *options]
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.skipif(not (ROOT / "benchmarks").exists(), reason="no benchmarks in the sdist"),
+]
+
+
+def benchmark(name: str, *options: str) -> subprocess.CompletedProcess[str]:
     there = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": there}, capture_output=True, text=True
-    )
+        [sys.executable, "-m", f"benchmarks.{name}", *options],
+        env=os.environ | {"PYTHONPATH": there}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def gpu(*options: str) -> subprocess.CompletedProcess[str]:
+    return benchmark("gpu", "--epochs", "1", "--rounds", "1", *options)
 
 
 @pytest.mark.slow
-@pytest.mark.torch
-@pytest.mark.skipif(not (ROOT / "benchmarks").exists(), reason="benchmarks are not in the sdist")
 def test_a_device_beside_itself_differs_in_nothing() -> None:
     done = gpu("--device", "cpu")
     assert done.returncode == 0, done.stderr
@@ -30,8 +38,6 @@ def test_a_device_beside_itself_differs_in_nothing() -> None:
     assert done.stdout.count("difference of means 0.0e+00, bar 1e-04: holds") == 5
 
 
-@pytest.mark.torch
-@pytest.mark.skipif(not (ROOT / "benchmarks").exists(), reason="benchmarks are not in the sdist")
 def test_a_missing_gpu_is_said() -> None:
     import torch
 
@@ -41,3 +47,19 @@ def test_a_missing_gpu_is_said() -> None:
     assert done.returncode == 0, done.stderr
     assert "not fitted: device='cuda' was asked for" in done.stdout
     assert "not decoded: device='cuda' was asked for" in done.stdout
+
+
+@pytest.mark.slow
+def test_fits_of_few_cells_are_scored(tmp_path: Path) -> None:
+    from vaexprs import datasets
+
+    cells = tmp_path / "cells.h5ad"
+    datasets.load("pbmc_small").write_h5ad(cells)
+    done = benchmark("realism.few_cells", f"{cells}:cell_type", "--cells", "20", "--genes", "300")
+    assert done.returncode == 0, done.stderr
+    row = done.stdout.strip().splitlines()[-1].strip("| ").split(" | ")
+    assert row[0] == "cells"
+    latents, spread, *attacks = (float(value) for value in row[3:8])
+    assert 1 <= latents <= 30
+    assert 0.5 < spread < 2
+    assert all(0.3 < auc <= 1 for auc in attacks)

@@ -72,10 +72,10 @@ def span_of(fit: VAEFit) -> Any:
 @torch.no_grad()
 def loss(fit: VAEFit, cells: anndata.AnnData) -> float:
     """Return the loss of cells in nats per cell."""
-    batches = fit._cells(cells, None, None).batches()
+    batches = fit._cells(cells, None, None, None, None).batches()
     generator, total = torch.Generator().manual_seed(0), 0.0
     for rows, batch in batches:
-        noise = torch.randn(len(rows), fit.spec.n_latent, generator=generator)
+        noise = torch.randn(len(rows), fit.vae.shape.n_latent, generator=generator)
         total += len(rows) * float(fit.vae.losses(batch, noise, 1.0).loss)
     return total / cells.n_obs
 
@@ -106,7 +106,7 @@ def measure(path: Path, keys: list[str], n: int, seed: int, n_genes: int | None)
     between = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][: len(means) - 1]
     of_means = told(between.T, drawn.mean(axis=0), real, other)
     return (
-        f"| {path.stem} | {len(real)} | {seed} | {fit.spec.n_latent} | "
+        f"| {path.stem} | {len(real)} | {seed} | {fit.vae.shape.n_latent} | "
         f"{np.sqrt(spread[0] / spread[1]):.2f} | {artifact:.3f} | {generated:.3f} | "
         f"{of_means:.3f} | {loss(fit, new):.1f} | {seconds:.0f} |"
     )

@@ -21,9 +21,10 @@ from vaexprs.training.network.model import Decoder
 from vaexprs.training.network.outputs import decoder_outputs
 
 #: Draws of a combination: twice its cells, at least 100 for a mean, at most 400. In all 3,000 to
-#: 12,000, for a response and to bound the time, and never below 20 of one.
+#: 12,000, for a response and to bound the time, and never below 20 of one. Covariances need most
+#: draws where there are most cells, six for each: few cells hardly move them.
 _PER_CELL, _FEWEST, _MOST, _ALWAYS = 2, 100, 400, 20
-_FEWEST_IN_ALL, _IN_ALL = 3_000, 12_000
+_FEWEST_IN_ALL, _IN_ALL, _PER_SHARED_CELL = 3_000, 12_000, 6
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,22 @@ class Draws:
         seed: int,
         *,
         most: int = _MOST,
+        in_proportion: bool = False,
     ) -> Draws:
-        """Draw from the prior of a spec, more for combinations with more cells."""
+        """Draw from the prior of a spec, more for combinations with more cells.
+
+        With `in_proportion`, of each combination as its share of the cells is, at least 20.
+        """
         sizes = spec.conditions.n_cells
-        fewest = max(_FEWEST, _FEWEST_IN_ALL // len(sizes))
-        wanted = np.clip(
-            max(_PER_CELL, _PER_CELL * most // _MOST) * sizes, fewest, max(most, fewest)
-        )
-        wanted = np.maximum(np.minimum(wanted, _IN_ALL // len(sizes)), _ALWAYS)
+        if in_proportion:
+            in_all = np.clip(_PER_SHARED_CELL * sizes.sum(), _FEWEST_IN_ALL, _IN_ALL)
+            wanted = np.maximum(in_all * sizes // sizes.sum(), _ALWAYS)
+        else:
+            fewest = max(_FEWEST, _FEWEST_IN_ALL // len(sizes))
+            wanted = np.clip(
+                max(_PER_CELL, _PER_CELL * most // _MOST) * sizes, fewest, max(most, fewest)
+            )
+            wanted = np.maximum(np.minimum(wanted, _IN_ALL // len(sizes)), _ALWAYS)
         group = np.repeat(np.arange(len(sizes)), wanted)
         inputs = draw_inputs(spec, group, fitting_seed(seed))
         library = inputs.get("library", np.ones((len(group), 1), np.float32))[:, 0]

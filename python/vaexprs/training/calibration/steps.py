@@ -30,7 +30,7 @@ from vaexprs.training.network.model import Decoder
 from vaexprs.training.progress import Report
 
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.
-_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 2, 2
+_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 4, 2
 #: Most draws of a combination for quantiles of size: 75 for each of the 20 levels.
 _SIZE_DRAWS = 1500
 
@@ -106,7 +106,7 @@ def match_covariance(state: State) -> State:
         some = evenly(group, MOST_CELLS)
         scores, group = scores[some], group[some]
     for seed in range(_COVARIANCE_ROUNDS):
-        draws = state.draws(seed)
+        draws = state.draws(seed, in_proportion=True)
         views = []
         for values in draws.observed([2 * seed, 2 * seed + 1]):
             seen = state.features.scores(values).astype(np.float64)
