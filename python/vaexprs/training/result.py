@@ -102,8 +102,9 @@ class VAEFit:
         -------
         z : array, ``(n_cells, spec.n_latent)``, float32
             As ``obsm["z"]`` of generated cells. In a model with hidden groups the last latents, 10
-            or -10, hold the number of a cell's group, and the others are differences from the mean
-            of that group.
+            or -10, hold the number of a cell's group, and the others lack the effect of that group.
+            A cell of a combination that training did not have belongs to no program that was found
+            in some categories alone, though generated ones may.
 
         Raises
         ------

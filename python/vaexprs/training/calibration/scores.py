@@ -57,7 +57,9 @@ def match_scores(
     noise = np.average([np.diag(noise) for _, noise in parts], axis=0, weights=np.bincount(made))
     back = _inverse_response(y, (first + second) / 2, np.sqrt(np.maximum(noise, _TINY) / 2))
     targets = shrunk_covariances(
-        [shared + noise for shared, noise in parts], [real[group == g] for g in range(n_groups)]
+        [shared + noise for shared, noise in parts],
+        np.bincount(made, minlength=n_groups),
+        [real[group == g] for g in range(n_groups)],
     )
     means = prior.means.astype(np.float64)
     tril: list[Array] = []
