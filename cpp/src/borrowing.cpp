@@ -250,8 +250,11 @@ std::vector<double> Effects::shares(const std::int32_t* unseen) const {
             odds[k] = log_cells(g, own[k]) + difference(unseen, conditions_.row(g), n_dim_ + k);
         const double largest = *std::max_element(odds.begin(), odds.end());
         double total = 0.0;
-        for (double& x : odds)
-            total += x = exp_float(static_cast<float>(std::max(x - largest, -80.0)));
+        for (std::size_t k = 0; k < own.size(); ++k) {
+            const double x = std::max(odds[k] - largest, -80.0);
+            odds[k] = having_[k].empty() ? 0.0 : exp_float(static_cast<float>(x));
+            total += odds[k];
+        }
         const auto n = static_cast<double>(conditions_.n_cells[g]);
         n_cells += n;
         for (std::size_t k = 0; k < own.size(); ++k)
@@ -268,7 +271,7 @@ Pool Effects::lent(const std::int32_t* combination) const {
     double sum = 0.0;
     const std::vector<double> share = shares(combination), common = overlaps(combination);
     for (std::size_t k = 0; k < share.size(); ++k) {
-        if (!(share[k] > 0.0) || having_[k].empty()) continue;
+        if (!(share[k] > 0.0)) continue;
         const std::vector<std::uint32_t> lenders = nearest(common, having_[k]);
         const auto each = [&](const auto& use) {
             for (const std::uint32_t g : lenders) {
