@@ -30,7 +30,7 @@ from vaexprs.training.network.model import Decoder
 from vaexprs.training.progress import Report
 
 #: Rounds of moving the prior's covariances, and of moving its quantiles of size.
-_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 4, 2
+_COVARIANCE_ROUNDS, _SIZE_ROUNDS = 2, 2
 #: Most draws of a combination for quantiles of size: 75 for each of the 20 levels.
 _SIZE_DRAWS = 1500
 
