@@ -535,7 +535,7 @@ def test_a_fit_reads_its_layer_again(simulated, tiny):
         ({"validation_split": 1.0}, r"validation_split must be in \[0, 1\)"),
         ({"validation_split": -0.1}, "validation_split"),
         ({"validation_split": math.nan}, "validation_split"),
-        ({"hidden": (0,)}, "hidden: a layer's width must be .*, got 0"),
+        ({"hidden": (0,)}, "a layer's width must be a whole number between 1 and 16777216, got 0"),
         ({"hidden": (2.5,)}, "hidden: a layer's width"),
         ({"hidden": (10**30,)}, "hidden: a layer's width"),
         ({"hidden": (10**7, 10**7)}, r"units takes [\d,]+ GB to train on .* use fewer units"),
