@@ -145,8 +145,9 @@ void unseen_combinations_have_the_shares_of_groups_that_add_up() {
     inputs.draw({7, 0, 1, available_kernels().back()}, n,
                 {codes.data(), reinterpret_cast<bool*>(unseen.data()), streams.data(), z.data(),
                  nullptr, nullptr});
-    // z tells stimuli more than batches: (0, 1) lends. From batch 0 to 1 the groups become 1.2 and
-    // 0.4 times and once as many, and means of z change by -10.
+    // z differs more between stimuli than between batches, so (1, 1) borrows from (0, 1). There the
+    // shares are 0.65, 0.25 and 0.1. Batch 1 multiplies the first by 1.2, the second by 0.4, leaves
+    // the third, and moves the mean of z by -10.
     double count[3] = {0, 0, 0};
     const double expected[3] = {0.78 / 0.98, 0.1 / 0.98, 0.1 / 0.98}, means[3] = {-9, 91, 191};
     for (std::size_t i = 0; i < n; ++i) {

@@ -1,4 +1,4 @@
-// Hidden groups of a mixture: what its latents that never vary tell apart.
+// Hidden groups: components of a mixture, grouped by the latents in which no component varies.
 
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace vaexprs {
 
-/// Groups of components with the same values of the latents that no component varies. A model holds
-/// the number of a kind of cells there, or of a program that some cells have on.
+/// Components whose means agree in these latents are one group. The model stores the number of a
+/// kind of cells there, or of a program that some cells have on.
 class HiddenGroups {
   public:
     /// Beyond `most` groups, all components are one.
