@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 from vaexprs import VAEFit, fit_vae, gen_exprs  # noqa: E402
 from vaexprs.datasets import simulate_groups  # noqa: E402
-from vaexprs.latent.hidden_groups import digits_of, find_groups, gather, n_keys_told  # noqa: E402
+from vaexprs.latent.hidden_groups import digits_of, find_groups, gather, n_confounded_keys  # noqa: E402
 from vaexprs.spec import ConditionKey, Conditions, Prior  # noqa: E402
 
 #: The original's first example, as README shows it.
@@ -122,23 +122,22 @@ def test_effects_of_groups_are_those_within_combinations() -> None:
     np.testing.assert_allclose(together.means[:, 0], [0.5, 0.5, 10.5, 10.5], rtol=1e-6)
 
 
-def test_kinds_are_marks_of_keys_where_a_category_lacks_one() -> None:
+def test_kinds_are_confounded_with_keys_where_a_category_lacks_one() -> None:
     rng = np.random.default_rng(3)
     codes = rng.integers(0, 2, (400, 2))
-    assert n_keys_told(rng.integers(0, 2, 400), codes) == 0
-    assert (
-        n_keys_told((rng.random(400) < np.array([0.05, 0.3])[codes[:, 0]]).astype(int), codes) == 0
-    )
-    assert n_keys_told(codes[:, 0], codes) == 1
-    assert n_keys_told(codes[:, 0] + 2 * codes[:, 1], codes) == 2
+    assert n_confounded_keys(rng.integers(0, 2, 400), codes) == 0
+    unlike = rng.random(400) < np.array([0.05, 0.3])[codes[:, 0]]
+    assert n_confounded_keys(unlike.astype(int), codes) == 0
+    assert n_confounded_keys(codes[:, 0], codes) == 1
+    assert n_confounded_keys(codes[:, 0] + 2 * codes[:, 1], codes) == 2
     # of a category of a few cells nothing is expected
     codes[:5, 1], kind = 2, codes[:, 1].copy()
-    assert n_keys_told(np.where(kind == 2, 0, kind), codes[:, 1:]) == 1
-    assert n_keys_told(np.zeros(400, int), codes) == 0
+    assert n_confounded_keys(np.where(kind == 2, 0, kind), codes[:, 1:]) == 1
+    assert n_confounded_keys(np.zeros(400, int), codes) == 0
     # kind 2 is in label 1 alone, which has no cells in batch 1: the batch does not lack it
     label, batch = np.repeat([0, 0, 1], 100), np.repeat([0, 1, 0], 100)
     kind = label + rng.integers(0, 2, 300)
-    assert n_keys_told(kind, np.column_stack([label, batch])) == 1
+    assert n_confounded_keys(kind, np.column_stack([label, batch])) == 1
 
 
 @pytest.mark.parametrize("effect", [0.25, 0.5])

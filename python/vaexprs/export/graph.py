@@ -18,7 +18,7 @@ combinations have zeros there and get the effects of their keys alone.
 
 A model may have hidden groups. The last latents hold the binary digits of a cell's group, and
 ``softmax(last @ digits')``, which is 0 or 1, is one more condition. The other latents are
-differences from the mean of the group; the graph adds it.
+without the effect of the group; the graph adds it.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class DecoderWeights:
     # and the condition side by side.
     layers: tuple[tuple[Array, Array, str], ...]
     heads: Mapping[str, Head]  # By name; the table of likelihoods says which, and their functions.
-    # Of hidden groups: mean latents, ``(n_groups, n_read)``, and the extra latents that hold
-    # their numbers, ``(n_groups, n_latent - n_read)``; None for none.
+    # Of hidden groups: effects on the latents, ``(n_groups, n_read)``, and the extra latents that
+    # hold their numbers, ``(n_groups, n_latent - n_read)``; None for none.
     centres: Array | None = None
     digits: Array | None = None
     ceiling: Array | None = None  # Largest logit of each gene, ``(n_genes,)``; None for none.

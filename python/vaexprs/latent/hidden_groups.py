@@ -11,9 +11,9 @@ A combination that training never saw borrows components of others and moves the
 its categories. The extra latents do not vary within a component, and so the core does not move
 them. The other latents lack the effect of their group: a batch with more cells of one group would
 otherwise look like a batch in which all cells are moved. Their shares follow the effects, too.
-So kinds may be the marks of the categories of one key, such as cell types. Where they are those of
-two, one kind in each type and batch, each is in one combination, and says all that is known of it:
-nothing would be left to carry over (`n_keys_told`).
+So kinds may be confounded with one key: each may be a cell type. Kinds that are confounded with two
+keys, one kind in each type and batch, would hold the effects of both, and an unseen combination
+would borrow a wrong one with the kind (`n_confounded_keys`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ HIDDEN = "hidden group"
 _OVERLAP = 0.05
 #: Fewest cells of a group: with fewer, its means would be those of single cells.
 _FEWEST_CELLS = 20
-#: A category lacks a group of which it has less than this share of what its cells let expect, where
-#: that is this number or more.
+#: A category lacks a group if it has less than this share of the cells of it that are expected, and
+#: at least this number is expected.
 _LACKING, _EXPECTED = 0.1, 10.0
 #: A latent that holds a digit is this or its negative. The softmax by which the decoder reads the
 #: group is then 0 or 1 in float32.
@@ -105,13 +105,20 @@ def _linear_rule(y: Array, group: NDArray[np.int64]) -> HiddenGroups | None:
         group = (y @ weight + np.where(kept, bias, -np.inf)).argmax(axis=1)
 
 
-def n_keys_told(group: NDArray[Any], codes: NDArray[Any]) -> int:
-    """Return of how many keys some category lacks a group; codes are ``(n_cells, n_keys)``.
+def n_confounded_keys(group: NDArray[Any], codes: NDArray[Any]) -> int:
+    """Return with how many keys groups are confounded: some category of the key lacks a group.
 
-    Categories are compared among cells that agree in the other keys, or, where all of these are of
-    one category, among all cells.
+    Categories are compared among cells that agree in the other keys, or, where no such cells are of
+    two categories, among all cells.
+
+    Parameters
+    ----------
+    group
+        Group of each cell, ``(n_cells,)``.
+    codes
+        Category of each cell under each key, ``(n_cells, n_keys)``.
     """
-    told = 0
+    confounded = 0
     for key, of_key in enumerate(codes.T):
         others = np.delete(codes, key, axis=1)
         alike = np.unique(others, axis=0, return_inverse=True)[1].ravel()
@@ -122,8 +129,8 @@ def n_keys_told(group: NDArray[Any], codes: NDArray[Any]) -> int:
         total = n.sum(axis=(1, 2), keepdims=True)
         expected = (n.sum(axis=2, keepdims=True) * n.sum(axis=1, keepdims=True) / total).sum(axis=0)
         n = n.sum(axis=0)
-        told += bool(((expected >= _EXPECTED) & (n < _LACKING * expected)).any())
-    return told
+        confounded += bool(((expected >= _EXPECTED) & (n < _LACKING * expected)).any())
+    return confounded
 
 
 def digits_of(n_groups: int) -> NDArray[np.float32]:
@@ -185,10 +192,12 @@ def gather(
 def _effects(
     means: Array, n: NDArray[Any], owner: NDArray[Any], group: NDArray[Any], n_groups: int
 ) -> Array:
-    """Return the effect of each group on means ``(n_rows, d)``: ``(n_groups, d)``.
+    """Return the effect of each group on the latents, ``(n_groups, d)``.
 
-    Weighted least squares of effects of combinations (`owner`) and of groups that add up. What
-    combinations of one group each differ in is theirs.
+    Each row of `means`, ``(n_rows, d)``, is the mean of `n` cells of one combination (`owner`) and
+    one `group`, ``(n_rows,)`` each; owners rise. Effects of combinations and groups add up, and are
+    fitted by least squares, weighted by cells. Where two combinations share no group, what they
+    differ in is not an effect of groups.
     """
     cells = np.zeros((owner[-1] + 1, n_groups))
     cells[owner, group] = n

@@ -21,10 +21,10 @@ from vaexprs.training.network.model import Decoder
 from vaexprs.training.network.outputs import decoder_outputs
 
 #: Draws of a combination: twice its cells, at least 100 for a mean, at most 400. In all 3,000 to
-#: 12,000, for a response and to bound the time, and never below 20 of one. Covariances need most
-#: draws where there are most cells, six for each: few cells hardly move them.
+#: 12,000, for a response and to bound the time, and never below 20 of one. Draws for covariances
+#: are in proportion to the cells, six for each: few cells hardly move covariances.
 _PER_CELL, _FEWEST, _MOST, _ALWAYS = 2, 100, 400, 20
-_FEWEST_IN_ALL, _IN_ALL, _PER_SHARED_CELL = 3_000, 12_000, 6
+_FEWEST_IN_ALL, _IN_ALL, _PER_CELL_IN_ALL = 3_000, 12_000, 6
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Draws:
         """
         sizes = spec.conditions.n_cells
         if in_proportion:
-            in_all = np.clip(_PER_SHARED_CELL * sizes.sum(), _FEWEST_IN_ALL, _IN_ALL)
+            in_all = np.clip(_PER_CELL_IN_ALL * sizes.sum(), _FEWEST_IN_ALL, _IN_ALL)
             wanted = np.maximum(in_all * sizes // sizes.sum(), _ALWAYS)
         else:
             fewest = max(_FEWEST, _FEWEST_IN_ALL // len(sizes))

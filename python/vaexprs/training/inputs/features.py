@@ -101,7 +101,7 @@ class Features:
             if not (~np.isnan(array) if infinite else np.isfinite(array)).all():
                 raise ValueError(f"features.{name} has values that are not numbers.")
         if self.n_groups != n_groups:
-            raise ValueError(f"expected {n_groups} hidden groups, got {self.n_groups}.")
+            raise ValueError(f"features: expected {n_groups} hidden groups, got {self.n_groups}.")
         group = self.program_group
         if group is not None and np.unique(group).tolist() != list(range(n_groups)):
             raise ValueError(f"features.program_group: expected each of 0 to {n_groups - 1}.")

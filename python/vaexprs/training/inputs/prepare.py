@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vaexprs.data import ExpressionData, concatenate, read_expression
 from vaexprs.errors import ArgumentError
-from vaexprs.latent.hidden_groups import HIDDEN, find_groups, n_keys_told
+from vaexprs.latent.hidden_groups import HIDDEN, find_groups, n_confounded_keys
 from vaexprs.latent.programs import find_programs
 from vaexprs.spec import ConditionKey, Conditions
 from vaexprs.training.defaults import MOST_LATENTS, choose_latent
@@ -103,7 +103,7 @@ def _with_hidden_groups(cells: Prepared, kept: NDArray[np.int64], seed: int) -> 
     features, kind = cells.features, np.zeros(len(clear), np.int32)
     kinds, codes = find_groups(clear, seed), cells.training.codes
     all_seen = len(conditions.n_cells) == np.prod(conditions.sizes, dtype=np.float64)
-    if kinds is not None and (all_seen or n_keys_told(kinds.of(clear), codes) <= 1):
+    if kinds is not None and (all_seen or n_confounded_keys(kinds.of(clear), codes) <= 1):
         kind = kinds.of(clear)
         features = replace(features, group_weight=to_all @ kinds.weight, group_bias=kinds.bias)
     combination = conditions.flat(codes)

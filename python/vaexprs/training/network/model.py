@@ -145,9 +145,9 @@ class Decoder(nn.Module):
     """From z and the conditions of a cell to the heads of its likelihood.
 
     Buffers: ``member (C, m)``, which categories make up each combination; ``embedding (C, e)``,
-    vectors in place of one-hot where there are very many categories; ``centres (k, d)``, mean
-    latents of hidden groups, and ``digits (k, b)``, the extra latents of each; ``ceiling (G,)``,
-    the largest logit of each gene.
+    vectors in place of one-hot where there are very many categories; ``centres (k, d)``,
+    effects of hidden groups on z, and ``digits (k, b)``, the extra latents of each;
+    ``ceiling (G,)``, the largest logit of each gene.
     """
 
     member: Tensor
